@@ -1,0 +1,179 @@
+"""What a backend is: a description that costs nothing to read, and a small class.
+
+This module imports neither torch nor numpy, so that plugins can describe themselves cheaply.
+
+Most authors write ``build`` and ``loss`` and are done::
+
+    class MyNet(Backend):
+        def build(self) -> nn.Module: ...
+        def loss(self, model, batch) -> dict[str, Tensor]: ...
+
+The harness owns reading, splits, augmentation, sampling, the optimiser loop, validation,
+checkpoints, tiling, prompts and scoring. What a backend learns must live in the ``state_dict``
+of the module returned by ``build`` (parameters or buffers): that is what is checkpointed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+
+Track = Literal["semantic", "prompted"]
+IGNORE_INDEX = 255
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """A backend's description, readable without importing its code.
+
+    ``recipe`` names a YAML file as ``"package:file.yaml"``. ``requires`` lists the importable
+    modules it needs; ``extra`` is the pip extra of its distribution that installs them.
+    ``trains`` is False for models used as they come (zero-shot).
+    """
+
+    name: str
+    summary: str
+    tracks: frozenset[Track]
+    recipe: str
+    requires: tuple[str, ...] = ()
+    extra: str | None = None
+    trains: bool = True
+    floor: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tracks", frozenset(self.tracks))
+        unknown = self.tracks - {"semantic", "prompted"}
+        if unknown or not self.tracks:
+            raise ValueError(
+                f"backend '{self.name}': tracks must be a non-empty subset of "
+                f"{{'semantic', 'prompted'}}, got {sorted(self.tracks)}"
+            )
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be segmented.
+
+    ``class_names[i]`` is label ``i``; ``mean_classes`` are the labels that count in the mean
+    (the named classes); ``tile`` is the training tile's side in pixels; ``mpp`` um per pixel.
+    """
+
+    class_names: tuple[str, ...]
+    mean_classes: tuple[int, ...]
+    mpp: float
+    tile: int
+    ignore_index: int = IGNORE_INDEX
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A hint for one mask, in pixels (x, y) of the image given to ``encode``.
+
+    ``box`` is (x0, y0, x1, y1) or None; ``points`` are (x, y) with ``point_labels`` 1 for
+    foreground and 0 for background.
+    """
+
+    class_index: int
+    box: tuple[float, float, float, float] | None = None
+    points: tuple[tuple[float, float], ...] = ()
+    point_labels: tuple[int, ...] = ()
+
+
+@dataclass
+class Batch:
+    """A training batch: ``image`` float32 [B, 3, H, W] in [0, 1] RGB, ``target`` int64 [B, H, W]
+    with labels 0..K-1 and 255 where ignored, ``names`` the ROI of each sample, ``step`` the
+    optimiser step (for per-step randomness, already seeded by the harness)."""
+
+    image: Tensor
+    target: Tensor
+    names: list[str]
+    step: int
+
+
+@dataclass
+class Context:
+    """What a backend may know of its run. ``weights`` is 'auto', 'none', a path or a hub id;
+    ``class_pixels`` counts non-ignored training pixels per class (int, length K);
+    ``strict_weights``: missing weights are an error rather than a random start."""
+
+    seed: int
+    device: Any
+    weights: str
+    strict_weights: bool
+    class_pixels: list[int]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class Backend:
+    """Base class of all backends; override what your model needs.
+
+    Attributes: ``task``, ``recipe`` (the resolved recipe as plain data), ``context``.
+    Write facts worth keeping (weights provenance, fallback shares) to ``self.context.notes``;
+    ``notes['weights']`` must say where the weights came from.
+    """
+
+    #: how validation scores this backend while training
+    validation: Track = "semantic"
+
+    def __init__(self, task: Task, recipe: dict[str, Any], context: Context) -> None:
+        self.task = task
+        self.recipe = recipe
+        self.context = context
+
+    def build(self) -> nn.Module:
+        """Return the network for ``task.num_classes`` classes, weights loaded."""
+        raise NotImplementedError(f"{type(self).__name__} must implement build()")
+
+    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Named scalar terms; the harness sums and logs them. Ignored pixels must not matter."""
+        raise NotImplementedError(f"{type(self).__name__} must implement loss()")
+
+    def parameter_groups(self, model: nn.Module) -> dict[str, list[torch.nn.Parameter]]:
+        """Disjoint named groups; a recipe's ``unfreeze`` stages address them by name."""
+        return {"all": list(model.parameters())}
+
+    def fit(self, model: nn.Module, samples: Any) -> bool:
+        """Replace the harness's training loop; return True when it did (the record says so).
+
+        ``samples`` is a ``TrainingData``: iterate ``samples.rois()`` for (name, image uint8
+        [H, W, 3], target uint8 [H, W]) of the training split only.
+        """
+        return False
+
+    def after_training(self, model: nn.Module, samples: Any) -> None:
+        """Fit what follows the training loop (a probe, say) into buffers of ``model``."""
+
+    def predict(self, model: nn.Module, image: Tensor) -> Tensor:
+        """Tiles float32 [B, 3, H, W] in [0, 1] -> logits float [B, K, H, W]."""
+        logits: Tensor = model(image)
+        return logits
+
+    def predict_roi(self, model: nn.Module, image: np.ndarray) -> np.ndarray | None:
+        """A whole ROI uint8 [H, W, 3] -> label map uint8 [H, W], for models that do not tile.
+
+        The default None makes the harness tile, blend and stitch ``predict``.
+        """
+        return None
+
+    def encode(self, model: nn.Module, image: Tensor) -> Any:
+        """Prompted track: float32 [1, 3, S, S] in [0, 1] -> anything ``predict_prompted`` takes.
+
+        Called once per ROI and view; S is the protocol's squash size.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is not promptable")
+
+    def predict_prompted(
+        self, model: nn.Module, encoded: Any, prompts: list[Prompt]
+    ) -> Tensor:
+        """Mask logits float [len(prompts), S, S] (or lower resolution); thresholded at 0."""
+        raise NotImplementedError(f"{type(self).__name__} is not promptable")

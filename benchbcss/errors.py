@@ -1,0 +1,69 @@
+"""Every error a user can meet, as one tree.
+
+::
+
+    BenchError                    exit code 1
+    ├── InputError                exit code 2: bad usage or bad input
+    │   ├── DataError             images, masks, codes, splits
+    │   ├── SuiteError            a suite or a label map
+    │   ├── RecipeError           a recipe or a --set override
+    │   ├── UnknownNameError      a misspelt backend, suite or split; suggests near misses
+    │   └── WeightsError          pretrained weights missing, truncated or of another variant
+    ├── PluginError               a plugin broke the contract (shape, NaN, labels out of range)
+    └── RunError                  a worker failed
+
+Each message says what is wrong, where, and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """Base of all errors raised on purpose; ``exit_code`` is the process's exit status."""
+
+    exit_code = 1
+
+
+class InputError(BenchError):
+    """The user's input cannot be used."""
+
+    exit_code = 2
+
+
+class DataError(InputError):
+    """An image, mask, code table or split is missing, corrupt or contradictory."""
+
+
+class SuiteError(InputError):
+    """A suite or label map is invalid."""
+
+
+class RecipeError(InputError):
+    """A recipe file or an override is invalid."""
+
+
+class WeightsError(InputError):
+    """Pretrained weights cannot be had or do not fit the model."""
+
+
+class UnknownNameError(InputError):
+    """A name nobody registered."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        guess = f" Did you mean '{near[0]}'?" if near else ""
+        listing = ", ".join(names) if names else "none"
+        tail = f" {hint}" if hint else ""
+        super().__init__(f"There is no {kind} '{name}'.{guess} Known: {listing}.{tail}")
+
+
+class PluginError(BenchError):
+    """A backend broke the contract: wrong shape, NaN logits, labels out of range."""
+
+
+class RunError(BenchError):
+    """A worker failed; the message carries its reason and its log file."""

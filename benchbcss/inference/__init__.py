@@ -1,0 +1,1 @@
+"""Inference: tiling and blending, prompts from ground truth."""

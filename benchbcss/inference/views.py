@@ -1,0 +1,36 @@
+"""How a model sees an ROI: natively, or squashed to a square."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def to_float(image: np.ndarray) -> Tensor:
+    """uint8 [H, W, 3] -> float32 [3, H, W] in [0, 1]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255)
+
+
+def squash(image: np.ndarray, size: int) -> np.ndarray:
+    """uint8 [H, W, 3] -> uint8 [size, size, 3] by area interpolation (bilinear to enlarge)."""
+    tensor = to_float(image)[None]
+    shrink = min(image.shape[:2]) >= size
+    options = {"mode": "area"} if shrink else {"mode": "bilinear", "align_corners": False}
+    small = F.interpolate(tensor, (size, size), **options)[0]
+    return small.mul_(255).round_().byte().permute(1, 2, 0).numpy()
+
+
+def squash_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """uint8 [H, W] -> uint8 ``shape`` by nearest pixel centres."""
+    rows = ((np.arange(shape[0]) + 0.5) * labels.shape[0] / shape[0]).astype(np.int64)
+    columns = ((np.arange(shape[1]) + 0.5) * labels.shape[1] / shape[1]).astype(np.int64)
+    return labels[rows[:, None], columns]
+
+
+def enlarge(scores: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Scores or logits [N, h, w] -> [N, H, W], bilinear."""
+    if scores.shape[-2:] == shape:
+        return scores
+    return F.interpolate(scores[None].float(), shape, mode="bilinear", align_corners=False)[0]

@@ -1,0 +1,185 @@
+"""Recipes: how one backend is trained and used, as validated data.
+
+A recipe is a YAML file beside its plugin. ``model``, ``loss`` and ``predict`` belong to the
+backend; ``train`` and ``view`` belong to the harness and are validated here. A ``presets``
+section holds overrides that are merged over the rest (``smoke`` for two CPU cores and minutes).
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from benchbcss.errors import RecipeError
+
+
+class Strict(BaseModel):
+    """Base of everything read from YAML: an unknown key is an error, not a silent no-op."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Elastic(Strict):
+    """Elastic deformation: displacement amplitude and smoothness in pixels."""
+
+    alpha: float = Field(ge=0)
+    sigma: float = Field(gt=0)
+    p: float = Field(0.5, ge=0, le=1)
+
+
+class Stain(Strict):
+    """H&E perturbation in optical-density space: scale in [1-alpha, 1+alpha], shift in +-beta."""
+
+    alpha: float = Field(ge=0)
+    beta: float = Field(ge=0)
+
+
+class Blur(Strict):
+    """Gaussian blur: range of sigma in pixels and probability."""
+
+    sigma: tuple[float, float]
+    p: float = Field(ge=0, le=1)
+
+
+class Augment(Strict):
+    """Training augmentation, applied to image and target together; all off by default."""
+
+    flips: bool = False
+    rot90: bool = False
+    rotate: float = Field(0.0, ge=0, le=180, description="degrees, uniform in +-rotate")
+    color_jitter: float = Field(0.0, ge=0, le=1)
+    stain: Stain | None = None
+    elastic: Elastic | None = None
+    blur: Blur | None = None
+
+
+class Unfreeze(Strict):
+    """From ``epoch`` on, the named parameter groups run at a fixed rate (0 means frozen).
+
+    Groups not named follow the recipe's main schedule."""
+
+    epoch: int = Field(ge=0)
+    lr: dict[str, float]
+
+
+class EarlyStopping(Strict):
+    """Stop after ``patience`` validations without a gain of ``min_delta``, counted after warmup."""
+
+    patience: int = Field(ge=1)
+    min_delta: float = Field(0.0, ge=0)
+
+
+class Train(Strict):
+    """Settings of the shared training loop."""
+
+    lr: float = Field(gt=0)
+    lr_end: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup_steps: int = Field(0, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    batch_size: int = Field(ge=1)
+    accumulate: int = Field(1, ge=1)
+    budget: Literal["suite", "recipe"] = "suite"
+    epochs: int | None = Field(None, ge=1, description="with budget: recipe")
+    steps: int | None = Field(None, ge=1, description="with budget: recipe; wins over epochs")
+    validate_every: int = Field(1, ge=1, description="epochs between validations")
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    rare_class_probability: float = Field(0.0, ge=0, le=1)
+    augment: Augment = Augment()
+    unfreeze: tuple[Unfreeze, ...] = ()
+    early_stopping: EarlyStopping | None = None
+
+
+class View(Strict):
+    """How the backend sees an ROI: as the suite says, or the whole ROI squashed to size x size."""
+
+    protocol: Literal["suite", "squash"] = "suite"
+    size: int = Field(1024, ge=32)
+
+
+class Recipe(Strict):
+    """A resolved recipe: presets merged, overrides applied."""
+
+    name: str
+    summary: str = ""
+    sources: dict[str, str] = {}
+    view: View = View()
+    train: Train | None = None
+    model: dict[str, Any] = {}
+    loss: dict[str, Any] = {}
+    predict: dict[str, Any] = {}
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Deep merge of plain data: mappings merge, anything else replaces."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        both = isinstance(value, dict) and isinstance(old, dict)
+        merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def resolve(reference: str, preset: str, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Load ``"package:file.yaml"``, merge the preset, apply ``key.path=value`` overrides.
+
+    Raises RecipeError naming the file or the override.
+    """
+    package, _, filename = reference.partition(":")
+    path = Path(str(resources.files(package))) / filename
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise RecipeError(f"Recipe {path} cannot be read: {error}") from error
+    presets = raw.pop("presets", None) or {}
+    raw = merge(raw, presets.get(preset) or {})
+    for text in overrides:
+        raw = merge(raw, _override(text, raw))
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise RecipeError(f"Recipe {path} ({preset}): {explain(error)}") from error
+
+
+def _override(text: str, raw: dict[str, Any]) -> dict[str, Any]:
+    dotted, equals, value = text.partition("=")
+    keys = dotted.split(".")
+    if not equals or not all(keys):
+        raise RecipeError(f"--set {text!r} is not key.path=value, for example train.lr=1e-4")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {text!r}: the value is not YAML: {error}") from error
+    if isinstance(parsed, str):  # YAML 1.1 reads 1e-4 as text
+        try:
+            parsed = float(parsed)
+        except ValueError:
+            pass
+    if keys[0] in ("model", "loss", "predict"):
+        _known_key(keys, raw, text)
+    for key in reversed(keys):
+        parsed = {key: parsed}
+    return parsed  # type: ignore[no-any-return]
+
+
+def _known_key(keys: list[str], raw: dict[str, Any], text: str) -> None:
+    """A backend's own sections have no schema: refuse keys its recipe does not have."""
+    node: Any = raw
+    for key in keys:
+        if not isinstance(node, dict) or key not in node:
+            known = ", ".join(sorted(node)) if isinstance(node, dict) else "none"
+            raise RecipeError(f"--set {text!r}: there is no '{key}' here. Known: {known}.")
+        node = node[key]
+
+
+def explain(error: ValidationError) -> str:
+    """A pydantic error as one sentence."""
+    parts = []
+    for item in error.errors():
+        where = ".".join(str(step) for step in item["loc"]) or "top level"
+        parts.append(f"{where}: {item['msg']}")
+    return "; ".join(parts)

@@ -1,0 +1,1 @@
+"""Runs: specification, executor, worker, checkpoints, result records."""

@@ -1,0 +1,141 @@
+"""Training samples: one per training ROI and epoch, a random tile or the squashed ROI.
+
+Every sample is a function of (seed, epoch, ROI), so order of workers and resumption change
+nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchbcss.contract import IGNORE_INDEX
+from benchbcss.data.dataset import Roi
+from benchbcss.data.labels import LabelMap
+from benchbcss.inference.views import squash, squash_labels, to_float
+from benchbcss.recipes import Augment
+from benchbcss.training.augment import augment
+
+_POSITIONS = 4096  # remembered pixels per class and ROI, for tiles centred on a class
+
+
+def seed_of(*parts: object) -> int:
+    """A 63-bit seed from anything printable; stable across processes and machines."""
+    text = "|".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+@dataclass
+class TrainingData:
+    """The training ROIs in a backend's view. ``squash`` is the square's side, None for tiles."""
+
+    training: Sequence[Roi]
+    labels: LabelMap
+    tile: int
+    squash: int | None
+    seed: int
+    augment: Augment = field(default_factory=Augment)
+    rare_class_probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._squashed: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._places: dict[int, dict[int, np.ndarray]] = {}
+
+    def __len__(self) -> int:
+        return len(self.training)
+
+    def rois(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """(name, image uint8 [H, W, 3], target uint8 [H, W]) of each training ROI, in the view."""
+        for index, roi in enumerate(self.training):
+            image, target = self._whole(index)
+            yield roi.name, image, target
+
+    def sample(self, epoch: int, index: int) -> tuple[Tensor, Tensor]:
+        """image float32 [3, S, S] in [0, 1] and target int64 [S, S], augmented."""
+        rng = np.random.default_rng(seed_of(self.seed, "sample", epoch, index))
+        image, target = self._whole(index) if self.squash else self._tile(index, rng)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        pixels, classes = to_float(image), torch.from_numpy(np.array(target)).long()
+        return augment(pixels, classes, self.augment, generator)
+
+    def order(self, epoch: int) -> list[int]:
+        """The epoch's order of ROIs."""
+        rng = np.random.default_rng(seed_of(self.seed, "order", epoch))
+        return [int(index) for index in rng.permutation(len(self))]
+
+    def _whole(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        roi = self.training[index]
+        if not self.squash:
+            return roi.image(), roi.target(self.labels)
+        if index not in self._squashed:
+            size = self.squash
+            target = squash_labels(roi.codes(), (size, size))
+            self._squashed[index] = (squash(roi.image(), size), self.labels.lookup[target])
+        return self._squashed[index]
+
+    def _tile(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        roi = self.training[index]
+        height, width = roi.shape
+        top = int(rng.integers(max(1, height - self.tile + 1)))
+        left = int(rng.integers(max(1, width - self.tile + 1)))
+        if rng.random() < self.rare_class_probability:
+            row, column = self._place(index, rng)
+            # Anywhere such that the pixel is inside, so that it is not always in the middle.
+            top = _around(row, height, self.tile, rng)
+            left = _around(column, width, self.tile, rng)
+        window = np.s_[top : top + self.tile, left : left + self.tile]
+        image, target = roi.image()[window], self.labels.lookup[roi.codes()[window]]
+        bottom, right = self.tile - target.shape[0], self.tile - target.shape[1]
+        if bottom or right:  # an ROI smaller than a tile
+            image = np.pad(image, ((0, bottom), (0, right), (0, 0)), mode="edge")
+            target = np.pad(target, ((0, bottom), (0, right)), constant_values=IGNORE_INDEX)
+        return image, target
+
+    def _place(self, index: int, rng: np.random.Generator) -> tuple[int, int]:
+        """A random pixel of a random class in the mean, among those the ROI has."""
+        roi = self.training[index]
+        if index not in self._places:
+            target = roi.target(self.labels)
+            places = {}
+            for label in self.labels.mean_classes:
+                found = np.flatnonzero(target == label)
+                if len(found):
+                    chosen = np.random.default_rng(seed_of(self.seed, index, label))
+                    places[label] = chosen.choice(found, min(_POSITIONS, len(found)), False)
+            self._places[index] = places
+        places = self._places[index]
+        if not places:
+            return int(rng.integers(roi.shape[0])), int(rng.integers(roi.shape[1]))
+        label = list(places)[int(rng.integers(len(places)))]
+        flat = int(places[label][int(rng.integers(len(places[label])))])
+        return divmod(flat, roi.shape[1])
+
+
+def _around(position: int, length: int, tile: int, rng: np.random.Generator) -> int:
+    low, high = max(0, position - tile + 1), min(position, length - tile)
+    return max(0, low) if high <= low else int(rng.integers(low, high + 1))
+
+
+class StepDataset(torch.utils.data.Dataset):
+    """Item ``step`` is the whole batch of that optimiser micro-step."""
+
+    def __init__(self, data: TrainingData, batch_size: int, first: int, last: int) -> None:
+        self.data, self.batch_size, self.first, self.last = data, batch_size, first, last
+        self.per_epoch = len(data) // batch_size  # drop-last
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def __getitem__(self, item: int) -> tuple[Tensor, Tensor, list[str]]:
+        step = self.first + item
+        epoch, position = divmod(step, self.per_epoch)
+        order = self.data.order(epoch)
+        chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
+        pairs = [self.data.sample(epoch, index) for index in chosen]
+        names = [self.data.training[index].name for index in chosen]
+        return torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs]), names

@@ -1,0 +1,53 @@
+"""Learning rate by step, frozen and thawed parameter groups by epoch, the training budget."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from benchbcss.recipes import Train
+from benchbcss.suites import Budget
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to train: optimiser steps in total and per epoch, and the batch really used."""
+
+    steps: int
+    steps_per_epoch: int
+    batch_size: int
+    budget: str
+
+    @property
+    def epochs(self) -> int:
+        return math.ceil(self.steps / self.steps_per_epoch)
+
+
+def plan(train: Train, budget: Budget, rois: int) -> Plan:
+    """Resolve the budget for ``rois`` training ROIs; one epoch is one sample per ROI, drop-last."""
+    batch = min(train.batch_size, rois)
+    per_epoch = max(1, (rois // batch) // train.accumulate)
+    own = train.budget == "recipe"
+    steps = train.steps if own else budget.steps
+    epochs = (train.epochs if own else budget.epochs) or 1
+    return Plan(steps or epochs * per_epoch, per_epoch, batch, train.budget)
+
+
+def learning_rate(train: Train, step: int, total: int) -> float:
+    """Linear warmup from 0, then cosine from ``lr`` to ``lr_end`` at the last step."""
+    if step < train.warmup_steps:
+        return train.lr * step / train.warmup_steps
+    span = max(1, total - 1 - train.warmup_steps)
+    progress = min(1.0, (step - train.warmup_steps) / span)
+    return train.lr_end + (train.lr - train.lr_end) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def group_rates(train: Train, groups: list[str], step: int, plan: Plan) -> dict[str, float]:
+    """Learning rate of every parameter group at ``step``; 0 means frozen."""
+    epoch = step // plan.steps_per_epoch
+    fixed: dict[str, float] = {}
+    for stage in sorted(train.unfreeze, key=lambda item: item.epoch):
+        if stage.epoch <= epoch:
+            fixed = stage.lr
+    main = learning_rate(train, step, plan.steps)
+    return {name: fixed.get(name, main) for name in groups}
