@@ -1,0 +1,187 @@
+"""From what a user asked for to validated run specifications, before anything is started."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchbcss import registry
+from benchbcss.data import dataset as data
+from benchbcss.data.labels import LabelMap
+from benchbcss.data.splits import Split, load_split
+from benchbcss.data.store import TileStore
+from benchbcss.errors import DataError, PluginError, SuiteError, WeightsError
+from benchbcss.recipes import resolve
+from benchbcss.runs.spec import Parts, RunSpec
+from benchbcss.suites import Preset, Suite, find_suite, load_suite
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A suite on its data, checked: every file decoded, every code known, nothing leaking."""
+
+    suite: Suite
+    preset: Preset
+    folder: Path
+    labels: LabelMap
+    split: Split
+    rois: dict[str, data.Roi]
+    warnings: tuple[str, ...]
+
+
+def choose_suite(name: str | None, folder: Path | None, preset: Preset | None) -> tuple[
+    Suite, Preset
+]:
+    """The suite asked for; by default ``bcss5`` with data and ``phantom`` without."""
+    if name is None:
+        name = "phantom" if folder is None or is_phantom(folder) else "bcss5"
+    known = {key: path for key, (path, _) in registry.load().suites.items()}
+    return load_suite(find_suite(name, known), preset)
+
+
+def is_phantom(folder: Path) -> bool:
+    return (folder / "phantom.json").is_file()
+
+
+def prepare(
+    suite: Suite,
+    preset: Preset,
+    *,
+    folder: Path | None,
+    split: str | None,
+    workspace: Path,
+    say: Callable[[str], None],
+) -> Prepared:
+    """Make or open the data, decode it all, resolve labels and split. Raises InputError."""
+    if folder is None:
+        if suite.phantom is None:
+            raise DataError(
+                f"The suite '{suite.name}' needs data: pass --data DIR (a folder with images/ and "
+                f"masks/), or set BENCHBCSS_DATA."
+            )
+        folder = make_phantom(suite, workspace)
+    if is_phantom(folder) != (suite.phantom is not None):
+        wanted = "is a phantom; use --suite phantom" if is_phantom(folder) else \
+            "is not a phantom; use another suite, such as bcss5"
+        raise SuiteError(f"{folder} {wanted}. Phantom and real results never mix.")
+    store = TileStore(workspace / "store")
+    source = data.Dataset(folder, store)
+    labels = suite.labels(source.code_table())
+    chosen = split or suite.split
+    if split is None and chosen.endswith(".csv"):
+        chosen = str(folder / chosen)  # a suite names the CSV beside its own data
+    parts = load_split(chosen, source.names)
+    leakage = parts.leakage()
+    if leakage.errors:
+        raise DataError(" ".join(leakage.errors))
+    names = (*parts.train, *parts.val, *parts.test)
+    say(f"reading {len(names)} ROIs of {folder}")
+    rois = source.rois(names, labels)
+    warnings = list(leakage.warnings)
+    if source.colour_normalised:
+        warnings.append("images are colour-normalised already; do not normalise them again")
+    if not parts.val:
+        warnings.append("the split has no validation ROI: early stopping is off and the last "
+                        "checkpoint is scored")
+    if parts.unassigned:
+        warnings.append(f"{len(parts.unassigned)} file(s) are in no part of the split and are "
+                        f"left out: {_few(parts.unassigned)}")
+    if parts.absent:
+        warnings.append(f"{len(parts.absent)} file(s) of the split are not in the folder: "
+                        f"{_few(parts.absent)}")
+    return Prepared(suite, preset, folder, labels, parts, rois, tuple(warnings))
+
+
+def make_phantom(suite: Suite, workspace: Path) -> Path:
+    """The suite's phantom, generated once per workspace."""
+    from filelock import FileLock
+
+    from benchbcss.data.phantom import generate
+
+    spec = suite.phantom
+    assert spec is not None
+    folder = workspace / "data" / f"phantom-{spec.rois}x{spec.size}-seed{spec.seed}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(str(folder) + ".lock"):
+        generate(folder, rois=spec.rois, size=spec.size, seed=spec.seed)
+    return folder
+
+
+def specify(
+    prepared: Prepared,
+    backends: Sequence[str],
+    *,
+    seeds: Sequence[int],
+    weights: str,
+    overrides: tuple[str, ...],
+    device: str,
+    workspace: Path,
+) -> list[RunSpec]:
+    """One specification per backend and seed. Raises InputError for anything misspelt."""
+    plugins = registry.load()
+    digest = weights_digest(weights)
+    specs = []
+    fingerprint = data.fingerprint(prepared.rois.values())
+    for name in backends:
+        registered = plugins.backend(name)
+        missing = registered.missing()
+        if missing:
+            raise PluginError(
+                f"Backend '{name}' needs {', '.join(missing)}, not installed. "
+                f"{registered.remedy()}"
+            )
+        tracks = set(prepared.suite.tracks) & registered.info.tracks
+        if not tracks:
+            raise SuiteError(
+                f"Backend '{name}' has the track(s) {', '.join(sorted(registered.info.tracks))}, "
+                f"the suite '{prepared.suite.name}' has {', '.join(prepared.suite.tracks)}."
+            )
+        # Overrides and weights are for the models asked about, not for the floors beside them.
+        floor = registered.info.floor
+        recipe = resolve(registered.info.recipe, prepared.preset, () if floor else overrides)
+        for seed in seeds:
+            specs.append(RunSpec(
+                backend=name,
+                plugin=registered.source.plugin,
+                distribution=registered.source.distribution,
+                distribution_version=registered.source.version,
+                suite=prepared.suite,
+                suite_fingerprint=prepared.suite.fingerprint(),
+                label_map_fingerprint=prepared.labels.fingerprint(),
+                split_name=prepared.split.name,
+                split_fingerprint=prepared.split.fingerprint(),
+                split=Parts(train=prepared.split.train, val=prepared.split.val,
+                            test=prepared.split.test),
+                leakage=prepared.split.leakage().warnings,
+                data_fingerprint=fingerprint,
+                data_root=str(prepared.folder.resolve()),
+                data_is_phantom=is_phantom(prepared.folder),
+                store_root=str((workspace / "store").resolve()),
+                preset=prepared.preset,
+                recipe=recipe,
+                weights="none" if floor else weights,
+                weights_sha256=None if floor else digest,
+                seed=seed,
+                device=device,
+            ))
+    return specs
+
+
+def weights_digest(weights: str) -> str | None:
+    """SHA-256 of a weights file; None for 'auto', 'none' and hub ids."""
+    path = Path(weights)
+    if weights in ("auto", "none"):
+        return None
+    if path.is_file():
+        with open(path, "rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    if path.suffix in (".pt", ".pth", ".safetensors", ".bin") or weights.startswith(("/", ".")):
+        raise WeightsError(f"The weights file {weights} does not exist. Pass a path, a hub id "
+                           f"such as facebook/sam2.1-hiera-large, 'auto' or 'none'.")
+    return None
+
+
+def _few(names: Sequence[str], limit: int = 3) -> str:
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")

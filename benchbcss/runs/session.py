@@ -1,0 +1,275 @@
+"""Inside a worker: the data, the backend and its model, and the steps of a run."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from PIL import Image
+from torch import nn
+
+from benchbcss import registry
+from benchbcss.contract import Context, Task
+from benchbcss.data.dataset import Dataset
+from benchbcss.data.store import TileStore
+from benchbcss.errors import BenchError, PluginError
+from benchbcss.inference.predictor import Predictor
+from benchbcss.io import read_json, write_bytes, write_json
+from benchbcss.runs import masks
+from benchbcss.runs.checkpoint import load_checkpoint, save_checkpoint
+from benchbcss.runs.spec import RunSpec
+from benchbcss.scoring import (
+    binary_counts,
+    confusion_counts,
+    per_roi,
+    per_roi_prompted,
+)
+from benchbcss.training import loop, schedule, stability
+from benchbcss.training.samples import TrainingData
+
+
+class Session:
+    """One run being executed."""
+
+    def __init__(self, spec: RunSpec, run_dir: Path) -> None:
+        self.spec, self.run_dir = spec, run_dir
+        plugins = registry.load()
+        self.hooks = plugins.manager.hook
+        registered = plugins.backend(spec.backend)
+        self.info, self.source = registered.info, registered.source
+        dataset = Dataset(Path(spec.data_root), TileStore(Path(spec.store_root)))
+        self.labels = spec.suite.labels(dataset.code_table())
+        names = (*spec.split.train, *spec.split.val, *spec.split.test)
+        self.rois = dataset.rois(names, self.labels)
+
+        recipe = spec.recipe
+        squashed = recipe.view.protocol == "squash" or spec.suite.protocol == "squash1024"
+        own = recipe.view.protocol == "squash"
+        self.squash = (recipe.view.size if own else spec.suite.tile.size) if squashed else None
+        self.prompt_size = recipe.view.size
+        mixed = "bf16" if self._bf16() else "no"
+        self.accelerator = Accelerator(cpu=spec.device == "cpu", mixed_precision=mixed)
+        pixels = sum(
+            (self.rois[name].class_pixels(self.labels) for name in spec.split.train),
+            np.zeros(len(self.labels.classes), np.int64),
+        )
+        self.task = Task(
+            self.labels.class_names, self.labels.mean_classes, spec.suite.mpp, spec.suite.tile.size
+        )
+        self.context = Context(
+            spec.seed,
+            self.accelerator.device,
+            spec.weights,
+            strict_weights=spec.preset == "full" and spec.weights != "none",
+            class_pixels=[int(count) for count in pixels],
+        )
+        torch.manual_seed(spec.seed)
+        self.backend = registered.load()(self.task, recipe.model_dump(), self.context)
+        self.model: nn.Module = self.backend.build().to(self.accelerator.device)
+        self.context.notes.setdefault("weights", "random")
+
+    @property
+    def tracks(self) -> list[str]:
+        return [track for track in self.spec.suite.tracks if track in self.info.tracks]
+
+    def _bf16(self) -> bool:
+        wanted = self.spec.recipe.train.precision if self.spec.recipe.train else "auto"
+        cuda = torch.cuda.is_available() and self.spec.device != "cpu"
+        return wanted == "bf16" or (wanted == "auto" and cuda)
+
+    # -- training -------------------------------------------------------------------------------
+
+    def train(self, stage: Callable[..., None]) -> dict[str, Any]:
+        """Train unless it is done already; returns what the record says about training."""
+        done = self.run_dir / "training.json"
+        if done.is_file():
+            load_checkpoint(self.run_dir, "final", self.model, None)
+            summary: dict[str, Any] = read_json(done)
+            self.context.notes.update(summary["notes"])
+            return summary
+        settings = self.spec.recipe.train
+        data = TrainingData(
+            [self.rois[name] for name in self.spec.split.train],
+            self.labels,
+            self.spec.suite.tile.size,
+            self.squash,
+            self.spec.seed,
+        )
+        summary = {"trained": False, "seconds": 0.0, "stability": None}
+        begun = time.monotonic()
+        if self.backend.fit(self.model, data):
+            stage("fitted")
+            summary["own_fit"] = True
+        elif self.info.trains and settings is not None:
+            data.augment = settings.augment
+            data.rare_class_probability = settings.rare_class_probability
+            summary.update(self._loop(data, stage))
+        data.rare_class_probability = 0.0
+        stage("finishing training")
+        self.model.eval()
+        self.backend.after_training(self.model, data)
+        summary["seconds"] = round(time.monotonic() - begun, 2)
+        summary["notes"] = self.context.notes
+        save_checkpoint(self.run_dir, "final", self.model, None, {})
+        write_json(done, summary)
+        return summary
+
+    def _loop(self, data: TrainingData, stage: Callable[..., None]) -> dict[str, Any]:
+        settings = self.spec.recipe.train
+        assert settings is not None
+        plan = schedule.plan(settings, self.spec.suite.budget, len(data))
+        log = self.run_dir / "epochs.jsonl"
+        floor = self._majority_floor()
+
+        def on_epoch(record: dict[str, Any]) -> None:
+            with open(log, "a", encoding="utf-8") as handle:
+                handle.write(json.dumps(record, allow_nan=False) + "\n")
+            value = record.get("val_mean_dice")
+            stage("training", epoch=record["epoch"] + 1, epochs=plan.epochs, step=record["step"],
+                  loss=_short(record["loss"].get("loss")), val=_short(value))
+            self.hooks.benchbcss_epoch_end(run_dir=self.run_dir, record=record)
+
+        history = loop.train(
+            self.backend,
+            self.model,
+            data,
+            settings,
+            plan,
+            run_dir=self.run_dir,
+            seed=self.spec.seed,
+            accelerator=self.accelerator,
+            validate=self.validate if self.spec.split.val else None,
+            on_epoch=on_epoch,
+            workers=8 if self.accelerator.device.type == "cuda" else 0,
+        )
+        validated = [r for r in history.records if "val_mean_dice" in r]
+        verdict = stability.judge(
+            [r["epoch"] for r in validated],
+            [r["val_mean_dice"] for r in validated],
+            losses=[_number(r["loss"].get("loss")) for r in history.records],
+            spikes=[_number(r["grad_norm_max"]) for r in history.records],
+            floor=floor,
+        )
+        return {
+            "trained": True,
+            "steps": history.records[-1]["step"] if history.records else 0,
+            "epochs": len(history.records),
+            "batch_size": plan.batch_size,
+            "images": plan.batch_size * (history.records[-1]["step"] if history.records else 0),
+            "budget": plan.budget,
+            "stopped": history.stopped,
+            "checkpoint": "best" if history.best is not None else "last",
+            "best_val_mean_dice": history.best,
+            "best_step": history.best_step,
+            "validation_track": self.backend.validation,
+            "loop_seconds": round(history.seconds, 2),
+            "stability": vars(verdict),
+        }
+
+    def validate(self, model: nn.Module) -> loop.Validation:
+        """Mean per-class Dice over the validation ROIs, `per_roi` estimand, whole ROIs."""
+        predictor = self.predictor(model)
+        classes = self.task.num_classes
+        if self.backend.validation == "prompted":
+            rows = []
+            for name in self.spec.split.val:
+                roi = self.rois[name]
+                target = roi.target(self.labels)
+                found = predictor.prompted(roi.image(), target)
+                rows.append(prompted_counts(target, found, self.labels.mean_classes))
+            score = per_roi_prompted(np.stack(rows))
+            names = [self.labels.class_names[label] for label in self.labels.mean_classes]
+        else:
+            tables = [
+                confusion_counts(
+                    self.rois[name].target(self.labels),
+                    predictor.semantic(self.rois[name].image()),
+                    classes,
+                )
+                for name in self.spec.split.val
+            ]
+            score = per_roi(np.stack(tables), self.labels.mean_classes)
+            names = list(self.labels.class_names)
+        dice = dict(zip(names, (_none(value) for value in score.dice), strict=True))
+        return loop.Validation(_none(score.mean), dice)
+
+    def _majority_floor(self) -> float | None:
+        """What painting the training majority everywhere scores on the validation ROIs."""
+        if not self.spec.split.val:
+            return None
+        majority = int(np.argmax(self.context.class_pixels))
+        counts = np.zeros((len(self.spec.split.val),) + 2 * (self.task.num_classes,), np.int64)
+        for index, name in enumerate(self.spec.split.val):
+            counts[index, :, majority] = self.rois[name].class_pixels(self.labels)
+        return _none(per_roi(counts, self.labels.mean_classes).mean)
+
+    # -- prediction -----------------------------------------------------------------------------
+
+    def predictor(self, model: nn.Module | None = None) -> Predictor:
+        cuda = self.accelerator.device.type == "cuda"
+        return Predictor(
+            self.backend,
+            self.model if model is None else model,
+            self.squash,
+            self.spec.suite.tile.size,
+            self.spec.suite.tile.overlap,
+            self.prompt_size,
+            self.accelerator.device,
+            self.accelerator.autocast,
+            batch=8 if cuda else 1,
+        )
+
+    def predict(self, stage: Callable[..., None]) -> dict[str, float]:
+        """Write the test ROIs' predictions as PNG; returns seconds per track."""
+        predictor = self.predictor()
+        seconds = {}
+        for track in self.tracks:
+            begun = time.monotonic()
+            folder = masks.folder(self.run_dir, track)
+            folder.mkdir(parents=True, exist_ok=True)
+            for number, name in enumerate(self.spec.split.test, start=1):
+                stage("predicting", track=track, roi=number, of=len(self.spec.split.test))
+                roi = self.rois[name]
+                try:
+                    if track == "semantic":
+                        array = predictor.semantic(roi.image())
+                    else:
+                        found = predictor.prompted(roi.image(), roi.target(self.labels))
+                        array = masks.pack(found, roi.shape)
+                except BenchError as error:
+                    raise PluginError(f"{self.info.name} ({self.source}) on {name}: {error}") \
+                        from error
+                write_bytes(folder / name, masks.png(Image.fromarray(array)))
+            seconds[track] = round(time.monotonic() - begun, 3)
+        self.context.notes["encoder_calls"] = predictor.encoder_calls
+        return seconds
+
+
+def prompted_counts(
+    target: np.ndarray, found: dict[int, np.ndarray], classes: tuple[int, ...]
+) -> np.ndarray:
+    """int64 [C, 4]: TP, FP, FN, TN of each prompted class; zeros where the class is absent."""
+    valid = target != 255
+    rows = np.zeros((len(classes), 4), np.int64)
+    for index, label in enumerate(classes):
+        if label in found:
+            rows[index] = binary_counts(target == label, found[label], valid)
+    return rows
+
+
+def _none(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(value)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,69 @@
+"""A run, fully specified before it starts, and the fingerprint that says when two are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from benchbcss.recipes import Recipe, Strict
+from benchbcss.suites import Suite
+
+SCHEMA_VERSION = 1
+METRICS_VERSION = 1
+
+#: what can change a number; device, worker count and folders are not here
+FINGERPRINT_FIELDS = (
+    "schema_version", "metrics_version", "suite_fingerprint", "label_map_fingerprint",
+    "split_fingerprint", "data_fingerprint", "backend", "distribution", "distribution_version",
+    "recipe", "preset", "weights", "weights_sha256", "seed",
+)
+
+
+class Parts(Strict):
+    """File names of each part of the split, after restriction to the files present."""
+
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+class RunSpec(Strict):
+    """Everything a worker needs."""
+
+    schema_version: int = SCHEMA_VERSION
+    metrics_version: int = METRICS_VERSION
+    backend: str
+    plugin: str
+    distribution: str
+    distribution_version: str
+    suite: Suite
+    suite_fingerprint: str
+    label_map_fingerprint: str
+    split_name: str
+    split_fingerprint: str
+    split: Parts
+    leakage: tuple[str, ...] = ()
+    data_fingerprint: str
+    data_root: str
+    data_is_phantom: bool
+    store_root: str
+    preset: str
+    recipe: Recipe
+    weights: str = "auto"
+    weights_sha256: str | None = None
+    seed: int = 0
+    device: str = "auto"
+
+    def fingerprint(self) -> str:
+        """SHA-256 over FINGERPRINT_FIELDS."""
+        dump = self.model_dump(mode="json")
+        content: dict[str, Any] = {name: dump[name] for name in FINGERPRINT_FIELDS}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def run_id(self) -> str:
+        return f"seed{self.seed}-{self.fingerprint()[:12]}"
+
+    def run_dir(self, workspace: Path) -> Path:
+        return workspace / "runs" / self.suite.name / self.backend / self.run_id()

@@ -1,0 +1,109 @@
+"""One run in one process: train, predict, score, record.
+
+``python -m benchbcss.runs.worker RUN_DIR`` reads ``spec.json`` there. It ends with
+``result.json`` and exit status 0, or with ``failure.json`` and exit status 1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from benchbcss.errors import BenchError, RunError
+from benchbcss.io import read_json, write_json
+from benchbcss.runs.spec import RunSpec
+
+HEARTBEAT_SECONDS = 2.0
+
+
+def main(run_dir: Path) -> int:
+    """Run what ``run_dir/spec.json`` says; returns the exit status."""
+    lock = FileLock(run_dir / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{run_dir} is being worked on by another process.", file=sys.stderr)
+        return 1
+    stage = Stage(run_dir)
+    try:
+        spec = RunSpec.model_validate(read_json(run_dir / "spec.json"))
+        (run_dir / "failure.json").unlink(missing_ok=True)
+        execute(spec, run_dir, stage)
+    except BaseException as error:
+        traceback.print_exc()
+        known = isinstance(error, BenchError)
+        reason = str(error) if known else f"{type(error).__name__}: {error}"
+        try:
+            write_json(run_dir / "failure.json", {"reason": reason, "stage": stage.name})
+        except BenchError as full:
+            print(full, file=sys.stderr)
+        return 1
+    finally:
+        stage.stop()
+        lock.release()
+    return 0
+
+
+class Stage:
+    """What the worker is doing, kept fresh in ``status.json`` as a heartbeat."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.path = run_dir / "status.json"
+        self.name = "starting"
+        self.detail: dict[str, Any] = {}
+        self._parent = os.getppid()
+        self._stopped = threading.Event()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def __call__(self, name: str, **detail: Any) -> None:
+        self.name, self.detail = name, detail
+        self._write()
+        print(f"[{time.strftime('%H:%M:%S')}] {name} "
+              + " ".join(f"{key}={value}" for key, value in detail.items()), flush=True)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(HEARTBEAT_SECONDS):
+            self._write()
+            if os.getppid() != self._parent:  # the controller died: do not train for nobody
+                os._exit(1)
+
+    def _write(self) -> None:
+        try:
+            write_json(self.path, {"stage": self.name, "pid": os.getpid(), "time": time.time(),
+                                   **self.detail})
+        except BenchError:
+            pass  # a lost heartbeat is no reason to lose the run
+
+
+def execute(spec: RunSpec, run_dir: Path, stage: Stage) -> None:
+    """Train, predict, score; writes result.json last."""
+    from benchbcss.runs import record
+    from benchbcss.runs.session import Session
+
+    begun = time.time()
+    stage("loading")
+    session = Session(spec, run_dir)
+    session.hooks.benchbcss_run_start(run_dir=run_dir, spec=spec.model_dump(mode="json"))
+    training = session.train(stage)
+    seconds = session.predict(stage)
+    stage("scoring")
+    result = record.build(session, training, inference_seconds=seconds, begun=begun)
+    write_json(run_dir / "result.json", result)
+    session.hooks.benchbcss_run_end(run_dir=run_dir, result=result)
+    stage("done")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise RunError("usage: python -m benchbcss.runs.worker RUN_DIR")
+    sys.exit(main(Path(sys.argv[1])))

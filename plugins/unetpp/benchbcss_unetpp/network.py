@@ -1,0 +1,42 @@
+"""UNet++ that takes RGB in [0, 1] of any size and returns logits of the same size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+STRIDE = 32  # five halvings: smp refuses other multiples
+
+
+class Normalised(nn.Module):
+    """``net`` behind channel normalisation, padding to a multiple of 32 and cropping.
+
+    float [B, 3, H, W] in [0, 1] -> logits float [B, K, H, W], for any H, W >= 1.
+    """
+
+    def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.net = net
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        logits: Tensor = self.net(pad((image - self.mean) / self.std))
+        return logits[..., :height, :width]
+
+
+def pad(image: Tensor, stride: int = STRIDE) -> Tensor:
+    """Extend bottom and right to multiples of ``stride``: mirrored, so that no edge appears."""
+    height, width = image.shape[-2:]
+    down, right = -height % stride, -width % stride
+    if not (down or right):
+        return image
+    # a mirror cannot be longer than the image itself
+    mode = "reflect" if down < height and right < width else "replicate"
+    return F.pad(image, (0, right, 0, down), mode=mode)
