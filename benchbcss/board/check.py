@@ -1,0 +1,36 @@
+"""Whether named backends meet the suite's criteria."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchbcss.board.rows import Board
+from benchbcss.errors import UnknownNameError
+
+
+def unmet(board: Board, backends: Sequence[str] = ()) -> list[str]:
+    """Sentences on every criterion that is not 'pass'; empty when all are met.
+
+    Without names, the best backend of each table is judged. A criterion may be met in either
+    track of a backend's suite only where that track judges it; no result at all is unmet too.
+    """
+    known = {row.backend for table in board.tables for row in table.rows}
+    for name in backends:
+        if name not in known:
+            raise UnknownNameError("result of backend", name, known, "Run it first.")
+    problems = []
+    judged = 0
+    for table in board.tables:
+        ranked = [row for row in table.rows if row.rank is not None]
+        chosen = [row for row in table.rows if row.backend in backends] if backends else ranked[:1]
+        for row in chosen:
+            judged += 1
+            for criterion in row.criteria:
+                if criterion["status"] != "pass":
+                    problems.append(
+                        f"{row.backend} ({table.suite}, {table.track}): {criterion['label']}: "
+                        f"{criterion['status']}, {criterion['reason']}"
+                    )
+    if not judged:
+        problems.append("there is no ranked result to judge; run a backend first")
+    return problems

@@ -1,0 +1,228 @@
+"""A board as a table, JSON, CSV or Markdown."""
+
+from __future__ import annotations
+
+import csv as csv_module
+import json as json_module
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, TextIO
+
+from benchbcss.board.rows import Board, Row, Table
+
+MARKS = {"pass": "pass", "fail": "FAIL", "undecided": "undecided", "not measured": "not measured"}
+PHANTOM = "phantom: synthetic images, not BCSS"
+PROMPTED = (
+    "prompted: hints are made from ground truth, so this is an oracle; absent classes are not "
+    "prompted, so false positives there cannot be seen"
+)
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _interval(bounds: Sequence[float] | None) -> str:
+    return "" if not bounds else f"[{bounds[0]:.2f}, {bounds[1]:.2f}]"
+
+
+def _mean(part: dict[str, Any] | None) -> str:
+    if part is None:
+        return "-"
+    text = _number(part["mean"])
+    if part["defined"] < part["of"]:
+        text += f" ({part['defined']} of {part['of']})"
+    return text
+
+
+def _columns(table: Table) -> list[str]:
+    classes = table.rows[0].classes if table.rows else []
+    tissue = ["tissue Dice"] if table.track == "semantic" else []
+    pooled = ["mean (pooled)"] if table.track == "semantic" else []
+    return ["#", "backend", "view", "mean (per ROI)", "95 %", *pooled, *classes, *tissue]
+
+
+def _cells(row: Row) -> list[str]:
+    per_roi, pooled = row.headline["per_roi"], row.headline.get("pooled")
+    name = row.backend + (f" s{row.seed}" if row.seed else "") + (" (floor)" if row.floor else "")
+    cells = [
+        "" if row.rank is None else str(row.rank),
+        name,
+        row.view,
+        _mean(per_roi),
+        _interval(per_roi["mean_interval"]),
+    ]
+    if row.track == "semantic":
+        cells.append(_mean(pooled))
+    cells += [_number(per_roi["dice"][name]) for name in row.classes]
+    if row.tissue is not None:
+        skill = row.tissue["skill"]
+        cells.append(f"{_number(row.tissue['dice'])} (skill {_number(skill, 2)})")
+    return cells
+
+
+def _title(table: Table) -> str:
+    return f"{table.suite} / {table.track}"
+
+
+def _notes(table: Table) -> list[str]:
+    notes = ["Dice per class is the mean over ROIs that have the class (per ROI); pooled sums "
+             "pixels over ROIs first."]
+    if any(row.phantom for row in table.rows):
+        notes.append(PHANTOM)
+    if table.track == "prompted":
+        notes.append(PROMPTED)
+    else:
+        notes.append("tissue Dice is misleading: it scores any tissue against background; skill "
+                     "is what it adds over painting tissue everywhere")
+    return notes
+
+
+def table(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None:
+    """For a terminal."""
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    width = None if stream.isatty() else 170
+    console = Console(file=stream, width=width, highlight=False)
+    if not board.tables and not board.failures:
+        console.print("No results yet. Run: benchbcss run unetpp", markup=False)
+    for part in board.tables:
+        grid = Grid(title=_title(part), title_justify="left")
+        for index, name in enumerate(_columns(part)):
+            grid.add_column(name, justify="left" if index in (1, 2) else "right",
+                            overflow="fold")
+        for row in part.rows:
+            grid.add_row(*_cells(row))
+        console.print(grid)
+        for note in _notes(part):
+            console.print(f"  {note}", markup=False, soft_wrap=True)
+        _verdicts(part, console)
+        for row, why in part.not_comparable:
+            console.print(f"  not comparable: {row.backend}: {why}", markup=False, soft_wrap=True)
+        console.print()
+    for failure in board.failures:
+        console.print(f"failed: {failure['backend']} ({failure['suite']}): {failure['reason']}",
+                      markup=False, soft_wrap=True)
+    for path in board.unreadable:
+        console.print(f"unreadable: {path}", markup=False, soft_wrap=True)
+    if reported:
+        grid = Grid(title="Reported elsewhere: never ranked, not measured by this harness",
+                    title_justify="left")
+        for name in ("model", "classes", "prompting", "mean Dice", "vessel", "n", "source"):
+            grid.add_column(name, overflow="fold")
+        for entry in reported:
+            grid.add_row(
+                entry["model"], str(entry.get("label_set", "")), str(entry.get("prompting", "")),
+                str(entry.get("mean_dice", "-")),
+                str(entry.get("dice", {}).get("blood_vessel", "-")),
+                str(entry.get("n", "")), entry["source"])
+        console.print(grid)
+
+
+def _verdicts(part: Table, console: Any) -> None:
+    from rich.table import Table as Grid
+
+    rows = [row for row in part.rows if not row.floor and row.criteria]
+    if not rows:
+        return
+    grid = Grid(title="success criteria", title_justify="left")
+    grid.add_column("backend")
+    for criterion in rows[0].criteria:
+        grid.add_column(criterion["label"], overflow="fold")
+    for row in rows:
+        grid.add_row(row.backend, *(MARKS[c["status"]] + (f" ({c['point']})" if c.get("point")
+                                                          else "") for c in row.criteria))
+    console.print(grid)
+    for row in rows:
+        for criterion in row.criteria:
+            if criterion["status"] in ("not measured", "fail") and criterion["metric"] in (
+                "clip_accuracy", "stability"
+            ):
+                console.print(f"  {row.backend}: {criterion['label']}: {criterion['reason']}",
+                              markup=False, soft_wrap=True)
+
+
+def json(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None:
+    """Pure JSON: tables, rows that do not compare, failures, reported."""
+    content = {
+        "tables": [
+            {
+                "suite": part.suite,
+                "track": part.track,
+                "rows": [asdict(row) for row in part.rows],
+                "not_comparable": [
+                    {**asdict(row), "why": why} for row, why in part.not_comparable
+                ],
+            }
+            for part in board.tables
+        ],
+        "failures": board.failures,
+        "unreadable": board.unreadable,
+        "reported": reported,
+    }
+    json_module.dump(content, stream, indent=1, allow_nan=False, ensure_ascii=False)
+    stream.write("\n")
+
+
+def csv(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None:
+    """One line per row and class: tidy, for a spreadsheet or pandas."""
+    writer = csv_module.writer(stream, lineterminator="\n")
+    writer.writerow(["suite", "track", "rank", "backend", "seed", "view", "weights", "estimand",
+                     "class", "dice", "low", "high", "status"])
+    for part in board.tables:
+        pairs = [(row, "ranked" if row.rank else "floor") for row in part.rows]
+        pairs += [(row, f"not comparable: {why}") for row, why in part.not_comparable]
+        for row, status in pairs:
+            head = [part.suite, part.track, row.rank or "", row.backend, row.seed, row.view,
+                    row.weights]
+            for estimand, section in row.headline.items():
+                if section is None:
+                    continue
+                mean = section["mean_interval"] or ["", ""]
+                writer.writerow([*head, estimand, "mean", _blank(section["mean"]), *mean, status])
+                for name in row.classes:
+                    bounds = section["intervals"].get(name) or ["", ""]
+                    value = _blank(section["dice"][name])
+                    writer.writerow([*head, estimand, name, value, *bounds, status])
+    for failure in board.failures:
+        writer.writerow([failure["suite"], "", "", failure["backend"], "", "", "", "", "", "", "",
+                         "", f"failed: {failure['reason']}"])
+
+
+def md(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None:
+    """GitHub-flavoured Markdown."""
+    for part in board.tables:
+        stream.write(f"## {_title(part)}\n\n")
+        _md_table(stream, _columns(part), [_cells(row) for row in part.rows])
+        stream.write("\n".join(f"- {note}" for note in _notes(part)) + "\n\n")
+        rows = [row for row in part.rows if not row.floor and row.criteria]
+        if rows:
+            header = ["backend", *(c["label"] for c in rows[0].criteria)]
+            _md_table(stream, header, [
+                [row.backend, *(c["status"] for c in row.criteria)] for row in rows])
+        for row, why in part.not_comparable:
+            stream.write(f"- not comparable: {_escape(row.backend)}: {_escape(why)}\n")
+    for failure in board.failures:
+        stream.write(f"- failed: {_escape(failure['backend'])}: {_escape(failure['reason'])}\n")
+    if reported:
+        stream.write("\n## Reported elsewhere (never ranked)\n\n")
+        _md_table(stream, ["model", "classes", "prompting", "mean Dice", "vessel", "source"], [
+            [entry["model"], str(entry.get("label_set", "")), str(entry.get("prompting", "")),
+             str(entry.get("mean_dice", "-")),
+             str(entry.get("dice", {}).get("blood_vessel", "-")), entry["source"]]
+            for entry in reported])
+
+
+def _md_table(stream: TextIO, header: list[str], rows: list[list[str]]) -> None:
+    for cells in (header, ["---"] * len(header), *rows):
+        stream.write("| " + " | ".join(_escape(cell) for cell in cells) + " |\n")
+    stream.write("\n")
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _blank(value: float | None) -> float | str:
+    return "" if value is None else value

@@ -1,0 +1,113 @@
+"""``benchbcss backends | suites | plugins | show``: what there is, without importing it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def _format(command: Any) -> Any:
+    return click.option("--format", "form", type=click.Choice(["table", "json"]),
+                        default="table")(command)
+
+
+def _print(rows: list[dict[str, Any]], form: str, empty: str) -> None:
+    if form == "json":
+        click.echo(json.dumps(rows, indent=1))
+        return
+    if not rows:
+        click.echo(empty)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table()
+    for name in rows[0]:
+        grid.add_column(name, overflow="fold")
+    for row in rows:
+        grid.add_row(*(", ".join(v) if isinstance(v, list) else str(v) for v in row.values()))
+    stream = click.get_text_stream("stdout")
+    Console(file=stream, width=None if stream.isatty() else 150).print(grid)
+
+
+@click.command()
+@_format
+def backends(form: str) -> None:
+    """List the backends."""
+    from benchbcss import registry
+
+    plugins = registry.load()
+    rows = []
+    for name, entry in sorted(plugins.backends.items()):
+        missing = entry.missing()
+        rows.append({
+            "backend": name,
+            "tracks": sorted(entry.info.tracks),
+            "summary": entry.info.summary,
+            "from": f"{entry.source.distribution} {entry.source.version}",
+            "ready": "yes" if not missing else f"needs {', '.join(missing)}: {entry.remedy()}",
+        })
+    _print(rows, form, "No backend is installed.")
+    for source, reason in plugins.broken.items():
+        click.echo(f"warning: {source} is not loaded: {reason}", err=True)
+
+
+@click.command()
+@_format
+def suites(form: str) -> None:
+    """List the suites."""
+    from benchbcss import registry
+    from benchbcss.suites import load_suite
+
+    rows = []
+    for name, (path, source) in sorted(registry.load().suites.items()):
+        suite, preset = load_suite(path)
+        label_map = suite.label_map if isinstance(suite.label_map, str) else "own"
+        rows.append({"suite": name, "label map": label_map, "split": suite.split,
+                     "protocol": suite.protocol, "preset": preset, "summary": suite.summary,
+                     "from": f"{source.distribution} {source.version}"})
+    _print(rows, form, "No suite is installed.")
+
+
+@click.command()
+@_format
+def plugins(form: str) -> None:
+    """List plugins, broken ones with their reason."""
+    from benchbcss import registry
+
+    found = registry.load()
+    rows = []
+    for source in found.sources:
+        names = [n for n, entry in found.backends.items() if entry.source == source]
+        names += [n for n, (_, origin) in found.suites.items() if origin == source]
+        rows.append({"plugin": source.plugin, "distribution": source.distribution,
+                     "version": source.version, "provides": sorted(names), "state": "loaded"})
+    for source, reason in found.broken.items():
+        rows.append({"plugin": source.plugin, "distribution": source.distribution,
+                     "version": source.version, "provides": [], "state": f"broken: {reason}"})
+    _print(rows, form, "No plugin is installed.")
+
+
+@click.command()
+@click.argument("backend")
+@click.option("--preset", type=click.Choice(["full", "smoke"]), default="full", show_default=True)
+@click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE")
+@click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml")
+def show(backend: str, preset: str, overrides: tuple[str, ...], form: str) -> None:
+    """Show BACKEND's resolved recipe."""
+    from benchbcss import registry
+    from benchbcss.recipes import resolve
+
+    entry = registry.load().backend(backend)
+    recipe = resolve(entry.info.recipe, preset, overrides).model_dump(mode="json")
+    if form == "json":
+        click.echo(json.dumps(recipe, indent=1))
+        return
+    import yaml
+
+    package, _, name = entry.info.recipe.partition(":")
+    click.echo(f"# {backend}, preset {preset}, from {Path(package.replace('.', '/')) / name}")
+    click.echo(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), nl=False)

@@ -1,0 +1,39 @@
+"""``benchbcss rescore``: metrics anew from stored predictions, without model or GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from benchbcss.cli.main import say, workspace_option
+
+
+@click.command()
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN_DIR]...")
+@workspace_option
+def rescore(runs: tuple[Path, ...], workspace: Path) -> None:
+    """Recompute the results of RUN_DIRs (default: every finished run of the workspace)."""
+    from benchbcss.errors import BenchError, InputError, RunError
+    from benchbcss.io import read_json, write_json
+    from benchbcss.runs.record import rescored
+
+    chosen = list(runs) or sorted(
+        path.parent for path in (workspace / "runs").glob("*/*/[!.]*/result.json")
+    )
+    if not chosen:
+        raise InputError(f"There is no finished run under {workspace / 'runs'}.")
+    failed = 0
+    for run_dir in chosen:
+        path = run_dir / "result.json"
+        if not path.is_file():
+            raise InputError(f"{run_dir} holds no result.json; name the folder of a finished run.")
+        try:
+            write_json(path, rescored(run_dir, read_json(path)))
+            say(f"rescored {run_dir}")
+        except BenchError as error:
+            failed += 1
+            say(f"error: {run_dir}: {error}")
+    if failed:
+        raise RunError(f"{failed} of {len(chosen)} runs could not be rescored; their old results "
+                       f"stand.")

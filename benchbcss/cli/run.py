@@ -1,0 +1,150 @@
+"""``benchbcss run``: train, predict and score backends on a suite."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchbcss.cli.main import say, workspace_option
+
+
+@click.command()
+@click.argument("backends", nargs=-1, required=True, metavar="BACKEND...")
+@click.option("--suite", help="Name of a suite, or a suite file.  [default: bcss5 with data, "
+              "phantom without]")
+@click.option("--data", "folder", type=click.Path(path_type=Path), envvar="BENCHBCSS_DATA",
+              help="A folder laid out as BCSS; without it the embedded phantom is used.")
+@click.option("--split", help="brief, official, eva, or a CSV filename,split.")
+@click.option("--preset", type=click.Choice(["full", "smoke"]), help="smoke: minutes on two cores.")
+@click.option("--seeds", type=click.IntRange(1), help="Run seeds 0 to N-1.")
+@click.option("--seed", type=click.IntRange(0), help="Run this seed.  [default: 0]")
+@click.option("--weights", default="auto", show_default=True,
+              help="auto, none, a path, or a hub id.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE",
+              help="Override a value of the recipe; see 'benchbcss show BACKEND'.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True,
+              help="Workers at a time.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True),
+              help="Stop a worker after this many seconds.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option("--fresh", is_flag=True, help="Run again even if the same run is finished.")
+@click.option("--floors/--no-floors", default=True, show_default=True,
+              help="Also run the suite's floors, which make the numbers readable.")
+@click.option("--dry-run", is_flag=True, help="Check everything and list the runs; start none.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@workspace_option
+def run(
+    backends: tuple[str, ...],
+    suite: str | None,
+    folder: Path | None,
+    split: str | None,
+    preset: Any,
+    seeds: int | None,
+    seed: int | None,
+    weights: str,
+    overrides: tuple[str, ...],
+    jobs: int,
+    timeout: float | None,
+    device: str,
+    fresh: bool,
+    floors: bool,
+    dry_run: bool,
+    form: str,
+    workspace: Path,
+) -> None:
+    """Train, predict and score BACKENDs; each runs in a process of its own."""
+    from benchbcss import registry
+    from benchbcss.runs import local, planning
+
+    if seed is not None and seeds is not None:
+        raise click.UsageError("--seed and --seeds exclude each other.")
+    plugins = registry.load()
+    for source, reason in plugins.broken.items():
+        say(f"warning: {source} is not loaded: {reason}")
+    chosen = list(dict.fromkeys(backends))
+    for name in chosen:
+        plugins.backend(name)
+    definition, used = planning.choose_suite(suite, folder, preset)
+    if floors:
+        wanted = set(definition.tracks).intersection(
+            *[set().union(*(plugins.backend(name).info.tracks for name in chosen))]
+        )
+        for name in definition.floors:
+            if plugins.backend(name).info.tracks & wanted and name not in chosen:
+                chosen.append(name)
+    if definition.phantom is not None:
+        say(f"suite '{definition.name}' ({used}): synthetic images; these numbers are not BCSS")
+    prepared = planning.prepare(
+        definition, used, folder=folder, split=split, workspace=workspace, say=say
+    )
+    parts = prepared.split
+    say(f"split '{parts.name}': {len(parts.train)} train, {len(parts.val)} val, "
+        f"{len(parts.test)} test ROIs; no patient is in two parts")
+    for warning in prepared.warnings:
+        say(f"warning: {warning}")
+    specs = planning.specify(
+        prepared,
+        chosen,
+        seeds=range(seeds) if seeds else [seed or 0],
+        weights=weights,
+        overrides=overrides,
+        device=device,
+        workspace=workspace,
+    )
+    if dry_run:
+        for spec in specs:
+            state = "done" if (spec.run_dir(workspace) / "result.json").is_file() else "to do"
+            click.echo(f"{spec.backend} seed {spec.seed} {state} {spec.run_dir(workspace)}")
+        return
+    outcomes = local.run_all(
+        specs, workspace, jobs=jobs, timeout=timeout, fresh=fresh, say=say, watch=_Progress()
+    )
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if form == "json":
+        click.echo(json.dumps([
+            {"backend": o.spec.backend, "seed": o.spec.seed, "status": o.status,
+             "reason": o.reason or None, "run": str(o.run_dir)} for o in outcomes], indent=1))
+    else:
+        from benchbcss.board import render, rows
+
+        board = rows.load(workspace, suite=definition.name)
+        render.table(board, click.get_text_stream("stdout"), reported=[])
+    if failed:
+        say(f"{len(failed)} of {len(outcomes)} runs failed; the same command runs only those again")
+        sys.exit(1)
+
+
+class _Progress:
+    """One updating line per worker on a terminal, one line per epoch elsewhere."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty()
+        self.seen: dict[str, tuple[Any, ...]] = {}
+
+    def __call__(self, spec: Any, status: dict[str, Any]) -> None:
+        stage = status.get("stage")
+        if stage is None:
+            return
+        detail = {k: v for k, v in status.items() if k not in ("stage", "pid", "time")}
+        mark = (stage, *detail.values())
+        if self.seen.get(spec.backend) == mark:
+            return
+        self.seen[spec.backend] = mark
+        text = f"{spec.backend}: {stage}"
+        if stage == "training":
+            text += (f" epoch {detail['epoch']}/{detail['epochs']} step {detail['step']} "
+                     f"loss {detail['loss']}")
+            if detail.get("val") not in (None, "-"):
+                text += f" val Dice {detail['val']}"
+        elif stage == "predicting":
+            text += f" {detail['track']} {detail['roi']}/{detail['of']}"
+        if self.live:
+            click.echo(f"\r\x1b[2K{text}", nl=False, err=True)
+            if stage == "done":
+                click.echo("\r\x1b[2K", nl=False, err=True)
+        elif stage != "training" or detail.get("val") not in (None, "-"):
+            say("  " + text)

@@ -1,0 +1,84 @@
+"""Mask2Former that takes RGB in [0, 1] of any size and returns per-class scores of that size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import Mask2FormerForUniversalSegmentation
+
+from benchbcss_mask2former.criterion import Queries
+
+STRIDE = 32
+FLOOR = 1e-6  # a class no query claims is very unlikely, not impossible: log stays finite
+
+
+class SemanticMask2Former(nn.Module):
+    """``net`` behind channel normalisation and padding, its queries turned into classes."""
+
+    def __init__(
+        self,
+        net: Mask2FormerForUniversalSegmentation,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.net = net
+        # upstream's loss ignores nothing: it must not be within reach
+        self.net.criterion = nn.Identity()
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
+
+    def queries(self, image: Tensor) -> list[Queries]:
+        """``image`` float [B, 3, H, W], H and W multiples of 32 -> (class logits [B, Q, K + 1],
+        mask logits [B, Q, H/4, W/4]) of every decoder layer, the last layer last."""
+        output = self.net(
+            pixel_values=(image - self.mean) / self.std, output_auxiliary_logits=True
+        )
+        layers = [
+            (layer["class_queries_logits"], layer["masks_queries_logits"])
+            for layer in output.auxiliary_logits
+        ]
+        return [*layers, (output.class_queries_logits, output.masks_queries_logits)]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """float [B, 3, H, W] in [0, 1] -> log-probabilities float32 [B, K, H, W], any H and W.
+
+        A class's score is the paper's, sum over queries of softmax(class) x sigmoid(mask). The
+        scores are divided by their sum over classes and logged: the argmax is the paper's, and
+        averaging overlapping tiles multiplies probabilities as it does for softmax networks.
+        """
+        height, width = image.shape[-2:]
+        padded = pad(image)
+        class_logits, mask_logits = self.queries(padded)[-1]
+        classes = class_logits.float().softmax(-1)[..., :-1]
+        tiles = []
+        for one_class, one_mask in zip(classes, mask_logits, strict=True):  # 100 full-size masks
+            masks = F.interpolate(
+                one_mask[None].float(), padded.shape[-2:], mode="bilinear", align_corners=False
+            )[0, :, :height, :width]
+            with torch.autocast(masks.device.type, enabled=False):
+                tiles.append(torch.einsum("qk,qhw->khw", one_class, masks.sigmoid()))
+        scores = torch.stack(tiles) + FLOOR
+        return (scores / scores.sum(1, keepdim=True)).log()
+
+
+def pad(image: Tensor, stride: int = STRIDE) -> Tensor:
+    """Extend bottom and right to multiples of ``stride``: mirrored, so that no edge appears."""
+    height, width = image.shape[-2:]
+    down, right = -height % stride, -width % stride
+    if not (down or right):
+        return image
+    # a mirror cannot be longer than the image itself
+    mode = "reflect" if down < height and right < width else "replicate"
+    return F.pad(image, (0, right, 0, down), mode=mode)
+
+
+def pad_target(target: Tensor, ignore_index: int, stride: int = STRIDE) -> Tensor:
+    """The same for int64 [B, H, W]; what was added is ignored."""
+    height, width = target.shape[-2:]
+    return F.pad(target, (0, -width % stride, 0, -height % stride), value=ignore_index)
