@@ -1,0 +1,346 @@
+"""The record of a run: scored from disk, everything needed to defend the number, no NaN."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchbcss.data.dataset import Dataset, Roi
+from benchbcss.data.labels import LabelMap
+from benchbcss.data.store import TileStore
+from benchbcss.errors import DataError
+from benchbcss.io import write_bytes
+from benchbcss.runs import masks
+from benchbcss.runs.spec import METRICS_VERSION, SCHEMA_VERSION, RunSpec
+from benchbcss.scoring import binary_counts, pair_counts
+from benchbcss.scoring import metrics as m
+from benchbcss.scoring.bootstrap import DRAWS, SEED, Intervals, bootstrap, effective_rois
+from benchbcss.scoring.verdicts import Estimate, Verdict, judge, judge_stability
+from benchbcss.suites import Suite
+
+if TYPE_CHECKING:
+    from benchbcss.runs.session import Session
+
+PACKAGES = ("benchbcss", "torch", "torchvision", "numpy", "accelerate", "pillow", "sam2",
+            "transformers", "timm", "segmentation-models-pytorch", "open_clip_torch",
+            "scikit-learn")
+CLIP_REASON = "no CLIP labeller in this version; region labelling needs CLIP weights"
+
+
+def build(
+    session: Session, training: dict[str, Any], *, inference_seconds: dict[str, float], begun: float
+) -> dict[str, Any]:
+    """Score the stored predictions of ``session`` and return the content of ``result.json``."""
+    spec, notes = session.spec, dict(session.context.notes)
+    stability = training.get("stability") if training.get("trained") else None
+    parameters = list(session.model.parameters())
+    own = spec.recipe.view.protocol == "squash"
+    content: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "metrics_version": METRICS_VERSION,
+        "backend": spec.backend,
+        "floor": session.info.floor,
+        "plugin": {"name": spec.plugin, "distribution": spec.distribution,
+                   "version": spec.distribution_version},
+        "run": spec.run_id(),
+        "fingerprint": spec.fingerprint(),
+        "seed": spec.seed,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "view": f"squash{spec.recipe.view.size}" if own else spec.suite.protocol,
+        "preset": spec.preset,
+        "protocol": spec.suite.protocol,
+        "mpp": spec.suite.mpp,
+        "suite": {"name": spec.suite.name, "fingerprint": spec.suite_fingerprint},
+        "label_map": {
+            "name": session.labels.name,
+            "fingerprint": spec.label_map_fingerprint,
+            "classes": {name: list(codes) for name, codes in session.labels.classes},
+            "ignore": list(session.labels.ignore),
+            "mean": list(session.labels.mean),
+            "not_ranked": session.labels.not_ranked,
+        },
+        "split": {"name": spec.split_name, "fingerprint": spec.split_fingerprint,
+                  "train": len(spec.split.train), "val": len(spec.split.val),
+                  "test": len(spec.split.test), "leakage": list(spec.leakage)},
+        "data": {"fingerprint": spec.data_fingerprint, "phantom": spec.data_is_phantom},
+        "weights": {
+            "requested": spec.weights,
+            "sha256": spec.weights_sha256,
+            "provenance": str(notes.pop("weights", "random")),
+            "tcga_overlap": notes.pop("tcga_overlap", "not declared"),
+        },
+        "recipe": spec.recipe.model_dump(mode="json"),
+        "budget": training.get("budget"),
+        "parameters": {
+            "total": sum(p.numel() for p in parameters),
+            "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+        },
+        "training": {k: v for k, v in training.items() if k not in ("notes", "stability")},
+        "stability": stability,
+        "notes": notes,
+        "cost": _cost(session, training, inference_seconds, begun),
+        "packages": _versions(),
+    }
+    content["tracks"] = score(spec, session.labels, session.rois, session.tracks, stability,
+                              session.run_dir)
+    return m.jsonable(content)  # type: ignore[no-any-return]
+
+
+def rescored(run_dir: Path, old: dict[str, Any]) -> dict[str, Any]:
+    """The record with its tracks computed anew from stored predictions and the masks."""
+    spec = RunSpec.model_validate_json((run_dir / "spec.json").read_text(encoding="utf-8"))
+    source = Dataset(Path(spec.data_root), TileStore(Path(spec.store_root)))
+    labels = spec.suite.labels(source.code_table())
+    rois = source.rois(spec.split.test, labels)
+    tracks = score(spec, labels, rois, list(old["tracks"]), old.get("stability"), run_dir)
+    return m.jsonable({**old, "metrics_version": METRICS_VERSION, "tracks": tracks})  # type: ignore[no-any-return]
+
+
+def score(
+    spec: RunSpec,
+    labels: LabelMap,
+    rois: dict[str, Roi],
+    tracks: list[str],
+    stability: dict[str, Any] | None,
+    run_dir: Path,
+) -> dict[str, Any]:
+    """Both tracks' sections; also writes ``counts.parquet``, the tables they follow from."""
+    sections: dict[str, Any] = {}
+    table: list[tuple[str, str, str, str, str, int]] = []
+    names = spec.split.test
+    for track in tracks:
+        folder = masks.folder(run_dir, track)
+        if track == "semantic":
+            pairs = np.stack([_pairs(rois[n], labels, folder / n) for n in names])
+            sections[track] = _semantic(spec.suite, labels, rois, names, pairs, stability)
+            rows, columns = [*labels.class_names, "ignored"], labels.class_names
+            counts = pairs
+        else:
+            counts = np.stack([_prompted(rois[n], labels, folder / n) for n in names])
+            sections[track] = _prompted_section(spec.suite, labels, rois, names, counts, stability)
+            rows, columns = list(labels.mean), ("TP", "FP", "FN", "TN")
+        prompting = "" if track == "semantic" else masks.PROMPTING
+        for i, roi in enumerate(names):
+            for r, true in enumerate(rows):
+                table += [(track, prompting, roi, true, column, int(counts[i, r, c]))
+                          for c, column in enumerate(columns)]
+    _write_counts(run_dir / "counts.parquet", table)
+    return sections
+
+
+def _pairs(roi: Roi, labels: LabelMap, path: Path) -> np.ndarray:
+    prediction = masks.read(path, roi.shape)
+    try:
+        return pair_counts(roi.target(labels), prediction, len(labels.classes))
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _prompted(roi: Roi, labels: LabelMap, path: Path) -> np.ndarray:
+    """int64 [C, 4]; zeros for a class the ROI does not have, which is not prompted."""
+    packed = masks.read(path, roi.shape)
+    target = roi.target(labels)
+    valid = target != 255
+    counts = np.zeros((len(labels.mean), 4), np.int64)
+    for index, label in enumerate(labels.mean_classes):
+        mask = target == label
+        if mask.any():
+            counts[index] = binary_counts(mask, masks.unpack(packed, label), valid)
+    return counts
+
+
+def _semantic(
+    suite: Suite,
+    labels: LabelMap,
+    rois: dict[str, Roi],
+    names: tuple[str, ...],
+    pairs: np.ndarray,
+    stability: dict[str, Any] | None,
+) -> dict[str, Any]:
+    counts = pairs[:, :-1]
+    triple = m.Triple.of_confusion(counts)
+    mean = labels.mean_classes
+    scores = {"per_roi": m.per_roi_of(triple, mean), "pooled": m.pooled_of(triple, mean)}
+    section = _common(suite, labels.class_names, mean, triple, scores, rois, names, stability)
+    section["tissue"] = m.tissue_dice(
+        pairs, _named(labels), scores["pooled"].mean)
+    section["confusion"] = m.confusion_table(counts, labels.class_names)
+    return section
+
+
+def _named(labels: LabelMap) -> list[int]:
+    """Labels that count as tissue: the named classes, never 'other'."""
+    return [i for i in labels.mean_classes if labels.class_names[i] != "other"]
+
+
+def _prompted_section(
+    suite: Suite,
+    labels: LabelMap,
+    rois: dict[str, Roi],
+    names: tuple[str, ...],
+    counts: np.ndarray,
+    stability: dict[str, Any] | None,
+) -> dict[str, Any]:
+    triple = m.Triple.of_prompted(counts)
+    mean = tuple(range(len(labels.mean)))
+    scores = {"per_roi": m.per_roi_of(triple, mean)}
+    section = _common(suite, labels.mean, mean, triple, scores, rois, names, stability)
+    section["prompting"] = {"version": suite.prompting.version, "strategy": "box",
+                            "scope": "class", "tta": False}
+    section["counts"] = {"order": ["TP", "FP", "FN", "TN"], "by_class": counts.sum(0)}
+    return section
+
+
+def _common(
+    suite: Suite,
+    classes: tuple[str, ...],
+    mean: tuple[int, ...],
+    triple: m.Triple,
+    scores: dict[str, m.Score],
+    rois: dict[str, Roi],
+    names: tuple[str, ...],
+    stability: dict[str, Any] | None,
+) -> dict[str, Any]:
+    intervals = {name: bootstrap(triple, mean, name) for name in scores}
+    effective = [effective_rois(triple.true[:, c]) for c in range(len(classes))]
+    sites = [rois[name].institute for name in names]
+    headline: dict[str, Any] = {"per_roi": None, "pooled": None}
+    for name, result in scores.items():
+        headline[name] = _headline(result, intervals[name], classes, mean)
+    per_class = {
+        name: {metric: dict(zip(classes, getattr(result, metric), strict=True))
+               for metric in ("dice", "iou", "precision", "recall")}
+        for name, result in scores.items()
+    }
+    return {
+        "classes": [classes[c] for c in mean],
+        "all_classes": list(classes),
+        "rois": len(names),
+        "headline": headline,
+        "per_class": per_class,
+        "rois_with_class": dict(zip(classes, (triple.true > 0).sum(0), strict=True)),
+        "effective_rois": dict(zip(classes, effective, strict=True)),
+        "bootstrap": {"draws": DRAWS, "seed": SEED, "kind": "percentile, over ROIs",
+                      "dropped": dict(zip(classes, intervals["per_roi"].dropped, strict=True))},
+        "conventions": m.convention_table(triple, mean),
+        "spread": m.spread(triple, mean, names, sites),
+        "criteria": [verdict.plain() for verdict in
+                     _criteria(suite, classes, mean, triple, scores, intervals, effective,
+                               stability)],
+    }
+
+
+def _headline(
+    score: m.Score, intervals: Intervals, classes: tuple[str, ...], mean: tuple[int, ...]
+) -> dict[str, Any]:
+    return {
+        "mean": score.mean,
+        "defined": score.defined,
+        "of": score.of,
+        "mean_interval": intervals.mean,
+        "dice": {classes[c]: score.dice[c] for c in mean},
+        "intervals": {classes[c]: intervals.classes[c] for c in mean},
+    }
+
+
+def _criteria(
+    suite: Suite,
+    classes: tuple[str, ...],
+    mean: tuple[int, ...],
+    triple: m.Triple,
+    scores: dict[str, m.Score],
+    intervals: dict[str, Intervals],
+    effective: list[float],
+    stability: dict[str, Any] | None,
+) -> list[Verdict]:
+    """The suite's criteria on every estimand the track has."""
+    with_class = (triple.true > 0).sum(0)
+    verdicts = []
+    for criterion in suite.criteria:
+        metric, bound = criterion.metric, criterion.at_least
+        if metric == "stability":
+            verdicts.append(judge_stability(stability))
+            continue
+        label = f"{metric} >= {bound:g}" if bound is not None else metric
+        if metric == "clip_accuracy":
+            verdicts.append(Verdict(metric, label, "not measured", CLIP_REASON))
+            continue
+        chosen = list(mean)
+        if metric.startswith("dice."):
+            wanted = metric.removeprefix("dice.")
+            if wanted not in classes:
+                verdicts.append(Verdict(metric, label, "not measured",
+                                        f"'{wanted}' is not scored in this track"))
+                continue
+            chosen = [classes.index(wanted)]
+        estimates = []
+        for name, result in scores.items():
+            one = metric != "mean_dice"
+            point = float(result.dice[chosen[0]]) if one else result.mean
+            complete = np.isfinite(result.dice[chosen]).all()
+            interval = intervals[name].classes[chosen[0]] if one else intervals[name].mean
+            rests_on = effective if name == "pooled" else with_class
+            estimates.append(Estimate(name, point if complete else None, interval,
+                                      min(float(rests_on[c]) for c in chosen)))
+        verdict = judge(metric, label, bound or 0.0, estimates)
+        if verdict.status == "not measured":
+            lost = [classes[c] for c in chosen if not triple.true[:, c].any()]
+            verdict = Verdict(metric, label, "not measured",
+                              f"no ground truth of {', '.join(lost)} in the scored ROIs")
+        verdicts.append(verdict)
+    return verdicts
+
+
+def _write_counts(path: Path, table: list[tuple[str, str, str, str, str, int]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = list(zip(*table, strict=True)) if table else [[]] * 6
+    names = ("track", "prompting", "roi", "true", "predicted")
+    arrays: dict[str, Any] = {
+        name: pa.array(list(column), pa.string()).dictionary_encode()
+        for name, column in zip(names, columns[:5], strict=True)
+    }
+    arrays["pixels"] = pa.array(list(columns[5]), pa.int64())
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(arrays), sink)
+    write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def _cost(
+    session: Session, training: dict[str, Any], inference: dict[str, float], begun: float
+) -> dict[str, Any]:
+    import torch
+
+    cuda = session.accelerator.device.type == "cuda"
+    seconds = training.get("loop_seconds") or 0.0
+    return {
+        "device": torch.cuda.get_device_name() if cuda else platform.processor()
+        or platform.machine(),
+        "device_type": session.accelerator.device.type,
+        "threads": torch.get_num_threads(),
+        "precision": str(session.accelerator.mixed_precision).replace("no", "fp32"),
+        "train_seconds": training.get("seconds"),
+        "train_images_per_second": training["images"] / seconds
+        if seconds and training.get("images") else None,
+        "inference_seconds": inference,
+        "total_seconds": round(time.time() - begun, 2),
+        "peak_host_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_gpu_bytes": torch.cuda.max_memory_allocated() if cuda else None,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
