@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 from transformers import Mask2FormerForUniversalSegmentation
 
+from benchbcss import weights as files
 from benchbcss.contract import Backend, Batch
 from benchbcss.errors import WeightsError
 from benchbcss_mask2former import weights as stored
@@ -30,8 +31,8 @@ class Mask2Former(Backend):
         if wanted == "none":
             return self._wrap(self._random(), "random")
         if path.is_dir():
-            return self._wrap(self._load(wanted), f"file: {stored.digest(path)}")
-        if path.exists() or not _is_hub_id(wanted):
+            return self._wrap(self._load(wanted), f"file: {files.digest(path)}")
+        if not files.is_hub_id(wanted):
             return self._from_file(path)
         return self._wrap(self._load(wanted), f"pretrained: {wanted}")
 
@@ -74,8 +75,8 @@ class Mask2Former(Backend):
 
     def _from_file(self, path: Path) -> SemanticMask2Former:
         """A network trained here: the state dict of the whole module, for the recipe's sizes."""
-        state = stored.read(path)
-        network = self._wrap(self._random(), f"file: {stored.digest(path)}")
+        state = files.read(path)
+        network = self._wrap(self._random(), f"file: {files.digest(path)}")
         try:
             network.load_state_dict(state)
         except RuntimeError as error:
@@ -84,9 +85,3 @@ class Mask2Former(Backend):
             ) from error
         return network
 
-
-def _is_hub_id(text: str) -> bool:
-    """OWNER/NAME, and not something that looks like a file."""
-    owner, slash, name = text.partition("/")
-    file_like = text.endswith((".safetensors", ".pt", ".pth", ".bin", ".ckpt"))
-    return bool(slash and owner.strip(".") and name) and "/" not in name and not file_like

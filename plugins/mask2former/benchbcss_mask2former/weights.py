@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-from huggingface_hub import constants, get_session
-from torch import Tensor
+from huggingface_hub import constants
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
 from benchbcss.errors import RecipeError, WeightsError
-
-PROBE_SECONDS = 3.0
+from benchbcss.weights import missing, reachable
 
 
 def variant(model: dict[str, Any]) -> dict[str, Any]:
@@ -71,48 +67,7 @@ def pretrained_network(source: str, num_classes: int) -> Mask2FormerForUniversal
                 reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
                 if Path(source).is_dir():
                     raise WeightsError(f"Weights {source} cannot be read: {reason}") from error
-    raise WeightsError(
-        f"Pretrained weights {source} cannot be had: {reason}. Download them where there is a "
-        f"network with `hf download {source} --local-dir DIR` and give the folder with "
-        "--weights DIR, or start from random ones with --weights none."
-    )
-
-
-def reachable() -> bool:
-    """Whether the hub answers at all: its own client retries for half a minute before it says."""
-    if constants.HF_HUB_OFFLINE:
-        return False
-    try:
-        get_session().head(constants.ENDPOINT, timeout=PROBE_SECONDS)
-    except Exception:
-        return False
-    return True
-
-
-def read(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file; nothing is unpickled but tensors. WeightsError names the file."""
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise WeightsError(f"Weights {path} cannot be read: {error}") from error
-    if not isinstance(state, dict):
-        raise WeightsError(f"Weights {path} hold a {type(state).__name__}, not a state dict.")
-    return state
-
-
-def digest(path: Path) -> str:
-    """First 16 hex digits of the SHA-256 of a file, or of a folder's weight files in order."""
-    names = sorted([*path.glob("*.safetensors"), *path.glob("*.bin")]) if path.is_dir() else [path]
-    total = hashlib.sha256()
-    for name in names:
-        with open(name, "rb") as handle:
-            while chunk := handle.read(1 << 20):
-                total.update(chunk)
-    return total.hexdigest()[:16]
+    raise missing(source, reason, f"hf download {source} --local-dir DIR")
 
 
 @contextmanager

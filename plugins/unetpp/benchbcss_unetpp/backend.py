@@ -10,6 +10,7 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
+from benchbcss import weights as files
 from benchbcss.contract import Backend, Batch
 from benchbcss.errors import RecipeError, WeightsError
 from benchbcss.training.losses import class_weights, dense_loss
@@ -33,7 +34,7 @@ class UNetPP(Backend):
             note = self._pretrained(model)
         elif wanted == "none":
             self._net, note = self._make(model), "random"
-        elif Path(wanted).exists() or not _is_hub_id(wanted):
+        elif not files.is_hub_id(wanted):
             self._net = self._make(model)
             return self._from_file(Path(wanted), self._wrap(model))
         else:
@@ -106,18 +107,18 @@ class UNetPP(Backend):
 
     def _from_hub(self, model: dict[str, Any], repository: str, revision: str | None) -> str:
         """Encoder weights of a hub repository; returns the note."""
-        path = stored.fetch(repository, revision)
+        path = files.fetch(repository, "model.safetensors", revision)
         if model["encoder"].startswith("tu-"):
             # timm renames old checkpoints' keys itself, and tells what it cannot use
             self._net = self._make(model, pretrained_cfg_overlay={"file": str(path)})
         else:
             self._net = self._make(model)
-            self._load_encoder(stored.read(path)[0], repository)
+            self._load_encoder(files.read(path), repository)
         return f"pretrained: {repository}"
 
     def _from_file(self, path: Path, network: Normalised) -> Normalised:
         """A whole trained network (our own checkpoint), or an encoder alone."""
-        state, digest = stored.read(path)
+        state = files.read(path)
         if "mean" in state and any(key.startswith("net.decoder.") for key in state):
             try:
                 network.load_state_dict(state)
@@ -127,7 +128,7 @@ class UNetPP(Backend):
                 ) from error
         else:
             self._load_encoder(state, str(path))
-        self.context.notes["weights"] = f"file: {digest}"
+        self.context.notes["weights"] = f"file: {files.digest(path)}"
         return network
 
     def _load_encoder(self, state: dict[str, Tensor], source: str) -> None:
@@ -144,9 +145,3 @@ class UNetPP(Backend):
         logits: Tensor = model(image)
         return logits.to(torch.float32)
 
-
-def _is_hub_id(text: str) -> bool:
-    """OWNER/NAME, and not something that looks like a file."""
-    owner, slash, name = text.partition("/")
-    file_like = text.endswith((".safetensors", ".pt", ".pth", ".bin", ".ckpt"))
-    return bool(slash and owner.strip(".") and name) and "/" not in name and not file_like
