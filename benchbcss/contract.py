@@ -172,8 +172,6 @@ class Backend:
         """
         raise NotImplementedError(f"{type(self).__name__} is not promptable")
 
-    def predict_prompted(
-        self, model: nn.Module, encoded: Any, prompts: list[Prompt]
-    ) -> Tensor:
+    def predict_prompted(self, model: nn.Module, encoded: Any, prompts: list[Prompt]) -> Tensor:
         """Mask logits float [len(prompts), S, S] (or lower resolution); thresholded at 0."""
         raise NotImplementedError(f"{type(self).__name__} is not promptable")

@@ -20,8 +20,10 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}. Free space, run again: "
-                       f"what is finished is kept.") from error
+        raise RunError(
+            f"{path} cannot be written: {error.strerror}. Free space, run again: "
+            f"what is finished is kept."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

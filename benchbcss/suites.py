@@ -121,9 +121,7 @@ def _check_metric(metric: str, labels: LabelMap, path: Path) -> None:
     known = ["mean_dice", "clip_accuracy", "stability"]
     known += [f"dice.{name}" for name in labels.class_names]
     if metric not in known:
-        raise SuiteError(
-            f"Suite {path}: there is no metric '{metric}'. Known: {', '.join(known)}."
-        )
+        raise SuiteError(f"Suite {path}: there is no metric '{metric}'. Known: {', '.join(known)}.")
 
 
 def find_suite(name: str, known: dict[str, Path]) -> Path:

@@ -53,8 +53,7 @@ def fetch(repository: str, filename: str, revision: str | None = None) -> Path:
     from huggingface_hub import constants, hf_hub_download
 
     try:
-        return Path(hf_hub_download(repository, filename, revision=revision,
-                                    local_files_only=True))
+        return Path(hf_hub_download(repository, filename, revision=revision, local_files_only=True))
     except Exception as error:
         reason = f"not in the cache ({type(error).__name__})"
     if reachable():
@@ -113,8 +112,10 @@ def fits(state: dict[str, Tensor], expected: dict[str, Tensor], source: str, wha
     parts = []
     if shapes:
         key = shapes[0]
-        parts.append(f"{len(shapes)} tensor(s) of another shape, such as {key} "
-                     f"{tuple(state[key].shape)} instead of {tuple(expected[key].shape)}")
+        parts.append(
+            f"{len(shapes)} tensor(s) of another shape, such as {key} "
+            f"{tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
+        )
     if lacking:
         parts.append(f"{len(lacking)} missing, such as {lacking[0]}")
     if extra:

@@ -66,15 +66,19 @@ def _title(table: Table) -> str:
 
 
 def _notes(table: Table) -> list[str]:
-    notes = ["Dice per class is the mean over ROIs that have the class (per ROI); pooled sums "
-             "pixels over ROIs first."]
+    notes = [
+        "Dice per class is the mean over ROIs that have the class (per ROI); pooled sums "
+        "pixels over ROIs first."
+    ]
     if any(row.phantom for row in table.rows):
         notes.append(PHANTOM)
     if table.track == "prompted":
         notes.append(PROMPTED)
     else:
-        notes.append("tissue Dice is misleading: it scores any tissue against background; skill "
-                     "is what it adds over painting tissue everywhere")
+        notes.append(
+            "tissue Dice is misleading: it scores any tissue against background; skill "
+            "is what it adds over painting tissue everywhere"
+        )
     return notes
 
 
@@ -90,8 +94,7 @@ def table(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> No
     for part in board.tables:
         grid = Grid(title=_title(part), title_justify="left")
         for index, name in enumerate(_columns(part)):
-            grid.add_column(name, justify="left" if index in (1, 2) else "right",
-                            overflow="fold")
+            grid.add_column(name, justify="left" if index in (1, 2) else "right", overflow="fold")
         for row in part.rows:
             grid.add_row(*_cells(row))
         console.print(grid)
@@ -102,21 +105,30 @@ def table(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> No
             console.print(f"  not comparable: {row.backend}: {why}", markup=False, soft_wrap=True)
         console.print()
     for failure in board.failures:
-        console.print(f"failed: {failure['backend']} ({failure['suite']}): {failure['reason']}",
-                      markup=False, soft_wrap=True)
+        console.print(
+            f"failed: {failure['backend']} ({failure['suite']}): {failure['reason']}",
+            markup=False,
+            soft_wrap=True,
+        )
     for path in board.unreadable:
         console.print(f"unreadable: {path}", markup=False, soft_wrap=True)
     if reported:
-        grid = Grid(title="Reported elsewhere: never ranked, not measured by this harness",
-                    title_justify="left")
+        grid = Grid(
+            title="Reported elsewhere: never ranked, not measured by this harness",
+            title_justify="left",
+        )
         for name in ("model", "classes", "prompting", "mean Dice", "vessel", "n", "source"):
             grid.add_column(name, overflow="fold")
         for entry in reported:
             grid.add_row(
-                entry["model"], str(entry.get("label_set", "")), str(entry.get("prompting", "")),
+                entry["model"],
+                str(entry.get("label_set", "")),
+                str(entry.get("prompting", "")),
                 str(entry.get("mean_dice", "-")),
                 str(entry.get("dice", {}).get("blood_vessel", "-")),
-                str(entry.get("n", "")), entry["source"])
+                str(entry.get("n", "")),
+                entry["source"],
+            )
         console.print(grid)
 
 
@@ -131,16 +143,25 @@ def _verdicts(part: Table, console: Any) -> None:
     for criterion in rows[0].criteria:
         grid.add_column(criterion["label"], overflow="fold")
     for row in rows:
-        grid.add_row(row.backend, *(MARKS[c["status"]] + (f" ({c['point']})" if c.get("point")
-                                                          else "") for c in row.criteria))
+        grid.add_row(
+            row.backend,
+            *(
+                MARKS[c["status"]] + (f" ({c['point']})" if c.get("point") else "")
+                for c in row.criteria
+            ),
+        )
     console.print(grid)
     for row in rows:
         for criterion in row.criteria:
             if criterion["status"] in ("not measured", "fail") and criterion["metric"] in (
-                "clip_accuracy", "stability"
+                "clip_accuracy",
+                "stability",
             ):
-                console.print(f"  {row.backend}: {criterion['label']}: {criterion['reason']}",
-                              markup=False, soft_wrap=True)
+                console.print(
+                    f"  {row.backend}: {criterion['label']}: {criterion['reason']}",
+                    markup=False,
+                    soft_wrap=True,
+                )
 
 
 def json(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None:
@@ -151,9 +172,7 @@ def json(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> Non
                 "suite": part.suite,
                 "track": part.track,
                 "rows": [asdict(row) for row in part.rows],
-                "not_comparable": [
-                    {**asdict(row), "why": why} for row, why in part.not_comparable
-                ],
+                "not_comparable": [{**asdict(row), "why": why} for row, why in part.not_comparable],
             }
             for part in board.tables
         ],
@@ -168,14 +187,36 @@ def json(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> Non
 def csv(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None:
     """One line per row and class: tidy, for a spreadsheet or pandas."""
     writer = csv_module.writer(stream, lineterminator="\n")
-    writer.writerow(["suite", "track", "rank", "backend", "seed", "view", "weights", "estimand",
-                     "class", "dice", "low", "high", "status"])
+    writer.writerow(
+        [
+            "suite",
+            "track",
+            "rank",
+            "backend",
+            "seed",
+            "view",
+            "weights",
+            "estimand",
+            "class",
+            "dice",
+            "low",
+            "high",
+            "status",
+        ]
+    )
     for part in board.tables:
         pairs = [(row, "ranked" if row.rank else "floor") for row in part.rows]
         pairs += [(row, f"not comparable: {why}") for row, why in part.not_comparable]
         for row, status in pairs:
-            head = [part.suite, part.track, row.rank or "", row.backend, row.seed, row.view,
-                    row.weights]
+            head = [
+                part.suite,
+                part.track,
+                row.rank or "",
+                row.backend,
+                row.seed,
+                row.view,
+                row.weights,
+            ]
             for estimand, section in row.headline.items():
                 if section is None:
                     continue
@@ -186,8 +227,23 @@ def csv(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None
                     value = _blank(section["dice"][name])
                     writer.writerow([*head, estimand, name, value, *bounds, status])
     for failure in board.failures:
-        writer.writerow([failure["suite"], "", "", failure["backend"], "", "", "", "", "", "", "",
-                         "", f"failed: {failure['reason']}"])
+        writer.writerow(
+            [
+                failure["suite"],
+                "",
+                "",
+                failure["backend"],
+                "",
+                "",
+                "",
+                "",
+                "",
+                "",
+                "",
+                "",
+                f"failed: {failure['reason']}",
+            ]
+        )
 
 
 def md(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None:
@@ -199,19 +255,32 @@ def md(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None:
         rows = [row for row in part.rows if not row.floor and row.criteria]
         if rows:
             header = ["backend", *(c["label"] for c in rows[0].criteria)]
-            _md_table(stream, header, [
-                [row.backend, *(c["status"] for c in row.criteria)] for row in rows])
+            _md_table(
+                stream,
+                header,
+                [[row.backend, *(c["status"] for c in row.criteria)] for row in rows],
+            )
         for row, why in part.not_comparable:
             stream.write(f"- not comparable: {_escape(row.backend)}: {_escape(why)}\n")
     for failure in board.failures:
         stream.write(f"- failed: {_escape(failure['backend'])}: {_escape(failure['reason'])}\n")
     if reported:
         stream.write("\n## Reported elsewhere (never ranked)\n\n")
-        _md_table(stream, ["model", "classes", "prompting", "mean Dice", "vessel", "source"], [
-            [entry["model"], str(entry.get("label_set", "")), str(entry.get("prompting", "")),
-             str(entry.get("mean_dice", "-")),
-             str(entry.get("dice", {}).get("blood_vessel", "-")), entry["source"]]
-            for entry in reported])
+        _md_table(
+            stream,
+            ["model", "classes", "prompting", "mean Dice", "vessel", "source"],
+            [
+                [
+                    entry["model"],
+                    str(entry.get("label_set", "")),
+                    str(entry.get("prompting", "")),
+                    str(entry.get("mean_dice", "-")),
+                    str(entry.get("dice", {}).get("blood_vessel", "-")),
+                    entry["source"],
+                ]
+                for entry in reported
+            ],
+        )
 
 
 def _md_table(stream: TextIO, header: list[str], rows: list[list[str]]) -> None:

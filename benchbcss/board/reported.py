@@ -19,5 +19,5 @@ def load() -> list[dict[str, Any]]:
     """The entries in file order."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # several times faster where built
     with open(path(), encoding="utf-8") as handle:
-        entries: list[dict[str, Any]] = yaml.load(handle, Loader=loader)  # noqa: S506
+        entries: list[dict[str, Any]] = yaml.load(handle, Loader=loader)
     return entries

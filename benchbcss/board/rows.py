@@ -10,7 +10,14 @@ from typing import Any
 
 #: results compare only when all of these agree, in the order they are named to the user
 COMPARABLE = (
-    "suite", "label_map", "split", "data", "preset", "protocol", "mpp", "prompting",
+    "suite",
+    "label_map",
+    "split",
+    "data",
+    "preset",
+    "protocol",
+    "mpp",
+    "prompting",
     "metrics_version",
 )
 
@@ -100,34 +107,36 @@ def _rows(result: dict[str, Any], run_dir: Path) -> list[Row]:
         raise ValueError("not a result of schema version 1")
     rows = []
     for track, section in result["tracks"].items():
-        rows.append(Row(
-            backend=result["backend"],
-            suite=result["suite"]["name"],
-            track=track,
-            seed=result["seed"],
-            run=str(run_dir),
-            created=result["created"],
-            floor=result["floor"],
-            phantom=result["data"]["phantom"],
-            view=result["view"],
-            weights=result["weights"]["provenance"],
-            classes=section["classes"],
-            headline=section["headline"],
-            tissue=section.get("tissue"),
-            criteria=section["criteria"],
-            key={
-                "suite": result["suite"]["fingerprint"],
-                "label_map": result["label_map"]["fingerprint"],
-                "split": result["split"]["fingerprint"],
-                "data": result["data"]["fingerprint"],
-                "preset": result["preset"],
-                "protocol": result["protocol"],
-                "mpp": result["mpp"],
-                "prompting": section.get("prompting"),
-                "metrics_version": result["metrics_version"],
-            },
-            not_ranked=result["label_map"].get("not_ranked"),
-        ))
+        rows.append(
+            Row(
+                backend=result["backend"],
+                suite=result["suite"]["name"],
+                track=track,
+                seed=result["seed"],
+                run=str(run_dir),
+                created=result["created"],
+                floor=result["floor"],
+                phantom=result["data"]["phantom"],
+                view=section["view"],
+                weights=result["weights"]["provenance"],
+                classes=section["classes"],
+                headline=section["headline"],
+                tissue=section.get("tissue"),
+                criteria=section["criteria"],
+                key={
+                    "suite": result["suite"]["fingerprint"],
+                    "label_map": result["label_map"]["fingerprint"],
+                    "split": result["split"]["fingerprint"],
+                    "data": result["data"]["fingerprint"],
+                    "preset": result["preset"],
+                    "protocol": result["protocol"],
+                    "mpp": result["mpp"],
+                    "prompting": section.get("prompting"),
+                    "metrics_version": result["metrics_version"],
+                },
+                not_ranked=result["label_map"].get("not_ranked"),
+            )
+        )
     return rows
 
 

@@ -42,9 +42,11 @@ def verify(folder: Path, label_map: str, split: str | None, workspace: Path) -> 
     for problem in problems:
         say(f"problem: {problem}")
     pixels = sum(roi.shape[0] * roi.shape[1] for roi in good)
-    click.echo(f"{len(good)} of {len(source.names)} ROIs are sound, {pixels / 1e6:.1f} Mpx; "
-               f"label map {label_map} {labels.fingerprint()[:12]}; "
-               f"tile store {store.size() / 1e6:.1f} MB in {store.root} (safe to delete)")
+    click.echo(
+        f"{len(good)} of {len(source.names)} ROIs are sound, {pixels / 1e6:.1f} Mpx; "
+        f"label map {label_map} {labels.fingerprint()[:12]}; "
+        f"tile store {store.size() / 1e6:.1f} MB in {store.root} (safe to delete)"
+    )
     if source.colour_normalised:
         click.echo("The images are colour-normalised already; do not normalise them again.")
     if problems:
@@ -52,10 +54,14 @@ def verify(folder: Path, label_map: str, split: str | None, workspace: Path) -> 
     if split is not None:
         parts = load_split(split, source.names)
         leakage = parts.leakage()
-        click.echo(f"split {parts.name}: {len(parts.train)} train, {len(parts.val)} val, "
-                   f"{len(parts.test)} test")
-        for title, files in (("in no part of the split", parts.unassigned),
-                             ("in the split but not in the folder", parts.absent)):
+        click.echo(
+            f"split {parts.name}: {len(parts.train)} train, {len(parts.val)} val, "
+            f"{len(parts.test)} test"
+        )
+        for title, files in (
+            ("in no part of the split", parts.unassigned),
+            ("in the split but not in the folder", parts.absent),
+        ):
             for name in files:
                 click.echo(f"  {title}: {name}")
         for warning in leakage.warnings:
@@ -67,8 +73,13 @@ def verify(folder: Path, label_map: str, split: str | None, workspace: Path) -> 
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--label-map", default="bcss5", show_default=True)
-@click.option("--mpp", type=click.FloatRange(min=0, min_open=True), default=0.30,
-              show_default=True, help="um per pixel")
+@click.option(
+    "--mpp",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.30,
+    show_default=True,
+    help="um per pixel",
+)
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
 @workspace_option
 def stats(folder: Path, label_map: str, mpp: float, form: str, workspace: Path) -> None:
@@ -96,28 +107,44 @@ def stats(folder: Path, label_map: str, mpp: float, form: str, workspace: Path) 
                 sizes[label] += list(np.bincount(parts.reshape(-1))[1:] * mpp**2)
     for label, (name, codes) in enumerate(labels.classes):
         counts = np.array([roi.class_pixels(labels)[label] for roi in rois.values()])
-        rows.append({
-            "class": name,
-            "codes": " ".join(map(str, codes)),
-            "pixels": int(counts.sum()),
-            "share of all pixels": round(float(counts.sum() / total), 4),
-            "ROIs with it": int((counts > 0).sum()),
-            "components": len(sizes[label]),
-            "median component um2": round(float(np.median(sizes[label])), 1)
-            if sizes[label] else None,
-        })
+        rows.append(
+            {
+                "class": name,
+                "codes": " ".join(map(str, codes)),
+                "pixels": int(counts.sum()),
+                "share of all pixels": round(float(counts.sum() / total), 4),
+                "ROIs with it": int((counts > 0).sum()),
+                "components": len(sizes[label]),
+                "median component um2": round(float(np.median(sizes[label])), 1)
+                if sizes[label]
+                else None,
+            }
+        )
     ignored = total - sum(row["pixels"] for row in rows)
     institutes = dict(sorted(Counter(roi.institute for roi in rois.values()).items()))
     if form == "json":
-        click.echo(json.dumps({"rois": len(rois), "pixels": total, "ignored": ignored, "mpp": mpp,
-                               "classes": rows, "institutes": institutes}, indent=1))
+        click.echo(
+            json.dumps(
+                {
+                    "rois": len(rois),
+                    "pixels": total,
+                    "ignored": ignored,
+                    "mpp": mpp,
+                    "classes": rows,
+                    "institutes": institutes,
+                },
+                indent=1,
+            )
+        )
         return
     from benchbcss.cli.listing import _print
 
     _print(rows, "table", "")
-    click.echo(f"{len(rois)} ROIs, {total / 1e6:.2f} Mpx at {mpp} um/px; ignored "
-               f"{ignored / total:.1%}; institutes: "
-               + ", ".join(f"{site} {count}" for site, count in institutes.items()))
+    click.echo(
+        f"{len(rois)} ROIs, {total / 1e6:.2f} Mpx at {mpp} um/px; ignored "
+        f"{ignored / total:.1%}; institutes: "
+        + ", ".join(f"{site} {count}" for site, count in institutes.items())
+    )
 
 
 @data.command()

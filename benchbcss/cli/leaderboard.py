@@ -15,14 +15,29 @@ from benchbcss.cli.main import say, workspace_option
 @click.argument("backends", nargs=-1, metavar="[BACKEND]...")
 @click.option("--suite", help="Only this suite.")
 @click.option("--track", type=click.Choice(["semantic", "prompted"]), help="Only this track.")
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv", "md"]),
-              default="table", show_default=True)
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
-              help="Write there instead of stdout.")
-@click.option("--check", is_flag=True,
-              help="Exit with 3 unless every criterion of the named (or best) backends is 'pass'.")
-@click.option("--reported/--no-reported", default=True, show_default=True,
-              help="Published numbers, set apart.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv", "md"]),
+    default="table",
+    show_default=True,
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write there instead of stdout.",
+)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Exit with 3 unless every criterion of the named (or best) backends is 'pass'.",
+)
+@click.option(
+    "--reported/--no-reported",
+    default=True,
+    show_default=True,
+    help="Published numbers, set apart.",
+)
 @workspace_option
 def leaderboard(
     backends: tuple[str, ...],

@@ -10,8 +10,9 @@ import click
 
 
 def _format(command: Any) -> Any:
-    return click.option("--format", "form", type=click.Choice(["table", "json"]),
-                        default="table")(command)
+    return click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")(
+        command
+    )
 
 
 def _print(rows: list[dict[str, Any]], form: str, empty: str) -> None:
@@ -43,13 +44,15 @@ def backends(form: str) -> None:
     rows = []
     for name, entry in sorted(plugins.backends.items()):
         missing = entry.missing()
-        rows.append({
-            "backend": name,
-            "tracks": sorted(entry.info.tracks),
-            "summary": entry.info.summary,
-            "from": f"{entry.source.distribution} {entry.source.version}",
-            "ready": "yes" if not missing else f"needs {', '.join(missing)}: {entry.remedy()}",
-        })
+        rows.append(
+            {
+                "backend": name,
+                "tracks": sorted(entry.info.tracks),
+                "summary": entry.info.summary,
+                "from": f"{entry.source.distribution} {entry.source.version}",
+                "ready": "yes" if not missing else f"needs {', '.join(missing)}: {entry.remedy()}",
+            }
+        )
     _print(rows, form, "No backend is installed.")
     for source, reason in plugins.broken.items():
         click.echo(f"warning: {source} is not loaded: {reason}", err=True)
@@ -66,9 +69,17 @@ def suites(form: str) -> None:
     for name, (path, source) in sorted(registry.load().suites.items()):
         suite, preset = load_suite(path)
         label_map = suite.label_map if isinstance(suite.label_map, str) else "own"
-        rows.append({"suite": name, "label map": label_map, "split": suite.split,
-                     "protocol": suite.protocol, "preset": preset, "summary": suite.summary,
-                     "from": f"{source.distribution} {source.version}"})
+        rows.append(
+            {
+                "suite": name,
+                "label map": label_map,
+                "split": suite.split,
+                "protocol": suite.protocol,
+                "preset": preset,
+                "summary": suite.summary,
+                "from": f"{source.distribution} {source.version}",
+            }
+        )
     _print(rows, form, "No suite is installed.")
 
 
@@ -83,11 +94,25 @@ def plugins(form: str) -> None:
     for source in found.sources:
         names = [n for n, entry in found.backends.items() if entry.source == source]
         names += [n for n, (_, origin) in found.suites.items() if origin == source]
-        rows.append({"plugin": source.plugin, "distribution": source.distribution,
-                     "version": source.version, "provides": sorted(names), "state": "loaded"})
+        rows.append(
+            {
+                "plugin": source.plugin,
+                "distribution": source.distribution,
+                "version": source.version,
+                "provides": sorted(names),
+                "state": "loaded",
+            }
+        )
     for source, reason in found.broken.items():
-        rows.append({"plugin": source.plugin, "distribution": source.distribution,
-                     "version": source.version, "provides": [], "state": f"broken: {reason}"})
+        rows.append(
+            {
+                "plugin": source.plugin,
+                "distribution": source.distribution,
+                "version": source.version,
+                "provides": [],
+                "state": f"broken: {reason}",
+            }
+        )
     _print(rows, form, "No plugin is installed.")
 
 

@@ -35,5 +35,6 @@ def rescore(runs: tuple[Path, ...], workspace: Path) -> None:
             failed += 1
             say(f"error: {run_dir}: {error}")
     if failed:
-        raise RunError(f"{failed} of {len(chosen)} runs could not be rescored; their old results "
-                       f"stand.")
+        raise RunError(
+            f"{failed} of {len(chosen)} runs could not be rescored; their old results stand."
+        )

@@ -14,26 +14,46 @@ from benchbcss.cli.main import say, workspace_option
 
 @click.command()
 @click.argument("backends", nargs=-1, required=True, metavar="BACKEND...")
-@click.option("--suite", help="Name of a suite, or a suite file.  [default: bcss5 with data, "
-              "phantom without]")
-@click.option("--data", "folder", type=click.Path(path_type=Path), envvar="BENCHBCSS_DATA",
-              help="A folder laid out as BCSS; without it the embedded phantom is used.")
+@click.option(
+    "--suite", help="Name of a suite, or a suite file.  [default: bcss5 with data, phantom without]"
+)
+@click.option(
+    "--data",
+    "folder",
+    type=click.Path(path_type=Path),
+    envvar="BENCHBCSS_DATA",
+    help="A folder laid out as BCSS; without it the embedded phantom is used.",
+)
 @click.option("--split", help="brief, official, eva, or a CSV filename,split.")
 @click.option("--preset", type=click.Choice(["full", "smoke"]), help="smoke: minutes on two cores.")
 @click.option("--seeds", type=click.IntRange(1), help="Run seeds 0 to N-1.")
 @click.option("--seed", type=click.IntRange(0), help="Run this seed.  [default: 0]")
-@click.option("--weights", default="auto", show_default=True,
-              help="auto, none, a path, or a hub id.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE",
-              help="Override a value of the recipe; see 'benchbcss show BACKEND'.")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True,
-              help="Workers at a time.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True),
-              help="Stop a worker after this many seconds.")
+@click.option(
+    "--weights", default="auto", show_default=True, help="auto, none, a path, or a hub id."
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY.PATH=VALUE",
+    help="Override a value of the recipe; see 'benchbcss show BACKEND'.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Workers at a time."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop a worker after this many seconds.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--fresh", is_flag=True, help="Run again even if the same run is finished.")
-@click.option("--floors/--no-floors", default=True, show_default=True,
-              help="Also run the suite's floors, which make the numbers readable.")
+@click.option(
+    "--floors/--no-floors",
+    default=True,
+    show_default=True,
+    help="Also run the suite's floors, which make the numbers readable.",
+)
 @click.option("--dry-run", is_flag=True, help="Check everything and list the runs; start none.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
 @workspace_option
@@ -82,8 +102,10 @@ def run(
         definition, used, folder=folder, split=split, workspace=workspace, say=say
     )
     parts = prepared.split
-    say(f"split '{parts.name}': {len(parts.train)} train, {len(parts.val)} val, "
-        f"{len(parts.test)} test ROIs; no patient is in two parts")
+    say(
+        f"split '{parts.name}': {len(parts.train)} train, {len(parts.val)} val, "
+        f"{len(parts.test)} test ROIs; no patient is in two parts"
+    )
     for warning in prepared.warnings:
         say(f"warning: {warning}")
     specs = planning.specify(
@@ -105,9 +127,21 @@ def run(
     )
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if form == "json":
-        click.echo(json.dumps([
-            {"backend": o.spec.backend, "seed": o.spec.seed, "status": o.status,
-             "reason": o.reason or None, "run": str(o.run_dir)} for o in outcomes], indent=1))
+        click.echo(
+            json.dumps(
+                [
+                    {
+                        "backend": o.spec.backend,
+                        "seed": o.spec.seed,
+                        "status": o.status,
+                        "reason": o.reason or None,
+                        "run": str(o.run_dir),
+                    }
+                    for o in outcomes
+                ],
+                indent=1,
+            )
+        )
     else:
         from benchbcss.board import render, rows
 
@@ -136,8 +170,10 @@ class _Progress:
         self.seen[spec.backend] = mark
         text = f"{spec.backend}: {stage}"
         if stage == "training":
-            text += (f" epoch {detail['epoch']}/{detail['epochs']} step {detail['step']} "
-                     f"loss {detail['loss']}")
+            text += (
+                f" epoch {detail['epoch']}/{detail['epochs']} step {detail['step']} "
+                f"loss {detail['loss']}"
+            )
             if detail.get("val") not in (None, "-"):
                 text += f" val Dice {detail['val']}"
         elif stage == "predicting":

@@ -121,9 +121,7 @@ def fingerprint(rois: Iterable[Roi]) -> str:
     """SHA-256 over names and file hashes of the ROIs used."""
     digest = hashlib.sha256()
     for roi in sorted(rois, key=lambda item: item.name):
-        digest.update(
-            f"{roi.name} {roi.image_entry.sha256} {roi.mask_entry.sha256}\n".encode()
-        )
+        digest.update(f"{roi.name} {roi.image_entry.sha256} {roi.mask_entry.sha256}\n".encode())
     return digest.hexdigest()
 
 

@@ -53,8 +53,13 @@ def generate(
             f"{rois} ROIs of {size} px, seed {seed}"
         )
     directory = Path(directory)
-    wanted = {"version": VERSION, "rois": rois, "size": size, "seed": seed,
-              "note": "synthetic images; not BCSS"}
+    wanted = {
+        "version": VERSION,
+        "rois": rois,
+        "size": size,
+        "seed": seed,
+        "note": "synthetic images; not BCSS",
+    }
     marker = directory / "phantom.json"
     if marker.is_file():
         if json.loads(marker.read_text(encoding="utf-8")) == wanted:
@@ -112,10 +117,17 @@ def _plan(rois: int, size: int, seed: int) -> list[_Plan]:
         sites = TEST_SITES if part == "test" else TRAIN_SITES
         site = sites[index % len(sites)]
         x, y = (int(value) for value in rng.integers(1000, 90000, 2))
-        plans.append(_Plan(
-            f"TCGA-{site}-P{index:03d}-DX1_xmin{x}_ymin{y}_MPP-0.2500.png", part, site, index,
-            size, seed, {code: float(values[index]) for code, values in shares.items()},
-        ))
+        plans.append(
+            _Plan(
+                f"TCGA-{site}-P{index:03d}-DX1_xmin{x}_ymin{y}_MPP-0.2500.png",
+                part,
+                site,
+                index,
+                size,
+                seed,
+                {code: float(values[index]) for code, values in shares.items()},
+            )
+        )
     return plans
 
 
@@ -169,8 +181,12 @@ def _spline(knots: np.ndarray, size: int, scale: float, offset: float) -> np.nda
     at = np.arange(size) / scale + offset
     whole = at.astype(np.int64)
     t = (at - whole).astype(np.float32)[:, None]
-    taps = ((1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6,
-            (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6)
+    taps = (
+        (1 - t) ** 3 / 6,
+        (3 * t**3 - 6 * t**2 + 4) / 6,
+        (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6,
+        t**3 / 6,
+    )
     total = sum(tap * knots[whole + k] for k, tap in enumerate(taps))
     result: np.ndarray = total / np.float32(0.68)
     return result
@@ -214,9 +230,16 @@ def _tissue(
         x, y = rng.uniform(0, size, 2)
         if nest[int(y), int(x)] > 0.4 and rng.random() < 0.7:
             continue  # vessels run in stroma more often than in nests
-        a = min(float(rng.lognormal(2.15, 0.35)), 20.0)
-        ring = _Ring(x, y, a, a * rng.uniform(0.55, 1), rng.uniform(0, np.pi),
-                     rng.uniform(0.22, 0.4), bool(rng.random() < 0.55))
+        a = min(float(rng.lognormal(2.35, 0.3)), 20.0)
+        ring = _Ring(
+            x,
+            y,
+            a,
+            a * rng.uniform(0.55, 1),
+            rng.uniform(0, np.pi),
+            rng.uniform(0.22, 0.4),
+            bool(rng.random() < 0.55),
+        )
         window, radius = _radius(canvas, ring, 2.0)
         disc = radius <= 1.0 + 1.2 / ring.b
         if (codes[window][disc] == VESSEL).any():
@@ -232,8 +255,8 @@ def _tissue(
     codes[other & (kind > 0)] = FAT
     codes[other & (kind <= 0)] = GLAND
     for code, score in (
-        (NECROSIS, canvas.field(70) + 0.5 * nest + 0.2 * canvas.field(20)),
-        (LYMPHOCYTE, canvas.field(45) - 0.2 * nest + 0.25 * canvas.field(14)),
+        (NECROSIS, canvas.field(85) + 0.4 * nest + 0.12 * canvas.field(20)),
+        (LYMPHOCYTE, canvas.field(62) - 0.2 * nest + 0.15 * canvas.field(16)),
         (TUMOR, nest),
     ):
         free = inside & (codes == 0)
@@ -269,7 +292,7 @@ def _render(canvas: _Canvas, codes: np.ndarray, rings: list[_Ring], site: str) -
     """uint8 [S, S, 3]: stain amounts per pixel, then absorption."""
     rng, size = canvas.rng, canvas.size
     # What is drawn wanders around what is labelled, as with human outlines.
-    shift_y, shift_x = (4.0 * canvas.field(24) for _ in range(2))
+    shift_y, shift_x = (2.5 * canvas.field(24) for _ in range(2))
     row = np.clip(np.rint(canvas.y + shift_y), 0, size - 1).astype(np.int32)
     column = np.clip(np.rint(canvas.x + shift_x), 0, size - 1).astype(np.int32)
     ground = np.where(codes == VESSEL, STROMA, codes)
@@ -333,7 +356,8 @@ def _lumens(canvas: _Canvas, look: np.ndarray, e: np.ndarray, h: np.ndarray) -> 
         h += 0.05 * weight
     gland = look == GLAND
     white = (gland & (canvas.field(26) > 0.8)) | (
-        (canvas.field(16) > 2.5) & ((look == STROMA) | (look == TUMOR) | (look == NECROSIS)))
+        (canvas.field(16) > 2.5) & ((look == STROMA) | (look == TUMOR) | (look == NECROSIS))
+    )
     soft = 1 - ndimage.gaussian_filter(white.astype(np.float32), 1.2)
     e *= soft
     h *= soft
@@ -381,7 +405,8 @@ def _vessels(
         for place in rng.uniform(-np.pi, np.pi, rng.integers(2, 6)):
             apart = np.abs(np.angle(np.exp(1j * (around - place)))) * ring.a
             flat = np.clip(1.6 - apart / 2.2, 0, 1) * np.clip(
-                1.5 - np.abs(radius - inner) * ring.b / 1.3, 0, 1)
+                1.5 - np.abs(radius - inner) * ring.b / 1.3, 0, 1
+            )
             nuclei[window] = np.maximum(nuclei[window], 0.85 * flat.astype(np.float32))
 
 
@@ -389,7 +414,7 @@ def _vessels(
 _NUCLEI = {
     TUMOR: (10.5, 4.4, 0.22, 1.25, (0.50, 0.95)),
     STROMA: (15.0, 2.9, 0.25, 2.8, (0.60, 1.00)),
-    LYMPHOCYTE: (6.6, 2.7, 0.12, 1.10, (0.85, 1.15)),
+    LYMPHOCYTE: (5.9, 2.6, 0.12, 1.10, (0.90, 1.20)),
     NECROSIS: (10.0, 1.9, 0.55, 1.30, (0.25, 0.90)),
     GLAND: (9.0, 3.4, 0.15, 1.50, (0.60, 0.95)),
 }
@@ -414,8 +439,11 @@ def _nuclei(canvas: _Canvas, look: np.ndarray, angle: np.ndarray) -> np.ndarray:
             continue
         along = angle[points[:, 1].astype(int), points[:, 0].astype(int)] + np.pi / 2
         free = code != STROMA
-        turn = rng.uniform(0, np.pi, len(points)) if free else along + 0.3 * rng.standard_normal(
-            len(points))
+        turn = (
+            rng.uniform(0, np.pi, len(points))
+            if free
+            else along + 0.3 * rng.standard_normal(len(points))
+        )
         radii = radius * scale * np.exp(vary * rng.standard_normal(len(points)))
         stretch = np.sqrt(1 + (longer - 1) * rng.uniform(0.4, 1.3, len(points)))
         shades = rng.uniform(*dark, len(points))

@@ -110,8 +110,10 @@ def read_split(path: Path) -> dict[str, str]:
         with open(path, encoding="utf-8-sig", newline="") as handle:
             reader = csv.DictReader(handle)
             if not {"filename", "split"} <= set(reader.fieldnames or ()):
-                raise DataError(f"{path} needs the columns filename,split; it has "
-                                f"{','.join(reader.fieldnames or ())}.")
+                raise DataError(
+                    f"{path} needs the columns filename,split; it has "
+                    f"{','.join(reader.fieldnames or ())}."
+                )
             for number, row in enumerate(reader, start=2):
                 filename, part = (row["filename"] or "").strip(), (row["split"] or "").strip()
                 if part not in PARTS:
@@ -151,6 +153,10 @@ def load_split(name: str, present: Iterable[str]) -> Split:
             )
     absent = tuple(sorted(set(assignment) - set(files)))
     return Split(
-        label, tuple(parts["train"]), tuple(parts["val"]), tuple(parts["test"]),
-        tuple(unassigned), absent,
+        label,
+        tuple(parts["train"]),
+        tuple(parts["val"]),
+        tuple(parts["test"]),
+        tuple(unassigned),
+        absent,
     )

@@ -80,8 +80,11 @@ def run_all(
                 late = timeout is not None and time.monotonic() - started[index] > timeout
                 if code is None and (late or _hung(each.run_dir, started[index])):
                     _kill(each.process)
-                    reason = f"stopped after {timeout:g} s (--timeout)" if late else \
-                        f"no heartbeat for {HEARTBEAT_LOST:g} s"
+                    reason = (
+                        f"stopped after {timeout:g} s (--timeout)"
+                        if late
+                        else f"no heartbeat for {HEARTBEAT_LOST:g} s"
+                    )
                     outcomes[index] = _failed(each, reason)
                 elif code is not None:
                     outcomes[index] = _judge(each, code)
@@ -90,9 +93,14 @@ def run_all(
                 del running[index]
                 outcome = outcomes[index]
                 took = time.monotonic() - started[index]
-                say(f"{each.spec.backend}: {outcome.status} in {took:.0f} s"
-                    + (f": {outcome.reason} (log: {each.run_dir / 'log.txt'})"
-                       if outcome.reason else ""))
+                say(
+                    f"{each.spec.backend}: {outcome.status} in {took:.0f} s"
+                    + (
+                        f": {outcome.reason} (log: {each.run_dir / 'log.txt'})"
+                        if outcome.reason
+                        else ""
+                    )
+                )
             if running:
                 time.sleep(POLL_SECONDS)
     finally:

@@ -31,9 +31,9 @@ class Prepared:
     warnings: tuple[str, ...]
 
 
-def choose_suite(name: str | None, folder: Path | None, preset: Preset | None) -> tuple[
-    Suite, Preset
-]:
+def choose_suite(
+    name: str | None, folder: Path | None, preset: Preset | None
+) -> tuple[Suite, Preset]:
     """The suite asked for; by default ``bcss5`` with data and ``phantom`` without."""
     if name is None:
         name = "phantom" if folder is None or is_phantom(folder) else "bcss5"
@@ -63,8 +63,11 @@ def prepare(
             )
         folder = make_phantom(suite, workspace)
     if is_phantom(folder) != (suite.phantom is not None):
-        wanted = "is a phantom; use --suite phantom" if is_phantom(folder) else \
-            "is not a phantom; use another suite, such as bcss5"
+        wanted = (
+            "is a phantom; use --suite phantom"
+            if is_phantom(folder)
+            else "is not a phantom; use another suite, such as bcss5"
+        )
         raise SuiteError(f"{folder} {wanted}. Phantom and real results never mix.")
     store = TileStore(workspace / "store")
     source = data.Dataset(folder, store)
@@ -83,14 +86,19 @@ def prepare(
     if source.colour_normalised:
         warnings.append("images are colour-normalised already; do not normalise them again")
     if not parts.val:
-        warnings.append("the split has no validation ROI: early stopping is off and the last "
-                        "checkpoint is scored")
+        warnings.append(
+            "the split has no validation ROI: early stopping is off and the last "
+            "checkpoint is scored"
+        )
     if parts.unassigned:
-        warnings.append(f"{len(parts.unassigned)} file(s) are in no part of the split and are "
-                        f"left out: {_few(parts.unassigned)}")
+        warnings.append(
+            f"{len(parts.unassigned)} file(s) are in no part of the split and are "
+            f"left out: {_few(parts.unassigned)}"
+        )
     if parts.absent:
-        warnings.append(f"{len(parts.absent)} file(s) of the split are not in the folder: "
-                        f"{_few(parts.absent)}")
+        warnings.append(
+            f"{len(parts.absent)} file(s) of the split are not in the folder: {_few(parts.absent)}"
+        )
     return Prepared(suite, preset, folder, labels, parts, rois, tuple(warnings))
 
 
@@ -129,8 +137,7 @@ def specify(
         missing = registered.missing()
         if missing:
             raise PluginError(
-                f"Backend '{name}' needs {', '.join(missing)}, not installed. "
-                f"{registered.remedy()}"
+                f"Backend '{name}' needs {', '.join(missing)}, not installed. {registered.remedy()}"
             )
         tracks = set(prepared.suite.tracks) & registered.info.tracks
         if not tracks:
@@ -142,30 +149,33 @@ def specify(
         floor = registered.info.floor
         recipe = resolve(registered.info.recipe, prepared.preset, () if floor else overrides)
         for seed in seeds:
-            specs.append(RunSpec(
-                backend=name,
-                plugin=registered.source.plugin,
-                distribution=registered.source.distribution,
-                distribution_version=registered.source.version,
-                suite=prepared.suite,
-                suite_fingerprint=prepared.suite.fingerprint(),
-                label_map_fingerprint=prepared.labels.fingerprint(),
-                split_name=prepared.split.name,
-                split_fingerprint=prepared.split.fingerprint(),
-                split=Parts(train=prepared.split.train, val=prepared.split.val,
-                            test=prepared.split.test),
-                leakage=prepared.split.leakage().warnings,
-                data_fingerprint=fingerprint,
-                data_root=str(prepared.folder.resolve()),
-                data_is_phantom=is_phantom(prepared.folder),
-                store_root=str((workspace / "store").resolve()),
-                preset=prepared.preset,
-                recipe=recipe,
-                weights="none" if floor else weights,
-                weights_sha256=None if floor else digest,
-                seed=seed,
-                device=device,
-            ))
+            specs.append(
+                RunSpec(
+                    backend=name,
+                    plugin=registered.source.plugin,
+                    distribution=registered.source.distribution,
+                    distribution_version=registered.source.version,
+                    suite=prepared.suite,
+                    suite_fingerprint=prepared.suite.fingerprint(),
+                    label_map_fingerprint=prepared.labels.fingerprint(),
+                    split_name=prepared.split.name,
+                    split_fingerprint=prepared.split.fingerprint(),
+                    split=Parts(
+                        train=prepared.split.train, val=prepared.split.val, test=prepared.split.test
+                    ),
+                    leakage=prepared.split.leakage().warnings,
+                    data_fingerprint=fingerprint,
+                    data_root=str(prepared.folder.resolve()),
+                    data_is_phantom=is_phantom(prepared.folder),
+                    store_root=str((workspace / "store").resolve()),
+                    preset=prepared.preset,
+                    recipe=recipe,
+                    weights="none" if floor else weights,
+                    weights_sha256=None if floor else digest,
+                    seed=seed,
+                    device=device,
+                )
+            )
     return specs
 
 
@@ -178,8 +188,10 @@ def weights_digest(weights: str) -> str | None:
         with open(path, "rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     if path.suffix in (".pt", ".pth", ".safetensors", ".bin") or weights.startswith(("/", ".")):
-        raise WeightsError(f"The weights file {weights} does not exist. Pass a path, a hub id "
-                           f"such as facebook/sam2.1-hiera-large, 'auto' or 'none'.")
+        raise WeightsError(
+            f"The weights file {weights} does not exist. Pass a path, a hub id "
+            f"such as facebook/sam2.1-hiera-large, 'auto' or 'none'."
+        )
     return None
 
 

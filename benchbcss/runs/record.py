@@ -27,9 +27,20 @@ from benchbcss.suites import Suite
 if TYPE_CHECKING:
     from benchbcss.runs.session import Session
 
-PACKAGES = ("benchbcss", "torch", "torchvision", "numpy", "accelerate", "pillow", "sam2",
-            "transformers", "timm", "segmentation-models-pytorch", "open_clip_torch",
-            "scikit-learn")
+PACKAGES = (
+    "benchbcss",
+    "torch",
+    "torchvision",
+    "numpy",
+    "accelerate",
+    "pillow",
+    "sam2",
+    "transformers",
+    "timm",
+    "segmentation-models-pytorch",
+    "open_clip_torch",
+    "scikit-learn",
+)
 CLIP_REASON = "no CLIP labeller in this version; region labelling needs CLIP weights"
 
 
@@ -40,19 +51,20 @@ def build(
     spec, notes = session.spec, dict(session.context.notes)
     stability = training.get("stability") if training.get("trained") else None
     parameters = list(session.model.parameters())
-    own = spec.recipe.view.protocol == "squash"
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "metrics_version": METRICS_VERSION,
         "backend": spec.backend,
         "floor": session.info.floor,
-        "plugin": {"name": spec.plugin, "distribution": spec.distribution,
-                   "version": spec.distribution_version},
+        "plugin": {
+            "name": spec.plugin,
+            "distribution": spec.distribution,
+            "version": spec.distribution_version,
+        },
         "run": spec.run_id(),
         "fingerprint": spec.fingerprint(),
         "seed": spec.seed,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "view": f"squash{spec.recipe.view.size}" if own else spec.suite.protocol,
         "preset": spec.preset,
         "protocol": spec.suite.protocol,
         "mpp": spec.suite.mpp,
@@ -65,9 +77,14 @@ def build(
             "mean": list(session.labels.mean),
             "not_ranked": session.labels.not_ranked,
         },
-        "split": {"name": spec.split_name, "fingerprint": spec.split_fingerprint,
-                  "train": len(spec.split.train), "val": len(spec.split.val),
-                  "test": len(spec.split.test), "leakage": list(spec.leakage)},
+        "split": {
+            "name": spec.split_name,
+            "fingerprint": spec.split_fingerprint,
+            "train": len(spec.split.train),
+            "val": len(spec.split.val),
+            "test": len(spec.split.test),
+            "leakage": list(spec.leakage),
+        },
         "data": {"fingerprint": spec.data_fingerprint, "phantom": spec.data_is_phantom},
         "weights": {
             "requested": spec.weights,
@@ -87,8 +104,9 @@ def build(
         "cost": _cost(session, training, inference_seconds, begun),
         "packages": _versions(),
     }
-    content["tracks"] = score(spec, session.labels, session.rois, session.tracks, stability,
-                              session.run_dir)
+    content["tracks"] = score(
+        spec, session.labels, session.rois, session.tracks, stability, session.run_dir
+    )
     return m.jsonable(content)  # type: ignore[no-any-return]
 
 
@@ -119,17 +137,23 @@ def score(
         if track == "semantic":
             pairs = np.stack([_pairs(rois[n], labels, folder / n) for n in names])
             sections[track] = _semantic(spec.suite, labels, rois, names, pairs, stability)
+            own = spec.recipe.view.protocol == "squash"
+            view = f"squash{spec.recipe.view.size}" if own else spec.suite.protocol
             rows, columns = [*labels.class_names, "ignored"], labels.class_names
             counts = pairs
         else:
             counts = np.stack([_prompted(rois[n], labels, folder / n) for n in names])
             sections[track] = _prompted_section(spec.suite, labels, rois, names, counts, stability)
+            view = f"squash{spec.recipe.view.size}"  # the whole ROI is encoded once, at this size
             rows, columns = list(labels.mean), ("TP", "FP", "FN", "TN")
+        sections[track]["view"] = view
         prompting = "" if track == "semantic" else masks.PROMPTING
         for i, roi in enumerate(names):
             for r, true in enumerate(rows):
-                table += [(track, prompting, roi, true, column, int(counts[i, r, c]))
-                          for c, column in enumerate(columns)]
+                table += [
+                    (track, prompting, roi, true, column, int(counts[i, r, c]))
+                    for c, column in enumerate(columns)
+                ]
     _write_counts(run_dir / "counts.parquet", table)
     return sections
 
@@ -168,8 +192,7 @@ def _semantic(
     mean = labels.mean_classes
     scores = {"per_roi": m.per_roi_of(triple, mean), "pooled": m.pooled_of(triple, mean)}
     section = _common(suite, labels.class_names, mean, triple, scores, rois, names, stability)
-    section["tissue"] = m.tissue_dice(
-        pairs, _named(labels), scores["pooled"].mean)
+    section["tissue"] = m.tissue_dice(pairs, _named(labels), scores["pooled"].mean)
     section["confusion"] = m.confusion_table(counts, labels.class_names)
     return section
 
@@ -191,8 +214,12 @@ def _prompted_section(
     mean = tuple(range(len(labels.mean)))
     scores = {"per_roi": m.per_roi_of(triple, mean)}
     section = _common(suite, labels.mean, mean, triple, scores, rois, names, stability)
-    section["prompting"] = {"version": suite.prompting.version, "strategy": "box",
-                            "scope": "class", "tta": False}
+    section["prompting"] = {
+        "version": suite.prompting.version,
+        "strategy": "box",
+        "scope": "class",
+        "tta": False,
+    }
     section["counts"] = {"order": ["TP", "FP", "FN", "TN"], "by_class": counts.sum(0)}
     return section
 
@@ -214,8 +241,10 @@ def _common(
     for name, result in scores.items():
         headline[name] = _headline(result, intervals[name], classes, mean)
     per_class = {
-        name: {metric: dict(zip(classes, getattr(result, metric), strict=True))
-               for metric in ("dice", "iou", "precision", "recall")}
+        name: {
+            metric: dict(zip(classes, getattr(result, metric), strict=True))
+            for metric in ("dice", "iou", "precision", "recall")
+        }
         for name, result in scores.items()
     }
     return {
@@ -226,13 +255,20 @@ def _common(
         "per_class": per_class,
         "rois_with_class": dict(zip(classes, (triple.true > 0).sum(0), strict=True)),
         "effective_rois": dict(zip(classes, effective, strict=True)),
-        "bootstrap": {"draws": DRAWS, "seed": SEED, "kind": "percentile, over ROIs",
-                      "dropped": dict(zip(classes, intervals["per_roi"].dropped, strict=True))},
+        "bootstrap": {
+            "draws": DRAWS,
+            "seed": SEED,
+            "kind": "percentile, over ROIs",
+            "dropped": dict(zip(classes, intervals["per_roi"].dropped, strict=True)),
+        },
         "conventions": m.convention_table(triple, mean),
         "spread": m.spread(triple, mean, names, sites),
-        "criteria": [verdict.plain() for verdict in
-                     _criteria(suite, classes, mean, triple, scores, intervals, effective,
-                               stability)],
+        "criteria": [
+            verdict.plain()
+            for verdict in _criteria(
+                suite, classes, mean, triple, scores, intervals, effective, stability
+            )
+        ],
     }
 
 
@@ -275,8 +311,11 @@ def _criteria(
         if metric.startswith("dice."):
             wanted = metric.removeprefix("dice.")
             if wanted not in classes:
-                verdicts.append(Verdict(metric, label, "not measured",
-                                        f"'{wanted}' is not scored in this track"))
+                verdicts.append(
+                    Verdict(
+                        metric, label, "not measured", f"'{wanted}' is not scored in this track"
+                    )
+                )
                 continue
             chosen = [classes.index(wanted)]
         estimates = []
@@ -286,13 +325,23 @@ def _criteria(
             complete = np.isfinite(result.dice[chosen]).all()
             interval = intervals[name].classes[chosen[0]] if one else intervals[name].mean
             rests_on = effective if name == "pooled" else with_class
-            estimates.append(Estimate(name, point if complete else None, interval,
-                                      min(float(rests_on[c]) for c in chosen)))
+            estimates.append(
+                Estimate(
+                    name,
+                    point if complete else None,
+                    interval,
+                    min(float(rests_on[c]) for c in chosen),
+                )
+            )
         verdict = judge(metric, label, bound or 0.0, estimates)
         if verdict.status == "not measured":
             lost = [classes[c] for c in chosen if not triple.true[:, c].any()]
-            verdict = Verdict(metric, label, "not measured",
-                              f"no ground truth of {', '.join(lost)} in the scored ROIs")
+            verdict = Verdict(
+                metric,
+                label,
+                "not measured",
+                f"no ground truth of {', '.join(lost)} in the scored ROIs",
+            )
         verdicts.append(verdict)
     return verdicts
 
@@ -321,14 +370,16 @@ def _cost(
     cuda = session.accelerator.device.type == "cuda"
     seconds = training.get("loop_seconds") or 0.0
     return {
-        "device": torch.cuda.get_device_name() if cuda else platform.processor()
-        or platform.machine(),
+        "device": torch.cuda.get_device_name()
+        if cuda
+        else platform.processor() or platform.machine(),
         "device_type": session.accelerator.device.type,
         "threads": torch.get_num_threads(),
         "precision": str(session.accelerator.mixed_precision).replace("no", "fp32"),
         "train_seconds": training.get("seconds"),
         "train_images_per_second": training["images"] / seconds
-        if seconds and training.get("images") else None,
+        if seconds and training.get("images")
+        else None,
         "inference_seconds": inference,
         "total_seconds": round(time.time() - begun, 2),
         "peak_host_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

@@ -131,8 +131,14 @@ class Session:
             with open(log, "a", encoding="utf-8") as handle:
                 handle.write(json.dumps(record, allow_nan=False) + "\n")
             value = record.get("val_mean_dice")
-            stage("training", epoch=record["epoch"] + 1, epochs=plan.epochs, step=record["step"],
-                  loss=_short(record["loss"].get("loss")), val=_short(value))
+            stage(
+                "training",
+                epoch=record["epoch"] + 1,
+                epochs=plan.epochs,
+                step=record["step"],
+                loss=_short(record["loss"].get("loss")),
+                val=_short(value),
+            )
             self.hooks.benchbcss_epoch_end(run_dir=self.run_dir, record=record)
 
         history = loop.train(
@@ -243,8 +249,9 @@ class Session:
                         found = predictor.prompted(roi.image(), roi.target(self.labels))
                         array = masks.pack(found, roi.shape)
                 except BenchError as error:
-                    raise PluginError(f"{self.info.name} ({self.source}) on {name}: {error}") \
-                        from error
+                    raise PluginError(
+                        f"{self.info.name} ({self.source}) on {name}: {error}"
+                    ) from error
                 write_bytes(folder / name, masks.png(Image.fromarray(array)))
             seconds[track] = round(time.monotonic() - begun, 3)
         self.context.notes["encoder_calls"] = predictor.encoder_calls

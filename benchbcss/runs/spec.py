@@ -15,9 +15,20 @@ METRICS_VERSION = 1
 
 #: what can change a number; device, worker count and folders are not here
 FINGERPRINT_FIELDS = (
-    "schema_version", "metrics_version", "suite_fingerprint", "label_map_fingerprint",
-    "split_fingerprint", "data_fingerprint", "backend", "distribution", "distribution_version",
-    "recipe", "preset", "weights", "weights_sha256", "seed",
+    "schema_version",
+    "metrics_version",
+    "suite_fingerprint",
+    "label_map_fingerprint",
+    "split_fingerprint",
+    "data_fingerprint",
+    "backend",
+    "distribution",
+    "distribution_version",
+    "recipe",
+    "preset",
+    "weights",
+    "weights_sha256",
+    "seed",
 )
 
 

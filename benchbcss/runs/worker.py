@@ -65,8 +65,11 @@ class Stage:
     def __call__(self, name: str, **detail: Any) -> None:
         self.name, self.detail = name, detail
         self._write()
-        print(f"[{time.strftime('%H:%M:%S')}] {name} "
-              + " ".join(f"{key}={value}" for key, value in detail.items()), flush=True)
+        print(
+            f"[{time.strftime('%H:%M:%S')}] {name} "
+            + " ".join(f"{key}={value}" for key, value in detail.items()),
+            flush=True,
+        )
 
     def stop(self) -> None:
         self._stopped.set()
@@ -79,8 +82,10 @@ class Stage:
 
     def _write(self) -> None:
         try:
-            write_json(self.path, {"stage": self.name, "pid": os.getpid(), "time": time.time(),
-                                   **self.detail})
+            write_json(
+                self.path,
+                {"stage": self.name, "pid": os.getpid(), "time": time.time(), **self.detail},
+            )
         except BenchError:
             pass  # a lost heartbeat is no reason to lose the run
 

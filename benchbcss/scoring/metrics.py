@@ -35,8 +35,9 @@ class Triple:
 
     def summed(self) -> Triple:
         """All ROIs as one: [1, C]."""
-        return Triple(*(part.sum(0, keepdims=True) for part in (self.hit, self.true,
-                                                                self.predicted)))
+        return Triple(
+            *(part.sum(0, keepdims=True) for part in (self.hit, self.true, self.predicted))
+        )
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,7 @@ def convention_table(triple: Triple, mean_classes: Sequence[int]) -> dict[str, A
     table: dict[str, Any] = {}
     for name, value in (("nan", np.nan), ("one", 1.0), ("zero", 0.0)):
         by_class = nanmean(np.where(area == 0, value, dice))
-        table[f"both_empty_{name}"] = {
-            "dice": by_class, "mean": float(nanmean(by_class[chosen]))}
+        table[f"both_empty_{name}"] = {"dice": by_class, "mean": float(nanmean(by_class[chosen]))}
     pairs = dice_of(triple)[:, chosen].reshape(-1)
     table["micro"] = {"dice": None, "mean": float(nanmean(pairs))}
     return table
@@ -156,13 +156,20 @@ def tissue_dice(pairs: np.ndarray, named: Sequence[int], per_class_mean: float) 
     skill = (dice - painter) / (1 - painter) if painter < 1 else None
     warning = None
     if skill is not None and skill < 0.2:
-        warning = (f"tissue Dice {dice:.2f} is hardly more than painting tissue everywhere "
-                   f"({painter:.2f})")
+        warning = (
+            f"tissue Dice {dice:.2f} is hardly more than painting tissue everywhere ({painter:.2f})"
+        )
     elif np.isfinite(per_class_mean) and dice > per_class_mean + 0.2:
-        warning = (f"it looks like {dice:.2f} because tissue is easy; per class it is "
-                   f"{per_class_mean:.2f}")
-    return {"dice": dice, "painter": painter, "skill": skill, "misleading": True,
-            "warning": warning}
+        warning = (
+            f"it looks like {dice:.2f} because tissue is easy; per class it is {per_class_mean:.2f}"
+        )
+    return {
+        "dice": dice,
+        "painter": painter,
+        "skill": skill,
+        "misleading": True,
+        "warning": warning,
+    }
 
 
 def confusion_table(counts: np.ndarray, names: Sequence[str], top: int = 5) -> dict[str, Any]:
@@ -176,10 +183,16 @@ def confusion_table(counts: np.ndarray, names: Sequence[str], top: int = 5) -> d
     for flat in order:
         true, predicted = divmod(int(flat), len(total))
         if wrong[true, predicted] > 0:
-            pairs.append(f"{wrong[true, predicted]:.0%} of {names[true]} was called "
-                         f"{names[predicted]}")
-    return {"names": list(names), "counts": total, "by_truth": rows, "by_prediction": columns,
-            "most_confused": pairs}
+            pairs.append(
+                f"{wrong[true, predicted]:.0%} of {names[true]} was called {names[predicted]}"
+            )
+    return {
+        "names": list(names),
+        "counts": total,
+        "by_truth": rows,
+        "by_prediction": columns,
+        "most_confused": pairs,
+    }
 
 
 def spread(
@@ -197,8 +210,10 @@ def spread(
         "classes": [_five(dice[:, index]) for index in range(dice.shape[1])],
         "roi_mean": _five(means),
         "worst": [{"roi": rois[i], "mean_dice": float(means[i])} for i in order[:5]],
-        "institutes": {site: {"rois": len(v), "mean_dice": float(np.mean(v))}
-                       for site, v in sorted(sites.items())},
+        "institutes": {
+            site: {"rois": len(v), "mean_dice": float(np.mean(v))}
+            for site, v in sorted(sites.items())
+        },
     }
 
 
@@ -207,8 +222,12 @@ def _five(values: np.ndarray) -> dict[str, Any]:
     if not len(known):
         return {"rois": 0, "mean": None, "sd": None, "quartiles": None}
     sd = float(known.std(ddof=1)) if len(known) > 1 else None
-    return {"rois": len(known), "mean": float(known.mean()), "sd": sd,
-            "quartiles": np.quantile(known, [0.25, 0.5, 0.75])}
+    return {
+        "rois": len(known),
+        "mean": float(known.mean()),
+        "sd": sd,
+        "quartiles": np.quantile(known, [0.25, 0.5, 0.75]),
+    }
 
 
 def jsonable(value: Any, digits: int = 6) -> Any:

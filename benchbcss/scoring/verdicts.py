@@ -43,25 +43,35 @@ def judge(metric: str, label: str, at_least: float, estimates: Sequence[Estimate
         return Verdict(metric, label, "undecided", "too few ROIs for an interval", point)
     lows = [e.interval[0] for e in estimates if e.interval]
     highs = [e.interval[1] for e in estimates if e.interval]
-    shown = "; ".join(f"{e.name} [{e.interval[0]:.3f}, {e.interval[1]:.3f}]"
-                      for e in estimates if e.interval)
+    shown = "; ".join(
+        f"{e.name} [{e.interval[0]:.3f}, {e.interval[1]:.3f}]" for e in estimates if e.interval
+    )
     if all(high < at_least for high in highs):
         return Verdict(metric, label, "fail", f"{shown} below {at_least:g}", point)
     if not all(low >= at_least for low in lows):
         return Verdict(metric, label, "undecided", f"{shown} against {at_least:g}", point)
     fewest = min(e.rois for e in estimates)
     if fewest < FEWEST_ROIS:
-        return Verdict(metric, label, "undecided",
-                       f"{shown} above {at_least:g}, but it rests on effectively {fewest:.1f} "
-                       f"ROIs (fewer than {FEWEST_ROIS:g})", point)
+        return Verdict(
+            metric,
+            label,
+            "undecided",
+            f"{shown} above {at_least:g}, but it rests on effectively {fewest:.1f} "
+            f"ROIs (fewer than {FEWEST_ROIS:g})",
+            point,
+        )
     return Verdict(metric, label, "pass", f"{shown} above {at_least:g}", point)
 
 
 def judge_stability(stability: dict[str, Any] | None) -> Verdict:
     """From the record of training; untrained backends are not measured."""
     if stability is None:
-        return Verdict("stability", "stable training", "not measured",
-                       "not applicable: not trained by the harness's loop")
+        return Verdict(
+            "stability",
+            "stable training",
+            "not measured",
+            "not applicable: not trained by the harness's loop",
+        )
     status, reason = stability["status"], stability["reason"]
     if stability.get("note"):
         reason += f"; {stability['note']}"

@@ -102,9 +102,7 @@ def train(
         for part in range(micro):
             image, target, names = next(batches)
             torch.manual_seed(seed_of(seed, "step", step, part))
-            batch = Batch(
-                image.to(accelerator.device), target.to(accelerator.device), names, step
-            )
+            batch = Batch(image.to(accelerator.device), target.to(accelerator.device), names, step)
             with accelerator.autocast():
                 terms = backend.loss(model, batch)
             total = _total(terms)
@@ -147,8 +145,9 @@ def train(
             history.stopped = f"no gain for {settings.early_stopping.patience} validations"  # type: ignore[union-attr]
             last = True
         if last or "val_mean_dice" in record or validate is None:
-            save_checkpoint(run_dir, "last", bare, optimizer, {
-                "step": step, "history": vars(history)})
+            save_checkpoint(
+                run_dir, "last", bare, optimizer, {"step": step, "history": vars(history)}
+            )
         if last:
             break
     if history.best is not None:

@@ -64,13 +64,19 @@ def judge(
     for epoch, value in late:
         if value < COLLAPSE * best:
             return Stability(
-                "collapsed", f"validation fell to {value:.3f} at epoch {epoch}; its best was "
-                f"{best:.3f} at epoch {best_epoch}", evidence=evidence)
+                "collapsed",
+                f"validation fell to {value:.3f} at epoch {epoch}; its best was "
+                f"{best:.3f} at epoch {best_epoch}",
+                evidence=evidence,
+            )
     tail = median(v for _, v in pairs[-3:])
     if len(pairs) >= 4 and tail < TAIL * best:
         return Stability(
-            "collapsed", f"the last three validations have median {tail:.3f}; the best was "
-            f"{best:.3f} at epoch {best_epoch}", evidence=evidence)
+            "collapsed",
+            f"the last three validations have median {tail:.3f}; the best was "
+            f"{best:.3f} at epoch {best_epoch}",
+            evidence=evidence,
+        )
     early = best_epoch <= 0.5 * pairs[-1][0] and len(pairs) >= 4
     note = None
     if early and pairs[-1][1] < DECLINE * best:
@@ -87,6 +93,8 @@ def _diverged(losses: Sequence[float], spikes: Sequence[float]) -> str | None:
         before = losses[epoch - 1]
         rose = before > 0 and min(losses[epoch + 1 : epoch + 3]) >= LOSS_RISE * before
         if usual > 0 and spikes[epoch] > SPIKE * usual and rose:
-            return f"the gradient norm spiked to {spikes[epoch]:.3g} in epoch {epoch} and the loss " \
-                   f"doubled for two epochs"
+            return (
+                f"the gradient norm spiked to {spikes[epoch]:.3g} in epoch {epoch} and the loss "
+                f"doubled for two epochs"
+            )
     return None

@@ -84,4 +84,3 @@ class Mask2Former(Backend):
                 f"Weights {path} are of another Mask2Former than the recipe's: {error}"
             ) from error
         return network
-

@@ -39,9 +39,7 @@ class SetLoss:
         ``target`` int64 [B, H, W]; the mask logits cover the same field at any resolution.
         """
         known = [points.known_pixels(one, self.ignore_index) for one in target]
-        classes = [
-            one.flatten()[index].unique() for one, index in zip(target, known, strict=True)
-        ]
+        classes = [one.flatten()[index].unique() for one, index in zip(target, known, strict=True)]
         totals: dict[str, Tensor] = {}
         for class_logits, mask_logits in layers:
             terms = self._layer(class_logits.float(), mask_logits.float(), target, known, classes)
@@ -75,9 +73,10 @@ class SetLoss:
             )
             logits = points.read(chosen, xy)
             truth = (labels == present[which][:, None]).float()
-            mask_loss = mask_loss + F.binary_cross_entropy_with_logits(
-                logits, truth, reduction="none"
-            ).mean(1).sum()
+            mask_loss = (
+                mask_loss
+                + F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(1).sum()
+            )
             dice_loss = dice_loss + _dice(logits, truth).sum()
         weight = torch.ones(self.num_classes + 1, device=target.device)
         weight[-1] = self.no_object_weight

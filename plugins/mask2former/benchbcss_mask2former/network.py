@@ -36,9 +36,7 @@ class SemanticMask2Former(nn.Module):
     def queries(self, image: Tensor) -> list[Queries]:
         """``image`` float [B, 3, H, W], H and W multiples of 32 -> (class logits [B, Q, K + 1],
         mask logits [B, Q, H/4, W/4]) of every decoder layer, the last layer last."""
-        output = self.net(
-            pixel_values=(image - self.mean) / self.std, output_auxiliary_logits=True
-        )
+        output = self.net(pixel_values=(image - self.mean) / self.std, output_auxiliary_logits=True)
         layers = [
             (layer["class_queries_logits"], layer["masks_queries_logits"])
             for layer in output.auxiliary_logits

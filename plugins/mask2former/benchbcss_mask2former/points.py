@@ -19,9 +19,7 @@ def known_pixels(target: Tensor, ignore_index: int) -> Tensor:
     return (target.flatten() != ignore_index).nonzero()[:, 0]
 
 
-def draw(
-    target: Tensor, known: Tensor, shape: tuple[int, ...]
-) -> tuple[Tensor, Tensor]:
+def draw(target: Tensor, known: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Uniform points over the known pixels, with replacement, from torch's global generator.
 
     ``target`` int64 [H, W] and ``known`` int64 [N > 0] -> (xy float32 [*shape, 2] as fractions of

@@ -78,7 +78,8 @@ class Sam2(Backend):
         settings = self.recipe["loss"]
         encoded = model.encode(batch.image)
         image, label = prompting.draw_objects(
-            batch.target, self.task.mean_classes, settings["max_objects"])
+            batch.target, self.task.mean_classes, settings["max_objects"]
+        )
         if not len(image):  # nothing but ignored pixels and 'other'
             zero = encoded.embedding.sum() * 0.0
             return {name: zero for name in ("mask", "dice", "iou", "object")}
@@ -86,13 +87,17 @@ class Sam2(Backend):
         masks, known = target == label[:, None, None], target != self.task.ignore_index
         points, kinds = prompting.draw_prompts(masks, known, settings["prompts"])
         logits, iou, presence = model.decode(
-            encoded.take(image), points, kinds, self._multimask(points))
+            encoded.take(image), points, kinds, self._multimask(points)
+        )
         logits = F.interpolate(
-            logits.float(), masks.shape[-2:], mode="bilinear", align_corners=False)
+            logits.float(), masks.shape[-2:], mode="bilinear", align_corners=False
+        )
         weights = class_weights(
-            settings["class_weights"], self.task.class_names, self.context.class_pixels)
+            settings["class_weights"], self.task.class_names, self.context.class_pixels
+        )
         return object_losses(
-            logits, iou, presence, masks, known, weights.to(image.device)[label], settings)
+            logits, iou, presence, masks, known, weights.to(image.device)[label], settings
+        )
 
     def _multimask(self, points: Tensor) -> bool:
         return points.shape[1] <= self.recipe["model"]["multimask_max_points"]

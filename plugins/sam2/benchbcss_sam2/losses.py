@@ -45,8 +45,7 @@ def object_losses(
 
     exists = (target & known).flatten(1).any(1)[:, None].float()
     seen = known.flatten(1).any(1)[:, None].float()
-    presence_error = F.binary_cross_entropy_with_logits(
-        presence.float(), exists, reduction="none")
+    presence_error = F.binary_cross_entropy_with_logits(presence.float(), exists, reduction="none")
     weight = weights[:, None].float() * exists
     return {
         "mask": settings["mask"] * (focal.gather(1, best) * weight).sum() / count,

@@ -75,14 +75,21 @@ class SamNet(nn.Module):
         """Trainable parameters by the names that recipes use."""
         trunk = self.sam.image_encoder.trunk
         half = trunk.stage_ends[1] + 1
-        early = [*trunk.patch_embed.parameters(), trunk.pos_embed, trunk.pos_embed_window,
-                 *trunk.blocks[:half].parameters()]
+        early = [
+            *trunk.patch_embed.parameters(),
+            trunk.pos_embed,
+            trunk.pos_embed_window,
+            *trunk.blocks[:half].parameters(),
+        ]
         return {
             "encoder_stages12": early,
             "encoder_stages34": list(trunk.blocks[half:].parameters()),
             "encoder_neck": list(self.sam.image_encoder.neck.parameters()),
-            "decoder": [*self.sam.sam_prompt_encoder.parameters(),
-                        *self.sam.sam_mask_decoder.parameters(), self.sam.no_mem_embed],
+            "decoder": [
+                *self.sam.sam_prompt_encoder.parameters(),
+                *self.sam.sam_mask_decoder.parameters(),
+                self.sam.no_mem_embed,
+            ],
         }
 
     def encode(self, image: Tensor) -> Encoded:
@@ -104,8 +111,7 @@ class SamNet(nn.Module):
         corners, -1 padding. Returns mask logits [N, M, S/4, S/4] (M is 3 with ``multimask``,
         else 1), predicted IoU [N, M], object-presence logits [N, 1].
         """
-        sparse, dense = self.sam.sam_prompt_encoder(
-            points=(points, labels), boxes=None, masks=None)
+        sparse, dense = self.sam.sam_prompt_encoder(points=(points, labels), boxes=None, masks=None)
         cells = encoded.embedding.shape[-2:]
         masks, iou, _, present = self.sam.sam_mask_decoder(
             image_embeddings=encoded.embedding,

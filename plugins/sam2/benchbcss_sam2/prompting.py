@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 
-def draw_objects(
-    target: Tensor, classes: tuple[int, ...], limit: int
-) -> tuple[Tensor, Tensor]:
+def draw_objects(target: Tensor, classes: tuple[int, ...], limit: int) -> tuple[Tensor, Tensor]:
     """Up to ``limit`` classes present in each image of ``target`` int64 [B, H, W], at random.
 
     Returns (image index int64 [N], class int64 [N]).
@@ -25,9 +23,7 @@ def draw_objects(
     return torch.tensor(images, device=device).long(), torch.tensor(chosen, device=device).long()
 
 
-def draw_prompts(
-    masks: Tensor, known: Tensor, settings: dict[str, Any]
-) -> tuple[Tensor, Tensor]:
+def draw_prompts(masks: Tensor, known: Tensor, settings: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """One kind of prompt for all objects of a step: boxes, or one to a few clicks.
 
     ``masks`` and ``known`` bool [N, H, W], every mask with a pixel. Returns points float32
@@ -68,8 +64,10 @@ def _pixels(mask: Tensor, count: int, label: int) -> tuple[Tensor, Tensor]:
     """``count`` random pixels of a mask [H, W]; padding (label -1) where it has none."""
     places = mask.flatten().nonzero()[:, 0]
     if not len(places):
-        return (torch.zeros(count, 2, device=mask.device),
-                torch.full((count,), -1, device=mask.device))
+        return (
+            torch.zeros(count, 2, device=mask.device),
+            torch.full((count,), -1, device=mask.device),
+        )
     flat = places[torch.randint(len(places), (count,), device=mask.device)]
     width = mask.shape[-1]
     xy = torch.stack([flat % width, flat // width], 1).float()

@@ -50,8 +50,12 @@ def paint(
     covered = torch.zeros(size, size, dtype=torch.bool, device=labels.device)
     masks, scores = propose(net, encoded, size, settings, shares)
     for index in scores.argsort():  # the best is painted last, on top
-        mask = F.interpolate(
-            masks[index][None, None], (size, size), mode="bilinear", align_corners=False)[0, 0] > 0
+        mask = (
+            F.interpolate(
+                masks[index][None, None], (size, size), mode="bilinear", align_corners=False
+            )[0, 0]
+            > 0
+        )
         weight = F.interpolate(mask[None, None].float(), features.shape[-2:], mode="area")[0, 0]
         if not mask.any():
             continue
@@ -129,8 +133,9 @@ class ProbeData:
         rng = np.random.default_rng(seed)
         classes = np.unique(labels)
         each = max(1, limit // len(classes))
-        chosen = np.concatenate([
-            rng.permutation(np.flatnonzero(labels == label))[:each] for label in classes])
+        chosen = np.concatenate(
+            [rng.permutation(np.flatnonzero(labels == label))[:each] for label in classes]
+        )
         features, labels = features[chosen].astype(np.float64), labels[chosen]
         centre, scale = features.mean(0), features.std(0) + 1e-6
         count = len(net.probe_bias)
@@ -146,7 +151,11 @@ class ProbeData:
             else:
                 weight[classes], bias[classes] = model.coef_, model.intercept_
             accuracy = float(model.score((features - centre) / scale, labels))
-        for buffer, value in ((net.probe_weight, weight), (net.probe_bias, bias),
-                              (net.probe_centre, centre), (net.probe_scale, scale)):
+        for buffer, value in (
+            (net.probe_weight, weight),
+            (net.probe_bias, bias),
+            (net.probe_centre, centre),
+            (net.probe_scale, scale),
+        ):
             buffer.copy_(torch.from_numpy(value))
         return {"cells": len(labels), "training_accuracy": round(accuracy, 4)}

@@ -144,4 +144,3 @@ class UNetPP(Backend):
         """Logits float32 [B, K, H, W], for any H and W."""
         logits: Tensor = model(image)
         return logits.to(torch.float32)
-

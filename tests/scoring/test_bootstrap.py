@@ -1,0 +1,78 @@
+import time
+
+import numpy as np
+import pytest
+
+from benchbcss.scoring.bootstrap import (
+    bootstrap,
+    draws_of,
+    effective_rois,
+    resample_weights,
+)
+from benchbcss.scoring.metrics import Triple, per_roi_of, pooled_of
+
+
+def tables(rois=12, classes=4, seed=0):
+    return np.random.default_rng(seed).integers(1, 200, (rois, classes, classes))
+
+
+def test_a_draw_equals_scoring_the_resampled_rois():
+    counts = tables()
+    triple = Triple.of_confusion(counts)
+    weights = resample_weights(12)
+    for estimand, score in (("pooled", pooled_of), ("per_roi", per_roi_of)):
+        drawn = draws_of(triple, estimand)
+        for row in (0, 17, 4711):
+            again = np.repeat(counts, weights[row].astype(int), axis=0)
+            expected = score(Triple.of_confusion(again), range(4)).dice
+            assert drawn[row] == pytest.approx(expected)
+
+
+def test_every_backend_meets_the_same_resamples():
+    assert resample_weights(9) is resample_weights(9)
+    assert (resample_weights(9).sum(1) == 9).all()
+
+
+def test_intervals_hold_the_point_estimate():
+    triple = Triple.of_confusion(tables())
+    for estimand, score in (("pooled", pooled_of), ("per_roi", per_roi_of)):
+        point = score(triple, range(4))
+        intervals = bootstrap(triple, range(4), estimand)
+        for value, bounds in zip(point.dice, intervals.classes, strict=True):
+            assert bounds[0] < value < bounds[1]
+        assert intervals.mean[0] < point.mean < intervals.mean[1]
+
+
+def test_identical_rois_have_no_spread():
+    counts = np.repeat(tables(1), 8, axis=0)
+    intervals = bootstrap(Triple.of_confusion(counts), range(4), "per_roi")
+    assert intervals.mean[0] == pytest.approx(intervals.mean[1])
+
+
+def test_draws_without_the_class_are_dropped_and_counted():
+    counts = tables(6)
+    counts[1:, 3, :] = 0  # class 3 in one ROI of six
+    intervals = bootstrap(Triple.of_confusion(counts), range(4), "pooled")
+    assert intervals.dropped[3] == pytest.approx((5 / 6) ** 6, abs=0.02)
+    assert intervals.dropped[0] == 0
+
+
+def test_one_roi_has_no_interval():
+    intervals = bootstrap(Triple.of_confusion(tables(1)), range(4), "pooled")
+    assert intervals.mean is None
+    assert intervals.classes == [None] * 4
+
+
+def test_effective_number_of_rois():
+    assert effective_rois(np.full(7, 30)) == pytest.approx(7)
+    assert effective_rois(np.array([1000, 1, 1])) == pytest.approx(1, abs=0.01)
+    assert effective_rois(np.zeros(3)) == 0
+
+
+def test_eight_backends_take_no_time():
+    triples = [Triple.of_confusion(tables(45, 7, seed)) for seed in range(8)]
+    resample_weights(45)
+    begun = time.perf_counter()
+    for triple in triples:
+        bootstrap(triple, range(7), "pooled")
+    assert time.perf_counter() - begun < 3  # 0.3 s where nothing else runs

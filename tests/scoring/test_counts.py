@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.metrics import confusion_matrix
+
+from benchbcss.scoring import binary_counts, confusion_counts, pair_counts
+
+
+def maps(classes, shape=(23, 17), seed=0, ignore=True):
+    rng = np.random.default_rng(seed)
+    target = rng.integers(0, classes, shape, dtype=np.uint8)
+    if ignore:
+        target[rng.random(shape) < 0.2] = 255
+    return target, rng.integers(0, classes, shape, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 6, 8, 9, 22])
+def test_counts_equal_scikit_learn(classes):
+    target, prediction = maps(classes)
+    known = target != 255
+    oracle = confusion_matrix(target[known], prediction[known], labels=range(classes))
+    assert (confusion_counts(target, prediction, classes) == oracle).all()
+
+
+def test_more_pixels_than_a_pass_holds():
+    target, prediction = maps(6, (1030, 777))
+    known = target != 255
+    oracle = confusion_matrix(target[known], prediction[known], labels=range(6))
+    counts = pair_counts(target, prediction, 6)
+    assert counts.dtype == np.int64
+    assert (counts[:-1] == oracle).all()
+    assert (counts[-1] == np.bincount(prediction[~known], minlength=6)).all()
+
+
+@given(
+    arrays(np.uint8, (7, 11), elements=st.sampled_from([0, 1, 2, 255])),
+    arrays(np.uint8, (7, 11), elements=st.integers(0, 2)),
+    st.permutations(range(7)),
+)
+@settings(max_examples=60, deadline=None)
+def test_additive_and_blind_to_order(target, prediction, order):
+    whole = pair_counts(target, prediction, 3)
+    parts = pair_counts(target[:4], prediction[:4], 3) + pair_counts(target[4:], prediction[4:], 3)
+    assert (whole == parts).all()
+    assert (whole == pair_counts(target[list(order)], prediction[list(order)], 3)).all()
+    assert whole.sum() == target.size
+
+
+def test_what_is_predicted_under_ignore_does_not_count():
+    target, prediction = maps(5)
+    other = np.where(target == 255, (prediction + 1) % 5, prediction).astype(np.uint8)
+    assert (other != prediction).any()
+    assert (confusion_counts(target, prediction, 5) == confusion_counts(target, other, 5)).all()
+
+
+@pytest.mark.parametrize("value", [6, 7, 200])
+def test_a_label_out_of_range_is_refused(value):
+    target, prediction = maps(6)
+    prediction[3, 4] = value
+    with pytest.raises(ValueError, match=rf"1 pixel\(s\) outside labels 0\.\.5, such as {value}"):
+        confusion_counts(target, prediction, 6)
+
+
+def test_a_target_that_is_neither_label_nor_ignored_is_refused():
+    target, prediction = maps(6)
+    target[0, 0] = 254
+    with pytest.raises(ValueError, match="neither a label nor ignored"):
+        confusion_counts(target, prediction, 6)
+
+
+@pytest.mark.parametrize(
+    ("target", "prediction"),
+    [
+        (np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8)),
+        (np.zeros((2, 3), np.int64), np.zeros((2, 3), np.uint8)),
+    ],
+)
+def test_shapes_and_dtypes_are_checked(target, prediction):
+    with pytest.raises(ValueError, match=r"must be"):
+        pair_counts(target, prediction, 3)
+
+
+def test_memory_maps_are_read(tmp_path):
+    target, prediction = maps(6)
+    np.save(tmp_path / "t.npy", target)
+    mapped = np.load(tmp_path / "t.npy", mmap_mode="r")
+    expected = confusion_counts(target, prediction, 6)
+    assert (confusion_counts(mapped, prediction, 6) == expected).all()
+
+
+def test_binary_counts():
+    target = np.array([[1, 1, 0, 0, 1]], bool)
+    found = np.array([[1, 0, 1, 0, 1]], bool)
+    valid = np.array([[1, 1, 1, 1, 0]], bool)
+    assert binary_counts(target, found, valid).tolist() == [1, 1, 1, 1]
