@@ -59,7 +59,7 @@ class CustomLabelMap(Strict):
 
     codes: dict[str, int] | None = None
     classes: dict[str, list[str | int]]
-    ignore: list[str | int] = []
+    ignore: tuple[str | int, ...] = ()
     mean: list[str] | None = None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from tests_support import write_folder
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # tests never reach for a network
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -39,24 +39,6 @@ def phantom(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phantom") / "data"
     generate(folder, rois=8, size=128, seed=3)
     return folder
-
-
-def write_folder(root, masks, images=None, split=None):
-    """A BCSS-shaped folder from {name: codes uint8 [H, W]}."""
-    (root / "images").mkdir(parents=True, exist_ok=True)
-    (root / "masks").mkdir(exist_ok=True)
-    for name, mask in masks.items():
-        Image.fromarray(np.asarray(mask, np.uint8)).save(root / "masks" / name)
-        image = (images or {}).get(name)
-        if image is None:
-            image = np.random.default_rng(len(name)).integers(
-                0, 256, (*np.shape(mask), 3), dtype=np.uint8
-            )
-        Image.fromarray(image).save(root / "images" / name)
-    if split:
-        lines = [f"{name},{part}" for name, part in split.items()]
-        (root / "splits.csv").write_text("filename,split\n" + "\n".join(lines) + "\n")
-    return root
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def leaderboard(
         from benchbcss.board.reported import load
 
         entries = load()
-    stream = io.StringIO() if output else click.get_text_stream("stdout")
+    stream = io.StringIO() if output else sys.stdout
     getattr(render, form)(board, stream, reported=entries)
     if output:
         from benchbcss.io import write_bytes

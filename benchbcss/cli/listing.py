@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def _print(rows: list[dict[str, Any]], form: str, empty: str) -> None:
         grid.add_column(name, overflow="fold")
     for row in rows:
         grid.add_row(*(", ".join(v) if isinstance(v, list) else str(v) for v in row.values()))
-    stream = click.get_text_stream("stdout")
+    stream = sys.stdout
     Console(file=stream, width=None if stream.isatty() else 150).print(grid)
 
 

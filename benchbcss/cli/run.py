@@ -146,7 +146,7 @@ def run(
         from benchbcss.board import render, rows
 
         board = rows.load(workspace, suite=definition.name)
-        render.table(board, click.get_text_stream("stdout"), reported=[])
+        render.table(board, sys.stdout, reported=[])
     if failed:
         say(f"{len(failed)} of {len(outcomes)} runs failed; the same command runs only those again")
         sys.exit(1)

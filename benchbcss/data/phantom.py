@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -97,7 +98,7 @@ class _Plan:
     index: int
     size: int
     seed: int
-    shares: dict[int | str, float]
+    shares: dict[Any, float]
 
 
 def _plan(rois: int, size: int, seed: int) -> list[_Plan]:
@@ -106,7 +107,7 @@ def _plan(rois: int, size: int, seed: int) -> list[_Plan]:
     test, val = max(1, round(rois / 4)), max(1, round(rois / 6))
     parts = ["train"] * (rois - val - test) + ["val"] * val + ["test"] * test
     firsts = {parts.index(part) for part in ("train", "val", "test")}
-    shares: dict[int | str, np.ndarray] = {}
+    shares: dict[Any, np.ndarray] = {}
     for code, mean in SHARES.items():
         values = rng.uniform(0.5, 1.5, rois)
         if code in (LYMPHOCYTE, NECROSIS, VESSEL):  # absent here and there, but from no part
@@ -216,7 +217,7 @@ class _Ring:
 
 
 def _tissue(
-    canvas: _Canvas, inside: np.ndarray, shares: dict[int | str, float]
+    canvas: _Canvas, inside: np.ndarray, shares: dict[Any, float]
 ) -> tuple[np.ndarray, list[_Ring]]:
     """Codes uint8 [S, S] over the whole frame, and its vessels."""
     rng, size = canvas.rng, canvas.size
@@ -368,7 +369,7 @@ def _lumens(canvas: _Canvas, look: np.ndarray, e: np.ndarray, h: np.ndarray) -> 
 def _voronoi_edges(points: np.ndarray, size: int, width: float) -> np.ndarray:
     from scipy.spatial import cKDTree
 
-    grid = np.stack(np.mgrid[0:size, 0:size], -1).reshape(-1, 2)
+    grid = np.indices((size, size)).reshape(2, -1).T
     near = cKDTree(points).query(grid, k=2)[0]
     edges: np.ndarray = (near[:, 1] - near[:, 0] < 2 * width).reshape(size, size)
     return edges

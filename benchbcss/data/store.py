@@ -103,6 +103,11 @@ class TileStore:
             with open(temporary, "wb") as handle:
                 np.save(handle, array)
             os.replace(temporary, array_path)
+        except OSError as error:
+            raise DataError(
+                f"The decoded copy of {path.name} cannot be written to {self.root}: "
+                f"{error.strerror}. Free space there, or choose another --workspace."
+            ) from error
         finally:
             temporary.unlink(missing_ok=True)
         meta: dict[str, Any] = {"source": path.name, "shape": array.shape, "codes": codes}

@@ -350,7 +350,7 @@ def _write_counts(path: Path, table: list[tuple[str, str, str, str, str, int]]) 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = list(zip(*table, strict=True)) if table else [[]] * 6
+    columns = list(zip(*table, strict=True))
     names = ("track", "prompting", "roi", "true", "predicted")
     arrays: dict[str, Any] = {
         name: pa.array(list(column), pa.string()).dictionary_encode()

@@ -1,0 +1,101 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchbcss.data.dataset import Dataset, fingerprint
+from benchbcss.data.labels import label_map
+from benchbcss.data.store import TileStore
+from benchbcss.errors import DataError
+
+
+def test_rois_and_their_targets(folder, tmp_path):
+    source = Dataset(folder, TileStore(tmp_path / "store"))
+    labels = label_map("bcss5")
+    rois = source.rois(source.names, labels)
+    roi = rois["roi0.png"]
+    codes = np.asarray(Image.open(folder / "masks" / "roi0.png"))
+    target = roi.target(labels)
+    assert target.dtype == np.uint8
+    assert (target == labels.lookup[codes]).all()
+    expected = [int((target == label).sum()) for label in range(6)]
+    assert roi.class_pixels(labels).tolist() == expected
+    assert roi.image().shape == (40, 56, 3)
+
+
+def test_the_releases_folder_name_is_known_and_normalised(folder, tmp_path):
+    (folder / "images").rename(folder / "rgbs_colorNormalized")
+    source = Dataset(folder, TileStore(tmp_path / "store"))
+    assert source.colour_normalised
+    assert len(source.names) == 6
+
+
+def test_an_unknown_code_names_file_value_and_count(folder, tmp_path):
+    path = folder / "masks" / "roi2.png"
+    mask = np.array(Image.open(path))
+    mask[0, :3] = 23
+    Image.fromarray(mask).save(path)
+    source = Dataset(folder, TileStore(tmp_path / "store"))
+    with pytest.raises(DataError, match=r"roi2\.png: 3 pixel\(s\) have the value 23"):
+        source.rois(source.names, label_map("bcss5"))
+
+
+def test_sizes_must_agree(folder, tmp_path):
+    Image.fromarray(np.zeros((41, 56), np.uint8)).save(folder / "masks" / "roi1.png")
+    source = Dataset(folder, TileStore(tmp_path / "store"))
+    with pytest.raises(
+        DataError,
+        match=r"roi1\.png: the image is 56 x 40 px but its mask is 56 x "
+        "41",
+    ):
+        source.roi("roi1.png")
+
+
+@pytest.mark.parametrize("missing", ["images", "masks"])
+def test_a_missing_partner_is_named(folder, tmp_path, missing):
+    (folder / missing / "roi4.png").unlink()
+    with pytest.raises(DataError, match=rf"missing from .*{missing}, the first is roi4\.png"):
+        Dataset(folder, TileStore(tmp_path / "store"))
+
+
+def test_empty_and_foreign_folders(tmp_path):
+    store = TileStore(tmp_path / "store")
+    with pytest.raises(DataError, match="does not exist"):
+        Dataset(tmp_path / "none", store)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="not laid out as BCSS"):
+        Dataset(tmp_path / "empty", store)
+    (tmp_path / "empty" / "images").mkdir()
+    (tmp_path / "empty" / "masks").mkdir()
+    with pytest.raises(DataError, match="holds no PNG"):
+        Dataset(tmp_path / "empty", store)
+
+
+def test_the_fingerprint_follows_the_bytes(folder, tmp_path):
+    store = TileStore(tmp_path / "store")
+    source = Dataset(folder, store)
+    first = fingerprint([source.roi(name) for name in source.names])
+    assert first == fingerprint([source.roi(name) for name in reversed(source.names)])
+    other = shutil.copytree(folder, tmp_path / "other")
+    Image.fromarray(np.zeros((40, 56, 3), np.uint8)).save(other / "images" / "roi0.png")
+    changed = Dataset(other, store)
+    assert fingerprint([changed.roi(name) for name in changed.names]) != first
+
+
+@pytest.mark.shared
+def test_real_rois_are_read(shared, tmp_path):
+    source = Dataset(shared / "bcss_thumbs", TileStore(tmp_path / "store"))
+    labels = label_map("bcss5", source.code_table())
+    rois = source.rois(source.names, labels)
+    assert len(rois) == 12
+    assert sum(int(roi.class_pixels(labels)[0]) for roi in rois.values()) > 10_000
+
+
+@pytest.mark.shared
+def test_the_official_full_size_mask(shared, tmp_path):
+    path = next((shared / "bcss_mask_A0YE").glob("*.png"))
+    entry = TileStore(tmp_path / "store").entry(path, "mask")
+    assert entry.shape == (4542, 4594) or entry.shape == (4594, 4542)
+    assert set(entry.codes) == {0, 1, 2, 3, 7, 13, 18}
+    assert sum(entry.codes.values()) == 4594 * 4542

@@ -1,0 +1,132 @@
+import multiprocessing
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchbcss.data.store import TileStore, decode_image, decode_mask
+from benchbcss.errors import DataError
+
+
+def mask_file(path, shape=(30, 20)):
+    mask = np.random.default_rng(0).integers(0, 22, shape, dtype=np.uint8)
+    Image.fromarray(mask).save(path)
+    return mask
+
+
+def test_a_file_is_decoded_once_and_mapped(tmp_path):
+    mask = mask_file(tmp_path / "m.png")
+    store = TileStore(tmp_path / "store")
+    entry = store.entry(tmp_path / "m.png", "mask")
+    mapped = entry.open()
+    assert isinstance(mapped, np.memmap)
+    assert (mapped == mask).all()
+    assert entry.codes == {c: int((mask == c).sum()) for c in np.unique(mask)}
+    stamp = entry.array.stat().st_mtime_ns
+    assert TileStore(tmp_path / "store").entry(tmp_path / "m.png", "mask") == entry
+    assert entry.array.stat().st_mtime_ns == stamp
+    assert store.size() > mask.size
+
+
+def test_a_changed_file_is_a_new_entry(tmp_path):
+    mask_file(tmp_path / "m.png")
+    store = TileStore(tmp_path / "store")
+    first = store.entry(tmp_path / "m.png", "mask")
+    mask_file(tmp_path / "m.png", (31, 20))
+    second = store.entry(tmp_path / "m.png", "mask")
+    assert second.sha256 != first.sha256
+    assert second.shape == (31, 20)
+
+
+def test_it_can_be_deleted_at_any_time(tmp_path):
+    import shutil
+
+    mask = mask_file(tmp_path / "m.png")
+    store = TileStore(tmp_path / "store")
+    store.entry(tmp_path / "m.png", "mask")
+    shutil.rmtree(tmp_path / "store")
+    assert (store.entry(tmp_path / "m.png", "mask").open() == mask).all()
+
+
+def _open(arguments):
+    root, path = arguments
+    return TileStore(root).entry(path, "mask").sha256
+
+
+def test_processes_share_one_store(tmp_path):
+    mask_file(tmp_path / "m.png", (600, 600))
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        digests = pool.map(_open, [(tmp_path / "store", tmp_path / "m.png")] * 6)
+    assert len(set(digests)) == 1
+    assert len(list((tmp_path / "store").glob("*.npy"))) == 1
+
+
+def test_a_truncated_png_names_the_file(tmp_path):
+    mask_file(tmp_path / "m.png", (300, 300))
+    data = (tmp_path / "m.png").read_bytes()
+    (tmp_path / "m.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match=r"m\.png cannot be decoded .* truncated"):
+        decode_mask(tmp_path / "m.png")
+
+
+def test_modes_are_checked(tmp_path):
+    mask_file(tmp_path / "m.png")
+    with pytest.raises(DataError, match="not an RGB image: its mode is L"):
+        decode_image(tmp_path / "m.png")
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "i.png")
+    with pytest.raises(DataError, match="not a mask"):
+        decode_mask(tmp_path / "i.png")
+
+
+def test_palette_masks_keep_their_indices(tmp_path):
+    image = Image.fromarray(np.array([[0, 1], [18, 2]], np.uint8)).convert("P")
+    image.putpalette([7] * 768)
+    image.save(tmp_path / "p.png")
+    raw = np.asarray(Image.open(tmp_path / "p.png"))
+    assert (decode_mask(tmp_path / "p.png") == raw).all()
+
+
+def test_alpha_is_dropped(tmp_path):
+    rgba = np.random.default_rng(0).integers(0, 256, (5, 6, 4), dtype=np.uint8)
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    assert (decode_image(tmp_path / "a.png") == rgba[..., :3]).all()
+
+
+def test_larger_than_pillows_limit_is_read(tmp_path, monkeypatch):
+    mask = mask_file(tmp_path / "m.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert (decode_mask(tmp_path / "m.png") == mask).all()
+    assert Image.MAX_IMAGE_PIXELS == 10
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
+    mask_file(tmp_path / "m.png")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(DataError, match="No space left on device"):
+        TileStore(tmp_path / "store").entry(tmp_path / "m.png", "mask")
+    monkeypatch.undo()
+    assert TileStore(tmp_path / "store").entry(tmp_path / "m.png", "mask").shape == (30, 20)
+
+
+def test_crops_are_a_thousand_times_faster_than_decoding(tmp_path):
+    """A 4096 x 3200 ROI, as large as BCSS's median."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 40, (3200, 4096, 3), dtype=np.uint8)
+    ramp = (np.mgrid[0:3200, 0:4096].sum(0) // 40 % 200).astype(np.uint8)
+    Image.fromarray(noise + ramp[..., None]).save(tmp_path / "i.png", compress_level=6)
+    mapped = TileStore(tmp_path / "store").entry(tmp_path / "i.png", "image").open()
+    begun = time.perf_counter()
+    decode_image(tmp_path / "i.png")
+    decoding = time.perf_counter() - begun
+    places = [(int(rng.integers(3200 - 512)), int(rng.integers(4096 - 512))) for _ in range(300)]
+    times = []
+    for top, left in places:
+        begun = time.perf_counter()
+        np.array(mapped[top : top + 512, left : left + 512])
+        times.append(time.perf_counter() - begun)
+    assert decoding / np.median(times) > 1000

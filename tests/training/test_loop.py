@@ -1,0 +1,223 @@
+import math
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from benchbcss.contract import Backend, Context, Task
+from benchbcss.data.dataset import Dataset
+from benchbcss.data.labels import label_map
+from benchbcss.data.store import TileStore
+from benchbcss.errors import PluginError
+from benchbcss.recipes import Train
+from benchbcss.suites import Budget
+from benchbcss.training import loop
+from benchbcss.training.losses import cross_entropy
+from benchbcss.training.samples import TrainingData
+from benchbcss.training.schedule import plan
+
+
+class Tiny(Backend):
+    def build(self):
+        torch.manual_seed(0)
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Dropout(0.2), torch.nn.Conv2d(8, 6, 1)
+        )
+
+    def parameter_groups(self, model):
+        return {"first": list(model[0].parameters()), "last": list(model[2].parameters())}
+
+    def loss(self, model, batch):
+        return {"ce": cross_entropy(model(batch.image), batch.target)}
+
+
+def samples(folder, tmp_path, **settings):
+    source = Dataset(folder, TileStore(tmp_path / "store"))
+    labels = label_map("bcss5")
+    rois = source.rois(source.names[:4], labels)
+    data = TrainingData(list(rois.values()), labels, 32, None, 7)
+    for name, value in settings.items():
+        setattr(data, name, value)
+    return data
+
+
+def train(folder, tmp_path, run, steps=12, backend=Tiny, validate=None, on_epoch=None, **settings):
+    data = samples(folder, tmp_path)
+    options = {"lr": 1e-2, "batch_size": 2, "warmup_steps": 2, **settings}
+    recipe = Train.model_validate(options)
+    task = Task(data.labels.class_names, data.labels.mean_classes, 0.3, 32)
+    made = backend(task, {}, Context(0, torch.device("cpu"), "none", False, [1] * 6))
+    model = made.build()
+    run_dir = tmp_path / run
+    run_dir.mkdir(exist_ok=True)
+    history = loop.train(
+        made,
+        model,
+        data,
+        recipe,
+        plan(recipe, Budget(steps=steps), len(data)),
+        run_dir=run_dir,
+        seed=7,
+        accelerator=Accelerator(cpu=True),
+        validate=validate,
+        on_epoch=on_epoch or (lambda record: None),
+    )
+    return model, history
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_an_interrupted_run_continues_bit_for_bit(folder, tmp_path, accumulate):
+    options = {"accumulate": accumulate} if accumulate > 1 else {}
+    whole, history = train(folder, tmp_path, "whole", **options)
+    epochs = []
+
+    def interrupt(record):
+        epochs.append(record["epoch"])
+        if len(epochs) == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(folder, tmp_path, "torn", on_epoch=interrupt, **options)
+    resumed, again = train(folder, tmp_path, "torn", **options)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert [r["loss"] for r in history.records] == [r["loss"] for r in again.records]
+
+
+def test_it_learns(folder, tmp_path):
+    _, history = train(folder, tmp_path, "run", steps=40)
+    losses = [record["loss"]["ce"] for record in history.records]
+    assert losses[-1] < losses[0]
+    assert len(history.records) == 20  # 4 ROIs, batch 2: two steps an epoch
+
+
+def test_the_best_validation_is_kept(folder, tmp_path):
+    seen = []
+
+    def validate(model):
+        seen.append(weights(model).clone())
+        value = 0.9 if len(seen) == 2 else 0.1
+        return loop.Validation(value, {"tumor": value})
+
+    model, history = train(folder, tmp_path, "run", validate=validate)
+    assert history.best == 0.9
+    assert torch.equal(weights(model), seen[1])
+
+
+def test_early_stopping_counts_after_warmup(folder, tmp_path):
+    def validate(model):
+        return loop.Validation(0.5, {})
+
+    _, history = train(
+        folder,
+        tmp_path,
+        "run",
+        steps=40,
+        validate=validate,
+        warmup_steps=8,
+        early_stopping={"patience": 3, "min_delta": 0.001},
+    )
+    assert history.stopped == "no gain for 3 validations"
+    assert history.records[-1]["step"] == 8 + 3 * 2
+
+
+def test_frozen_groups_do_not_move(folder, tmp_path):
+    model, history = train(
+        folder,
+        tmp_path,
+        "run",
+        unfreeze=[{"epoch": 0, "lr": {"first": 0.0}}, {"epoch": 4, "lr": {"first": 1e-3}}],
+    )
+    fresh = Tiny(None, {}, None).build()
+    assert not torch.equal(model[0].weight, fresh[0].weight)  # thawed at epoch 4
+    assert history.records[3]["learning_rate"]["first"] == 0
+    frozen, _ = train(
+        folder, tmp_path, "frozen", steps=8, unfreeze=[{"epoch": 0, "lr": {"first": 0.0}}]
+    )
+    assert torch.equal(frozen[0].weight, fresh[0].weight)
+    assert not torch.equal(frozen[2].weight, fresh[2].weight)
+
+
+def test_accumulation_equals_a_larger_batch_of_the_same_samples(folder, tmp_path):
+    _, history = train(folder, tmp_path, "run", steps=4, accumulate=2)
+    assert [r["step"] for r in history.records] == [1, 2, 3, 4]
+
+
+def test_a_loss_that_is_not_finite_from_the_start_is_the_plugins_error(folder, tmp_path):
+    class Broken(Tiny):
+        def loss(self, model, batch):
+            return {"ce": super().loss(model, batch)["ce"] * math.nan}
+
+    with pytest.raises(PluginError, match="not finite at step 0"):
+        train(folder, tmp_path, "run", backend=Broken)
+
+
+def test_a_loss_that_breaks_later_ends_training_and_is_recorded(folder, tmp_path):
+    class Breaks(Tiny):
+        def loss(self, model, batch):
+            factor = math.inf if batch.step == 5 else 1.0
+            return {"ce": super().loss(model, batch)["ce"] * factor}
+
+    _, history = train(folder, tmp_path, "run", backend=Breaks)
+    assert history.stopped == "the loss was not finite at step 5"
+    assert history.records[-1]["finite"] is False
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ({}, "no term"),
+        ({"a": torch.zeros(3)}, r"shape \(3,\), expected a scalar"),
+    ],
+)
+def test_malformed_losses_are_named(folder, tmp_path, terms, message):
+    class Malformed(Tiny):
+        def loss(self, model, batch):
+            return terms
+
+    with pytest.raises(PluginError, match=message):
+        train(folder, tmp_path, "run", backend=Malformed)
+
+
+def test_a_parameter_in_two_groups_is_refused(folder, tmp_path):
+    class Twice(Tiny):
+        def parameter_groups(self, model):
+            return {"a": list(model.parameters()), "b": list(model[0].parameters())}
+
+    with pytest.raises(PluginError, match="'b' is in two groups"):
+        train(folder, tmp_path, "run", backend=Twice)
+
+
+def test_samples_are_functions_of_seed_epoch_and_roi(folder, tmp_path):
+    data = samples(folder, tmp_path)
+    first, again = data.sample(3, 1), samples(folder, tmp_path).sample(3, 1)
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], data.sample(4, 1)[0])
+    assert sorted(data.order(0)) == [0, 1, 2, 3]
+
+
+def test_rare_classes_are_met_more_often(tmp_path):
+    import numpy as np
+    from tests_support import write_folder
+
+    mask = np.full((256, 256), 2, np.uint8)
+    mask[5:9, 5:9] = 18
+    source = Dataset(write_folder(tmp_path / "d", {"a.png": mask}), TileStore(tmp_path / "s"))
+    labels = label_map("bcss5")
+    data = TrainingData(list(source.rois(source.names, labels).values()), labels, 32, None, 0)
+
+    def share():
+        return np.mean([bool((data.sample(e, 0)[1] == 4).any()) for e in range(200)])
+
+    plain = share()
+    data.rare_class_probability = 1.0
+    assert plain < 0.1
+    assert 0.35 < share() < 0.65  # of two classes, one at a time
