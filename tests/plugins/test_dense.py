@@ -1,0 +1,203 @@
+"""unetpp and mask2former: shapes, ignore, learning, weights."""
+
+import pytest
+import torch
+
+from benchbcss import registry
+from benchbcss.contract import Batch, Context, Task
+from benchbcss.errors import RecipeError, WeightsError
+from benchbcss.recipes import resolve
+
+NAMES = ("tumor", "stroma", "lymphocyte", "necrosis", "blood_vessel", "other")
+TASK = Task(NAMES, (0, 1, 2, 3, 4), 0.3, 64)
+DENSE = ["unetpp", "mask2former"]
+
+
+def backend(name, weights="none", preset="smoke", **overrides):
+    entry = registry.load().backend(name)
+    sets = tuple(f"{key}={value}" for key, value in overrides.items())
+    recipe = resolve(entry.info.recipe, preset, sets)
+    context = Context(0, torch.device("cpu"), weights, False, [900, 800, 300, 300, 50, 400])
+    torch.manual_seed(0)
+    return entry.load()(TASK, recipe.model_dump(), context)
+
+
+def batch(size=64):
+    g = torch.Generator().manual_seed(0)
+    target = torch.randint(0, 6, (2, 8, 8), generator=g)
+    target = target.repeat_interleave(size // 8, 1).repeat_interleave(size // 8, 2)
+    image = torch.stack([((target * 7 + c * 3) % 11) / 11 for c in range(3)], 1)
+    target = target.clone()
+    target[:, :9] = 255
+    return image, target
+
+
+def total(made, net, image, target):
+    torch.manual_seed(1)
+    return sum(made.loss(net, Batch(image, target, ["a", "b"], 0)).values())
+
+
+@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("shape", [(64, 64), (40, 70), (33, 96)])
+def test_logits_have_the_tiles_size(name, shape):
+    made = backend(name)
+    net = made.build().eval()
+    with torch.no_grad():
+        logits = made.predict(net, torch.rand(2, 3, *shape))
+    assert logits.shape == (2, 6, *shape)
+    assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_parameter_groups_hold_every_parameter_once(name):
+    made = backend(name)
+    net = made.build()
+    groups = made.parameter_groups(net)
+    ids = [id(p) for group in groups.values() for p in group]
+    assert sorted(ids) == sorted(id(p) for p in net.parameters())
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_labels_under_ignored_pixels_change_neither_loss_nor_gradient(name, monkeypatch):
+    """The target says what is ignored; whatever was labelled there before must not matter.
+
+    Image labels under ignored pixels are gone by then (255), so the test changes the logits'
+    input there instead: the gradient at the output must vanish on ignored pixels."""
+    made = backend(name)
+    net = made.build().train()
+    image, target = batch()
+    if name == "unetpp":
+        logits = net(image).detach().requires_grad_()
+        total(made, lambda _: logits, image, target).backward()
+        assert (logits.grad[:, :, :9] == 0).all()
+        assert (logits.grad[:, :, 9:] != 0).any()
+        return
+    layers = [
+        (c.detach().requires_grad_(), m.detach().requires_grad_()) for c, m in net.queries(image)
+    ]
+    monkeypatch.setattr(net, "queries", lambda _: layers)
+    first = total(made, net, image, target)
+    first.backward()
+    for _, masks in layers:
+        # masks are at a quarter of the size: rows 0 and 1 touch ignored pixels 0 to 8 only
+        assert (masks.grad[:, :, :1] == 0).all()
+        assert (masks.grad[:, :, 4:] != 0).any()
+    moved = [(c, (m + 20 * (torch.arange(m.shape[2]) < 1)[:, None]).detach()) for c, m in layers]
+    monkeypatch.setattr(net, "queries", lambda _: moved)
+    assert torch.allclose(total(made, net, image, target), first)
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_a_batch_without_a_known_pixel_teaches_nothing(name):
+    made = backend(name)
+    net = made.build()
+    image, target = batch()
+    loss = total(made, net, image, torch.full_like(target, 255))
+    loss.backward()
+    assert loss == 0
+    assert all(p.grad is None or (p.grad == 0).all() for p in net.parameters())
+
+
+@pytest.mark.parametrize(("name", "steps"), [("unetpp", 80), ("mask2former", 150)])
+def test_one_batch_can_be_learnt(name, steps):
+    from benchbcss.scoring import confusion_counts, pooled
+
+    made = backend(name)
+    net = made.build()
+    image, target = batch()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+    for step in range(steps):
+        torch.manual_seed(step)
+        net.train()
+        optimizer.zero_grad()
+        sum(made.loss(net, Batch(image, target, ["a", "b"], step)).values()).backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+    net.eval()
+    with torch.no_grad():
+        found = made.predict(net, image).argmax(1).byte().numpy()
+    counts = [confusion_counts(t, p, 6) for t, p in zip(target.byte().numpy(), found, strict=True)]
+    import numpy as np
+
+    assert pooled(np.stack(counts), range(6)).mean > 0.95
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_prediction_is_deterministic_and_does_not_mix_the_batch(name):
+    made = backend(name)
+    net = made.build().eval()
+    image, _ = batch()
+    with torch.no_grad():
+        both, one = made.predict(net, image), made.predict(net, image[:1])
+        assert torch.equal(both, made.predict(net, image))
+    assert torch.allclose(both[:1], one, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_our_own_checkpoint_comes_back(name, tmp_path):
+    from benchbcss.runs.checkpoint import save_checkpoint
+
+    source = backend(name).build()
+    save_checkpoint(tmp_path, "final", source, None, {})
+    path = tmp_path / "checkpoints" / "final.safetensors"
+    made = backend(name, weights=str(path))
+    torch.manual_seed(5)
+    net = made.build()
+    for key, value in source.state_dict().items():
+        assert torch.equal(net.state_dict()[key], value), key
+    assert made.context.notes["weights"].startswith("file: ")
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_mistaken_weights_are_named(name, tmp_path):
+    torch.save({"a": torch.zeros(2)}, tmp_path / "other.pt")
+    with pytest.raises(WeightsError, match=r"other\.pt"):
+        backend(name, weights=str(tmp_path / "other.pt")).build()
+    (tmp_path / "torn.pt").write_bytes(b"PK\x03\x04 half a file")
+    with pytest.raises(WeightsError, match="truncated"):
+        backend(name, weights=str(tmp_path / "torn.pt")).build()
+    with pytest.raises(WeightsError, match="does not exist"):
+        backend(name, weights=str(tmp_path / "none.pt")).build()
+    with pytest.raises(WeightsError, match="owner/nothing cannot be had"):
+        backend(name, weights="owner/nothing").build()
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "message"),
+    [
+        ("unetpp", {"model.encoder": "resnet35"}, "no encoder 'resnet35'. Did you mean resnet3"),
+        ("unetpp", {"loss.class_weights": "inversed"}, "no scheme 'inversed'"),
+        ("mask2former", {"model.variant": "huge"}, "no 'huge'. Known: tiny"),
+    ],
+)
+def test_mistakes_in_the_recipe(name, override, message):
+    made = backend(name, **override)
+    with pytest.raises(RecipeError, match=message.replace(".", r"\.")):
+        total(made, made.build(), *batch())
+
+
+def test_full_size_networks_have_the_published_size():
+    def millions(name):
+        return sum(p.numel() for p in backend(name, preset="full").build().parameters()) / 1e6
+
+    assert millions("unetpp") == pytest.approx(26.1, abs=0.5)  # smp's UNet++ with resnet34
+    assert millions("mask2former") == pytest.approx(47, abs=1.5)  # Cheng et al. 2022, Swin-T
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_without_weights_full_is_an_error_and_says_how_to_get_them(name):
+    made = backend(name, weights="auto", preset="full")
+    made.context.strict_weights = True
+    with pytest.raises(
+        WeightsError,
+        match=r"hf download .* or start from random ones with "
+        "--weights none",
+    ):
+        made.build()
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_the_seed_decides_random_weights(name):
+    first, again = backend(name).build(), backend(name).build()
+    states = zip(first.state_dict().values(), again.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in states)

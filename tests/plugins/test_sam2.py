@@ -1,0 +1,345 @@
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from benchbcss.contract import Batch, Context, Prompt, Task
+from benchbcss.errors import RecipeError, WeightsError
+from benchbcss.recipes import resolve
+
+pytest.importorskip("sam2")
+from benchbcss_sam2 import prompting
+from benchbcss_sam2.backend import Sam2
+from benchbcss_sam2.losses import class_weights, object_losses
+from benchbcss_sam2.network import FEATURES
+from benchbcss_sam2.semantic import ProbeData, Shares, paint
+
+NAMES = ("tumor", "stroma", "lymphocyte", "necrosis", "blood_vessel", "other")
+TASK = Task(NAMES, (0, 1, 2, 3, 4), 0.3, 128)
+SETTINGS = {
+    "mask": 5.0,
+    "dice": 2.0,
+    "iou": 1.0,
+    "object": 1.0,
+    "focal_alpha": 0.25,
+    "focal_gamma": 2.0,
+}
+
+
+def backend(size=128, weights="none", **overrides):
+    sets = [f"view.size={size}", *(f"{k}={v}" for k, v in overrides.items())]
+    recipe = resolve("benchbcss_sam2:sam2_v3.yaml", "smoke", tuple(sets))
+    context = Context(0, torch.device("cpu"), weights, False, [100, 90, 30, 30, 5, 40])
+    torch.manual_seed(0)
+    return Sam2(TASK, recipe.model_dump(), context)
+
+
+@pytest.fixture(scope="module")
+def built():
+    made = backend()
+    return made, made.build()
+
+
+def blobs(size=128):
+    """Three square objects of three classes on 'other', and a band that is ignored."""
+    target = torch.full((1, size, size), 5)
+    target[:, 10:50, 10:60], target[:, 70:110, 20:50], target[:, 60:100, 70:120] = 0, 1, 4
+    target[:, :, :6] = 255
+    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) * 0.1
+    for label, channel in ((0, 0), (1, 1), (4, 2)):
+        image[:, channel] += 0.8 * (target == label)
+    return image, target
+
+
+def objects(masks=3, count=4, size=24, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return {
+        "masks": torch.randn(count, masks, size, size, generator=g),
+        "iou": torch.rand(count, masks, generator=g),
+        "presence": torch.randn(count, 1, generator=g),
+        "target": torch.rand(count, size, size, generator=g) < 0.3,
+        "known": torch.ones(count, size, size, dtype=torch.bool),
+        "weights": torch.ones(count),
+    }
+
+
+def upstream():
+    """SAM2's own losses; its training package needs modules that are not installed."""
+    for name in ("training.trainer", "training.utils", "training.utils.distributed"):
+        sys.modules.setdefault(name, types.ModuleType(name))
+    sys.modules["training.trainer"].CORE_LOSS_KEY = "core_loss"
+    sys.modules["training.utils.distributed"].get_world_size = lambda: 1
+    sys.modules["training.utils.distributed"].is_dist_avail_and_initialized = lambda: False
+    return pytest.importorskip("training.loss_fns")
+
+
+@pytest.mark.parametrize("masks", [1, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_losses_equal_upstreams(masks, seed):
+    case = objects(masks, seed=seed)
+    case["target"][2] = False  # an object that is not there
+    oracle = upstream().MultiStepMultiMasksAndIous(
+        {"loss_mask": 5, "loss_dice": 2, "loss_iou": 1, "loss_class": 1},
+        supervise_all_iou=True,
+        iou_use_l1_loss=True,
+        pred_obj_scores=True,
+    )
+    outputs = {
+        "multistep_pred_multimasks_high_res": [case["masks"]],
+        "multistep_pred_ious": [case["iou"]],
+        "multistep_object_score_logits": [case["presence"]],
+    }
+    expected = oracle([outputs], case["target"][None])
+    ours = object_losses(**case, settings=SETTINGS)
+    assert ours["mask"] == pytest.approx(5 * float(expected["loss_mask"]), abs=1e-6)
+    assert ours["dice"] == pytest.approx(2 * float(expected["loss_dice"]), abs=1e-6)
+    assert ours["iou"] == pytest.approx(float(expected["loss_iou"]), abs=1e-6)
+    assert ours["object"] == pytest.approx(float(expected["loss_class"]), abs=1e-6)
+    assert sum(ours.values()) == pytest.approx(float(expected["core_loss"]), abs=1e-5)
+
+
+def test_losses_do_not_see_ignored_pixels():
+    case = objects()
+    case["known"][:, :8] = False
+
+    def run(noise):
+        masks = (case["masks"] + noise * ~case["known"][:, None]).requires_grad_()
+        target = case["target"] ^ (bool(noise) & ~case["known"])
+        terms = object_losses(**{**case, "masks": masks, "target": target}, settings=SETTINGS)
+        total = sum(terms.values())
+        total.backward()
+        return total.detach(), masks.grad
+
+    first, second = run(0.0), run(5.0)
+    assert torch.allclose(first[0], second[0])
+    assert torch.allclose(first[1], second[1])
+
+
+def test_mask_terms_are_weighted_by_class():
+    case = objects(count=1)
+    plain = object_losses(**case, settings=SETTINGS)
+    heavy = object_losses(**{**case, "weights": torch.tensor([15.9])}, settings=SETTINGS)
+    assert float(heavy["mask"] / plain["mask"]) == pytest.approx(15.9)
+    assert float(heavy["dice"] / plain["dice"]) == pytest.approx(15.9)
+    assert heavy["iou"] == plain["iou"]
+    assert heavy["object"] == plain["object"]
+
+
+def test_class_weights_as_given_and_from_masks():
+    given = resolve("benchbcss_sam2:sam2_v3.yaml", "full").loss["class_weights"]
+    assert class_weights(given, NAMES, [1] * 6).tolist() == pytest.approx(
+        [1.0, 1.2, 3.9, 3.5, 15.9, 1.0]
+    )
+    automatic = class_weights("auto", NAMES, [1000, 800, 250, 500, 10, 0])
+    assert automatic.tolist() == pytest.approx([1, 1.25, 4, 2, 20, 1])
+    assert class_weights(None, NAMES, [1] * 6).tolist() == [1] * 6
+
+
+def test_groups_are_disjoint_and_leave_out_video_memory(built):
+    made, net = built
+    groups = made.parameter_groups(net)
+    assert sorted(groups) == ["decoder", "encoder_neck", "encoder_stages12", "encoder_stages34"]
+    ids = [id(p) for group in groups.values() for p in group]
+    assert len(ids) == len(set(ids))
+    rest = [n for n, p in net.named_parameters() if id(p) not in set(ids)]
+    assert rest
+    assert not [n for n in rest if "image_encoder" in n or "sam_mask" in n or "sam_prompt" in n]
+    assert not any(dict(net.named_parameters())[n].requires_grad for n in rest)
+
+
+@pytest.mark.parametrize("size", [64, 128, 224])
+def test_any_size_that_the_encoder_takes(size):
+    made = backend(size)
+    net = made.build().eval()
+    with torch.no_grad():
+        encoded = made.encode(net, torch.rand(1, 3, size, size))
+        prompts = [
+            Prompt(0, box=(4.0, 4.0, 40.0, 50.0)),
+            Prompt(1, points=((9.0, 9.0),), point_labels=(1,)),
+        ]
+        logits = made.predict_prompted(net, encoded, prompts)
+    assert encoded.embedding.shape == (1, 256, size // 16, size // 16)
+    assert logits.shape == (2, size // 4, size // 4)
+
+
+def test_the_encoder_equals_upstreams_at_1024():
+    from sam2.sam2_image_predictor import SAM2ImagePredictor
+
+    made = backend(1024)
+    net = made.build().eval()
+    image = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
+    predictor = SAM2ImagePredictor(net.sam)
+    predictor.set_image(image)
+    with torch.no_grad():
+        encoded = net.encode(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255)
+    assert torch.allclose(encoded.embedding, predictor._features["image_embed"], atol=1e-4)
+    box = np.array([100.0, 200.0, 700.0, 800.0])
+    _, _, low = predictor.predict(box=box, multimask_output=False)
+    with torch.no_grad():
+        ours = made.predict_prompted(net, encoded, [Prompt(0, box=tuple(box.tolist()))])
+    assert np.abs(ours[0].numpy().clip(-32, 32) - low[0]).max() < 1e-3  # the predictor clamps
+
+
+def test_a_frozen_encoder_keeps_no_graph(built):
+    made, net = built
+    groups = made.parameter_groups(net)
+    encoder = [p for name in groups if name != "decoder" for p in groups[name]]
+    for parameter in encoder:
+        parameter.requires_grad_(False)
+    image, target = blobs()
+    sum(made.loss(net, Batch(image, target, ["a"], 0)).values()).backward()
+    assert all(p.grad is None for p in encoder)
+    assert any(p.grad is not None for p in groups["decoder"])
+    for parameter in encoder:
+        parameter.requires_grad_(True)
+
+
+def test_three_objects_of_one_image_can_be_learnt():
+    made = backend(**{"loss.prompts.box": 1.0, "loss.focal_alpha": 0.25})
+    net = made.build()
+    image, target = blobs()
+    net.requires_grad_(False)
+    decoder = made.parameter_groups(net)["decoder"]
+    for parameter in decoder:
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.AdamW(decoder, lr=1e-3)
+    for step in range(150):
+        torch.manual_seed(step)
+        optimizer.zero_grad()
+        sum(made.loss(net, Batch(image, target, ["a"], step)).values()).backward()
+        torch.nn.utils.clip_grad_norm_(decoder, 1.0)
+        optimizer.step()
+    from benchbcss.inference.prompts import box_prompts
+    from benchbcss.inference.views import enlarge
+
+    net.eval()
+    with torch.no_grad():
+        prompts = box_prompts(target[0].byte().numpy(), TASK.mean_classes, 128)
+        logits = enlarge(made.predict_prompted(net, net.encode(image), prompts), (128, 128))
+    for prompt, each in zip(prompts, logits, strict=True):
+        truth, found = target[0] == prompt.class_index, (each > 0) & (target[0] != 255)
+        dice = 2 * (truth & found).sum() / (truth.sum() + found.sum())
+        assert dice > 0.9, NAMES[prompt.class_index]
+
+
+def test_training_prompts_lie_where_they_should():
+    _, target = blobs()
+    index, label = prompting.draw_objects(target, TASK.mean_classes, 3)
+    assert sorted(label.tolist()) == [0, 1, 4]
+    masks, known = target[index] == label[:, None, None], target[index] != 255
+    points, kinds = prompting.boxes(masks)
+    order = label.tolist().index(0)
+    assert points[order].flatten().tolist() == [10, 10, 60, 50]
+    assert kinds[order].tolist() == [2, 3]
+    settings = {"box": 0.0, "positives": 3, "negatives": 3, "jitter": 0.1, "jitter_px": 20}
+    for seed in range(10):
+        torch.manual_seed(seed)
+        points, kinds = prompting.draw_prompts(masks, known, settings)
+        for mask, valid, xy, kind in zip(masks, known, points.long(), kinds, strict=True):
+            assert mask[xy[kind == 1, 1], xy[kind == 1, 0]].all()
+            outside = xy[kind == 0]
+            assert not mask[outside[:, 1], outside[:, 0]].any()
+            assert valid[outside[:, 1], outside[:, 0]].all()
+
+
+def test_an_image_without_an_object_gives_zero():
+    made = backend()
+    net = made.build()
+    target = torch.full((1, 128, 128), 255)
+    terms = made.loss(net, Batch(torch.rand(1, 3, 128, 128), target, ["a"], 0))
+    assert sum(terms.values()) == 0
+
+
+def test_the_probe_names_regions_and_absent_classes_never(built):
+    _, net = built
+    data = ProbeData()
+    generator = torch.Generator().manual_seed(0)
+    target = np.zeros((128, 128), np.uint8)
+    target[64:], target[:, 64:96] = 1, 4
+    features = torch.randn(FEATURES, 8, 8, generator=generator) * 0.1
+    for label in (0, 1, 4):
+        features[label, torch.from_numpy(target[8::16, 8::16] == label)] += 3
+    data.add(features, target, 6)
+    facts = data.fit(net, 1000, 0)
+    assert facts["training_accuracy"] > 0.95
+    with torch.no_grad():
+        found = net.label(features.flatten(1).T).argmax(1).reshape(8, 8)
+    assert (found.numpy() == target[8::16, 8::16]).mean() > 0.95
+    assert set(found.unique().tolist()) <= {0, 1, 4}
+
+
+def test_semantic_maps_leave_no_pixel_out_and_record_shares(built):
+    made, net = built
+    shares = Shares()
+    with torch.no_grad():
+        encoded = net.encode(torch.rand(1, 3, 128, 128))
+        settings = {
+            **made.recipe["predict"],
+            "predicted_iou": -9.0,
+            "stability": 0.0,
+            "points_per_side": 4,
+        }
+        labels = paint(net, encoded, 128, settings, shares)
+    assert labels.shape == (128, 128)
+    assert labels.max() < 6
+    plain = shares.plain()
+    total = plain["share_painted_by_proposals"] + plain["share_painted_by_fallback"]
+    assert total == pytest.approx(1)
+    assert plain["rois"] == 1
+
+
+def test_proposals_above_half_of_the_roi_are_dropped(built, monkeypatch):
+    made, net = built
+
+    def decode(encoded, points, labels, multimask):
+        logits = torch.full((len(points), 3, 32, 32), -9.0)
+        logits[:, 0, :20] = 9.0  # 62 % of the image
+        logits[:, 1, :8] = 9.0
+        return logits, torch.ones(len(points), 3), torch.ones(len(points), 1)
+
+    monkeypatch.setattr(net, "decode", decode)
+    shares = Shares()
+    with torch.no_grad():
+        paint(net, net.encode(torch.rand(1, 3, 128, 128)), 128, made.recipe["predict"], shares)
+    assert shares.dropped_large > 0
+    assert shares.proposals == 1  # the small one, once after suppression
+    assert shares.painted == pytest.approx(0.25)
+
+
+def test_weights_from_a_file_and_their_mistakes(tmp_path):
+    source = backend().build()
+    torch.save({"model": source.sam.state_dict()}, tmp_path / "meta.pt")
+    made = backend(weights=str(tmp_path / "meta.pt"))
+    net = made.build()
+    assert torch.equal(net.sam.no_mem_embed, source.sam.no_mem_embed)
+    assert made.context.notes["weights"].startswith("file: ")
+
+    with pytest.raises(WeightsError, match="does not exist"):
+        backend(weights=str(tmp_path / "none.pt")).build()
+    data = (tmp_path / "meta.pt").read_bytes()
+    (tmp_path / "half.pt").write_bytes(data[: len(data) // 2])
+    with pytest.raises(WeightsError, match="truncated"):
+        backend(weights=str(tmp_path / "half.pt")).build()
+    with pytest.raises(WeightsError, match=r"not of SAM2.1 variant 's'"):
+        backend(weights=str(tmp_path / "meta.pt"), **{"model.variant": "s"}).build()
+
+
+def test_mistakes_in_the_recipe():
+    with pytest.raises(RecipeError, match="no 'xl'. Known: t, s"):
+        backend(**{"model.variant": "xl"}).build()
+    with pytest.raises(RecipeError, match="multiple of 32"):
+        backend(100).build()
+    with pytest.raises(RecipeError, match="no 'clip'. Known: probe"):
+        backend(**{"predict.labeller": "clip"}).build()
+
+
+def test_missing_weights_are_an_error_in_earnest_and_a_note_in_smoke():
+    made = backend(weights="auto")
+    made.build()
+    assert "were not available" in made.context.notes["weights"]
+    strict = backend(weights="auto")
+    strict.context.strict_weights = True
+    with pytest.raises(WeightsError, match=r"facebook/sam2\.1-hiera-tiny cannot be had"):
+        strict.build()

@@ -1,0 +1,86 @@
+import pytest
+import yaml
+
+from benchbcss import registry
+from benchbcss.errors import RecipeError
+from benchbcss.recipes import resolve
+
+ALL = sorted(registry.load().backends)
+V3 = "benchbcss_sam2:sam2_v3.yaml"
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("preset", ["full", "smoke"])
+def test_every_shipped_recipe_is_valid_and_names_its_sources(name, preset):
+    recipe = resolve(registry.load().backend(name).info.recipe, preset)
+    assert recipe.sources
+
+
+def test_v3_holds_the_tabled_values():
+    recipe = resolve(V3, "full")
+    train, loss = recipe.train, recipe.loss
+    assert (train.lr, train.lr_end, train.warmup_steps) == (8e-5, 1e-6, 250)
+    assert (train.weight_decay, train.batch_size, train.epochs, train.clip_norm) == (
+        0.02,
+        6,
+        40,
+        0.1,
+    )
+    assert (loss["mask"], loss["dice"], loss["iou"], loss["object"]) == (5, 2, 1, 1)
+    assert loss["class_weights"] == {
+        "tumor": 1.0,
+        "stroma": 1.2,
+        "lymphocyte": 3.9,
+        "necrosis": 3.5,
+        "blood_vessel": 15.9,
+    }
+    assert train.early_stopping.patience == 10
+    assert train.early_stopping.min_delta == 0.001
+    assert (recipe.view.protocol, recipe.view.size) == ("squash", 1024)
+    augment = train.augment
+    assert (augment.rotate, augment.color_jitter, augment.flips) == (90, 0.2, True)
+    assert (augment.stain.alpha, augment.stain.beta) == (0.3, 0.3)
+    assert (augment.elastic.alpha, augment.elastic.sigma) == (30, 4)
+    assert (augment.blur.sigma, augment.blur.p) == ((0.1, 2.0), 0.3)
+
+
+def test_overrides():
+    recipe = resolve(V3, "full", ("train.warmup_steps=112", "train.lr=1e-4", "model.variant=t"))
+    assert recipe.train.warmup_steps == 112
+    assert recipe.train.lr == 1e-4
+    assert recipe.model["variant"] == "t"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.lrr=1", "train.lrr: Extra inputs"),
+        ("model.varient=t", "no 'varient' here. Known: multimask_max_points, variant"),
+        ("train.lr", "is not key.path=value"),
+        ("train.lr=[", "not YAML"),
+        ("train.batch_size=0", "greater than or equal to 1"),
+    ],
+)
+def test_misspelt_overrides_are_refused(override, message):
+    with pytest.raises(RecipeError, match=message.replace("[", r"\[").replace(".", r"\.")):
+        resolve(V3, "full", (override,))
+
+
+def test_a_missing_recipe_names_its_path():
+    with pytest.raises(RecipeError, match=r"none\.yaml cannot be read"):
+        resolve("benchbcss_sam2:none.yaml", "full")
+
+
+def test_a_preset_overrides_only_what_it_names(tmp_path, monkeypatch):
+    package = tmp_path / "own_recipes"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    content = {
+        "name": "x",
+        "model": {"a": {"b": 1, "c": 2}},
+        "presets": {"smoke": {"model": {"a": {"b": 3}}}},
+    }
+    (package / "x.yaml").write_text(yaml.safe_dump(content))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert resolve("own_recipes:x.yaml", "smoke").model == {"a": {"b": 3, "c": 2}}
+    assert resolve("own_recipes:x.yaml", "full").model == {"a": {"b": 1, "c": 2}}

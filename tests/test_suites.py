@@ -1,0 +1,71 @@
+import pytest
+
+from benchbcss import registry
+from benchbcss.errors import SuiteError, UnknownNameError
+from benchbcss.suites import find_suite, load_suite
+
+SHIPPED = registry.load().suites
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+@pytest.mark.parametrize("preset", ["full", "smoke"])
+def test_every_shipped_suite_is_valid(name, preset):
+    suite, used = load_suite(SHIPPED[name][0], preset)
+    assert (suite.name, used) == (name, preset)
+
+
+def test_the_briefs_criteria():
+    suite, _ = load_suite(SHIPPED["bcss5"][0])
+    found = {criterion.metric: criterion.at_least for criterion in suite.criteria}
+    assert found == {
+        "mean_dice": 0.65,
+        "dice.blood_vessel": 0.45,
+        "clip_accuracy": 0.60,
+        "stability": None,
+    }
+    assert suite.mpp == 0.30
+
+
+def test_the_fingerprint_follows_numbers_not_words():
+    suite, _ = load_suite(SHIPPED["bcss5"][0])
+    reworded = suite.model_copy(update={"summary": "other words", "criteria": ()})
+    assert reworded.fingerprint() == suite.fingerprint()
+    assert suite.model_copy(update={"mpp": 0.25}).fingerprint() != suite.fingerprint()
+
+
+def test_misspelt_suites_are_guessed():
+    known = {name: path for name, (path, _) in SHIPPED.items()}
+    with pytest.raises(UnknownNameError, match="Did you mean 'bcss5'"):
+        find_suite("bcs5", known)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("label_map: bcss5\nlable: 1\n", "lable: Extra inputs"),
+        ("label_map: bcss5\nmpp: -1\n", "mpp: Input should be greater than 0"),
+        (
+            "label_map: bcss5\ncriteria: [{metric: dice.vessel, at_least: 0.4}]\n",
+            "no metric 'dice.vessel'",
+        ),
+        ("- 1\n", "not a mapping"),
+        ("a: [\n", "cannot be read"),
+        ("{}\n", "label_map: Field required"),
+    ],
+)
+def test_mistakes_are_explained(tmp_path, text, message):
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    with pytest.raises(SuiteError, match=message.replace("[", r"\[").replace(".", r"\.")):
+        load_suite(path)
+
+
+def test_a_suite_of_ones_own_names_classes_and_codes(tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "label_map:\n  codes: {bg: 0, a: 1, b: 2}\n"
+        "  classes: {first: [a], second: [b]}\n  ignore: [bg]\n"
+    )
+    labels = load_suite(path)[0].labels()
+    assert labels.class_names == ("first", "second")
+    assert labels.lookup[:3].tolist() == [255, 0, 1]
