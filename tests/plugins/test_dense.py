@@ -165,7 +165,7 @@ def test_mistaken_weights_are_named(name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "override", "message"),
     [
-        ("unetpp", {"model.encoder": "resnet35"}, "no encoder 'resnet35'. Did you mean resnet3"),
+        ("unetpp", {"model.encoder": "resnet35"}, "no encoder 'resnet35'. Did you mean resnet"),
         ("unetpp", {"loss.class_weights": "inversed"}, "no scheme 'inversed'"),
         ("mask2former", {"model.variant": "huge"}, "no 'huge'. Known: tiny"),
     ],

@@ -1,0 +1,310 @@
+"""Commands as a user types them, in processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def cli(*arguments, check=None, **environment):
+    done = subprocess.run(
+        [sys.executable, "-m", "benchbcss", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    if check is not None:
+        assert done.returncode == check, done.stderr
+    return done
+
+
+def refused(done, *words):
+    """Exit 2, one sentence on stderr, no traceback, clean stdout."""
+    assert done.returncode == 2, done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in errors[0]
+
+
+def run(folder, tmp_path, *more, backend="floor_majority", suite="bcss5"):
+    return cli(
+        "run",
+        backend,
+        "--data",
+        folder,
+        "--suite",
+        suite,
+        "--preset",
+        "smoke",
+        "--split",
+        folder / "splits.csv",
+        "--workspace",
+        tmp_path / "w",
+        "--no-floors",
+        *more,
+    )
+
+
+def test_help_names_every_command_and_is_quick():
+    done = cli("--help", check=0)
+    for name in ("run", "leaderboard", "rescore", "backends", "suites", "plugins", "show", "data"):
+        assert name in done.stdout
+
+    def seconds(*command):
+        times = []
+        for _ in range(5):
+            begun = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)
+            times.append(time.perf_counter() - begun)
+        return min(times)
+
+    bare = seconds(sys.executable, "-c", "pass")
+    assert seconds(sys.executable, "-m", "benchbcss", "--help") < bare + 0.2  # 0.10 when alone
+
+
+@pytest.mark.parametrize("command", [["--help"], ["leaderboard"], ["backends"], ["suites"]])
+def test_nothing_heavy_is_imported(command, tmp_path):
+    code = (
+        "import sys; from benchbcss.cli.main import cli; "
+        f"cli.main({command!r}, standalone_mode=False); "
+        "heavy = {'torch', 'pandas', 'timm', 'sklearn', 'scipy'} & set(sys.modules); "
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "BENCHBCSS_WORKSPACE": str(tmp_path)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_run_a_board_and_a_rescore(folder, tmp_path):
+    done = run(folder, tmp_path, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["status"] == "done"
+    board = json.loads(
+        cli("leaderboard", "--workspace", tmp_path / "w", "--format", "json", check=0).stdout
+    )
+    row = board["tables"][0]["rows"][0]
+    assert (row["backend"], row["floor"], row["rank"]) == ("floor_majority", True, None)
+    done = cli("rescore", "--workspace", tmp_path / "w", check=0)
+    assert "rescored" in done.stderr
+    again = json.loads(
+        cli("leaderboard", "--workspace", tmp_path / "w", "--format", "json", check=0).stdout
+    )
+    assert again["tables"] == board["tables"]
+
+
+def test_check_exits_3_and_says_what_is_not_met(folder, tmp_path):
+    run(folder, tmp_path)
+    done = cli(
+        "leaderboard",
+        "floor_majority",
+        "--check",
+        "--workspace",
+        tmp_path / "w",
+        "--output",
+        tmp_path / "board.md",
+        "--format",
+        "md",
+    )
+    assert done.returncode == 3
+    assert "not met: floor_majority (bcss5, semantic): mean_dice >= 0.65" in done.stderr
+    assert "floor_majority" in (tmp_path / "board.md").read_text()
+
+
+def test_code_23(folder, tmp_path):
+    path = folder / "masks" / "roi1.png"
+    mask = np.array(Image.open(path))
+    mask[:2] = 23
+    Image.fromarray(mask).save(path)
+    refused(run(folder, tmp_path), "roi1.png", "23", "112 pixel(s)")
+
+
+def test_a_truncated_png(folder, tmp_path):
+    path = folder / "images" / "roi1.png"
+    path.write_bytes(path.read_bytes()[:900])
+    refused(run(folder, tmp_path), "roi1.png", "truncated")
+
+
+def test_sizes_that_do_not_match(folder, tmp_path):
+    Image.fromarray(np.zeros((10, 56, 3), np.uint8)).save(folder / "images" / "roi1.png")
+    refused(run(folder, tmp_path), "roi1.png", "56 x 10", "56 x 40")
+
+
+def test_a_missing_mask(folder, tmp_path):
+    (folder / "masks" / "roi1.png").unlink()
+    refused(run(folder, tmp_path), "roi1.png", "masks")
+
+
+def test_an_empty_folder(tmp_path):
+    (tmp_path / "empty" / "masks").mkdir(parents=True)
+    (tmp_path / "empty" / "images").mkdir()
+    (tmp_path / "empty" / "splits.csv").write_text("filename,split\n")
+    refused(run(tmp_path / "empty", tmp_path), "holds no PNG")
+    refused(run(tmp_path / "nowhere", tmp_path), "does not exist")
+
+
+def test_misspelt_names(folder, tmp_path):
+    refused(run(folder, tmp_path, backend="unetp"), "Did you mean 'unetpp'")
+    refused(run(folder, tmp_path, suite="bcs5"), "Did you mean 'bcss5'")
+    refused(cli("leaderbord"), "Did you mean 'leaderboard'")
+    refused(run(folder, tmp_path, "--set", "train.lrr=1", backend="unetpp"), "train.lrr")
+    refused(cli("show", "unetp"), "Did you mean 'unetpp'")
+
+
+def test_a_split_without_test_rois(folder, tmp_path):
+    done = cli(
+        "run",
+        "floor_majority",
+        "--data",
+        folder,
+        "--split",
+        "official",
+        "--workspace",
+        tmp_path / "w",
+    )
+    refused(done, "'official' has no test ROI among the 6 present", "--split")
+
+
+def test_real_suites_need_data(tmp_path):
+    refused(cli("run", "floor_majority", "--suite", "bcss5", "--workspace", tmp_path), "--data")
+
+
+def test_wrong_usage():
+    for arguments in (
+        ["run"],
+        ["run", "unetpp", "--seeds", "0"],
+        ["run", "unetpp", "--preset", "huge"],
+        ["run", "unetpp", "--seed", "1", "--seeds", "2"],
+    ):
+        done = cli(*arguments)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+
+
+def test_a_dry_run_starts_nothing(folder, tmp_path):
+    done = run(folder, tmp_path, "--dry-run")
+    assert done.returncode == 0
+    assert "floor_majority seed 0 to do" in done.stdout
+    assert not (tmp_path / "w" / "runs").exists()
+
+
+def test_floors_run_beside_and_can_be_left_out(folder, tmp_path):
+    done = cli(
+        "run",
+        "floor_colour",
+        "--data",
+        folder,
+        "--suite",
+        "bcss5",
+        "--preset",
+        "smoke",
+        "--split",
+        folder / "splits.csv",
+        "--workspace",
+        tmp_path / "w",
+        "--dry-run",
+        check=0,
+    )
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "floor_colour",
+        "floor_majority",
+    ]
+
+
+def test_listings_are_json_on_demand():
+    for command in ("backends", "suites", "plugins"):
+        assert json.loads(cli(command, "--format", "json", check=0).stdout)
+    shown = json.loads(cli("show", "sam2_v3", "--format", "json", check=0).stdout)
+    assert shown["train"]["lr"] == 8e-5
+    assert "class_weights" in cli("show", "sam2_v3", check=0).stdout
+
+
+def test_data_verify_and_stats(folder, tmp_path):
+    done = cli(
+        "data",
+        "verify",
+        folder,
+        "--split",
+        folder / "splits.csv",
+        "--workspace",
+        tmp_path / "w",
+        check=0,
+    )
+    assert "6 of 6 ROIs are sound" in done.stdout
+    stats = json.loads(
+        cli(
+            "data", "stats", folder, "--format", "json", "--workspace", tmp_path / "w", check=0
+        ).stdout
+    )
+    masks = [np.asarray(Image.open(path)) for path in (folder / "masks").iterdir()]
+    assert stats["classes"][0]["pixels"] == sum(int((mask == 1).sum()) for mask in masks)
+    assert stats["classes"][4]["codes"] == "18"
+    assert stats["pixels"] == sum(mask.size for mask in masks)
+
+
+def test_data_verify_lists_every_problem(folder, tmp_path):
+    for name in ("roi1.png", "roi3.png"):
+        path = folder / "masks" / name
+        mask = np.array(Image.open(path))
+        mask[0, 0] = 99
+        Image.fromarray(mask).save(path)
+    done = cli("data", "verify", folder, "--workspace", tmp_path / "w", check=2)
+    assert done.stderr.count("problem: ") == 2
+    assert "2 of 6 ROIs cannot be used" in done.stderr
+
+
+def test_data_phantom(tmp_path):
+    cli("data", "phantom", tmp_path / "p", "--rois", "6", "--size", "64", check=0)
+    assert len(list((tmp_path / "p" / "images").iterdir())) == 6
+    refused(
+        cli("data", "phantom", tmp_path / "p", "--rois", "7", "--size", "64"), "other parameters"
+    )
+
+
+@pytest.mark.shared
+def test_the_real_thumbnails(shared, tmp_path):
+    folder = shared / "bcss_thumbs"
+    done = cli(
+        "run",
+        "floor_majority",
+        "floor_colour",
+        "--data",
+        folder,
+        "--split",
+        folder / "splits.csv",
+        "--suite",
+        "bcss5",
+        "--preset",
+        "smoke",
+        "--workspace",
+        tmp_path,
+        "--format",
+        "json",
+        check=0,
+    )
+    assert {item["status"] for item in json.loads(done.stdout)} == {"done"}
+    done = cli(
+        "run",
+        "floor_majority",
+        "--data",
+        folder,
+        "--split",
+        "official",
+        "--suite",
+        "bcss5",
+        "--workspace",
+        tmp_path,
+    )
+    refused(done, "no test ROI among the 12 present")
