@@ -43,6 +43,7 @@ class Row:
     key: dict[str, Any]
     not_ranked: str | None = None
     rank: int | None = None
+    variant: str = ""  # tells runs of one backend and seed apart, where recipes were overridden
 
     def sort_value(self) -> float:
         """Mean per-class Dice by the per_roi estimand: both tracks have it."""
@@ -173,6 +174,10 @@ def _table(suite: str, track: str, group: list[Row]) -> Table:
             table.rows.append(row)
         else:
             table.not_comparable.append((row, _difference(row, reference)))
+    same = Counter((row.backend, row.seed) for row in table.rows)
+    for row in table.rows:
+        if same[row.backend, row.seed] > 1:
+            row.variant = Path(row.run).name.rpartition("-")[2][:6]
     table.rows.sort(key=lambda row: (-row.sort_value(), row.backend, row.seed))
     rank = 0
     for row in table.rows:

@@ -27,6 +27,8 @@ from benchbcss.runs.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.training.samples import StepDataset, TrainingData, seed_of
 from benchbcss.training.schedule import Plan, group_rates
 
+CHECKPOINT_SECONDS = 20.0  # at most so much training is lost, beside the epoch under way
+
 
 @dataclass
 class History:
@@ -90,7 +92,10 @@ def train(
     batches = iter(loader)
     epoch = _Epoch()
     begun = time.monotonic() - history.seconds
+    saved = time.monotonic()
     step = first
+    if history.stopped != History.stopped:
+        step = plan.steps  # ended early before it was interrupted: only the best is to be loaded
     while step < plan.steps:
         rates = group_rates(settings, list(groups), step, plan)
         for group in optimizer.param_groups:
@@ -144,7 +149,8 @@ def train(
         if not last and _exhausted(history, settings):
             history.stopped = f"no gain for {settings.early_stopping.patience} validations"  # type: ignore[union-attr]
             last = True
-        if last or "val_mean_dice" in record or validate is None:
+        if last or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            saved = time.monotonic()
             save_checkpoint(
                 run_dir, "last", bare, optimizer, {"step": step, "history": vars(history)}
             )

@@ -86,6 +86,15 @@ def test_ranked_by_mean_and_floors_apart(tmp_path):
     ]
 
 
+def test_runs_of_one_backend_are_told_apart(tmp_path):
+    write(tmp_path, result("a", 0.5), "seed0-123456789abc")
+    write(tmp_path, result("a", 0.6), "seed0-fedcba987654")
+    stream = io.StringIO()
+    render.table(rows.load(tmp_path), stream, reported=[])
+    assert "a #123456" in stream.getvalue()
+    assert "a #fedcba" in stream.getvalue()
+
+
 def test_tracks_are_never_ranked_together(tmp_path):
     write(tmp_path, result("a"))
     write(tmp_path, result("b", 0.9, track="prompted"))

@@ -69,6 +69,11 @@ def weights(model):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
+@pytest.fixture(autouse=True)
+def _checkpoint_every_epoch(monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+
+
 class Stop(Exception):
     pass
 
