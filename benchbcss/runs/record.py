@@ -50,7 +50,6 @@ def build(
     """Score the stored predictions of ``session`` and return the content of ``result.json``."""
     spec, notes = session.spec, dict(session.context.notes)
     stability = training.get("stability") if training.get("trained") else None
-    parameters = list(session.model.parameters())
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "metrics_version": METRICS_VERSION,
@@ -94,10 +93,7 @@ def build(
         },
         "recipe": spec.recipe.model_dump(mode="json"),
         "budget": training.get("budget"),
-        "parameters": {
-            "total": sum(p.numel() for p in parameters),
-            "trainable": sum(p.numel() for p in parameters if p.requires_grad),
-        },
+        "parameters": session.parameters,
         "training": {k: v for k, v in training.items() if k not in ("notes", "stability")},
         "stability": stability,
         "notes": notes,

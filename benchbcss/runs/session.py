@@ -73,6 +73,11 @@ class Session:
         self.backend = registered.load()(self.task, recipe.model_dump(), self.context)
         self.model: nn.Module = self.backend.build().to(self.accelerator.device)
         self.context.notes.setdefault("weights", "random")
+        parameters = list(self.model.parameters())
+        self.parameters = {  # counted before a schedule freezes some of them for a while
+            "total": sum(p.numel() for p in parameters),
+            "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+        }
 
     @property
     def tracks(self) -> list[str]:

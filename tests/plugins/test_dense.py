@@ -1,4 +1,4 @@
-"""unetpp and mask2former: shapes, ignore, learning, weights."""
+"""unetpp, transunet and mask2former: shapes, ignore, learning, weights."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from benchbcss.recipes import resolve
 
 NAMES = ("tumor", "stroma", "lymphocyte", "necrosis", "blood_vessel", "other")
 TASK = Task(NAMES, (0, 1, 2, 3, 4), 0.3, 64)
-DENSE = ["unetpp", "mask2former"]
+DENSE = ["unetpp", "transunet", "mask2former"]
 
 
 def backend(name, weights="none", preset="smoke", **overrides):
@@ -66,7 +66,7 @@ def test_labels_under_ignored_pixels_change_neither_loss_nor_gradient(name, monk
     made = backend(name)
     net = made.build().train()
     image, target = batch()
-    if name == "unetpp":
+    if name != "mask2former":
         logits = net(image).detach().requires_grad_()
         total(made, lambda _: logits, image, target).backward()
         assert (logits.grad[:, :, :9] == 0).all()
@@ -98,7 +98,9 @@ def test_a_batch_without_a_known_pixel_teaches_nothing(name):
     assert all(p.grad is None or (p.grad == 0).all() for p in net.parameters())
 
 
-@pytest.mark.parametrize(("name", "steps"), [("unetpp", 80), ("mask2former", 150)])
+@pytest.mark.parametrize(
+    ("name", "steps"), [("unetpp", 80), ("transunet", 100), ("mask2former", 150)]
+)
 def test_one_batch_can_be_learnt(name, steps):
     from benchbcss.scoring import confusion_counts, pooled
 
@@ -181,6 +183,7 @@ def test_full_size_networks_have_the_published_size():
         return sum(p.numel() for p in backend(name, preset="full").build().parameters()) / 1e6
 
     assert millions("unetpp") == pytest.approx(26.1, abs=0.5)  # smp's UNet++ with resnet34
+    assert millions("transunet") == pytest.approx(105.3, abs=1)  # Chen et al. 2021
     assert millions("mask2former") == pytest.approx(47, abs=1.5)  # Cheng et al. 2022, Swin-T
 
 
