@@ -30,9 +30,8 @@ class TransUNet(nn.Module):
         super().__init__()
         self.vit = vit
         backbone = vit.patch_embed.backbone
-        stages = [stage.blocks[-1].norm3.num_features for stage in backbone.stages]
-        stem = backbone.stem.conv.out_channels
-        skips = [stages[1], stages[0], stem, 0]
+        stages = [stage.blocks[-1].conv3.out_channels for stage in backbone.stages]
+        skips = [stages[1], stages[0], backbone.stem.conv.out_channels, 0]
         self.widen = _conv(vit.embed_dim, 2 * widths[0])
         inputs = [2 * widths[0], *widths[:-1]]
         self.up = nn.ModuleList(
