@@ -88,6 +88,10 @@ class Train(Strict):
     steps: int | None = Field(None, ge=1, description="with budget: recipe; wins over epochs")
     validate_every: int = Field(1, ge=1, description="epochs between validations")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    monitor: Literal["perclass_dice", "any_tissue_dice"] = Field(
+        "perclass_dice",
+        description="what picks the best checkpoint; any_tissue_dice misleads and is kept to show it",
+    )
     rare_class_probability: float = Field(0.0, ge=0, le=1)
     augment: Augment = Augment()
     unfreeze: tuple[Unfreeze, ...] = ()

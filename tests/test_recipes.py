@@ -44,6 +44,34 @@ def test_v3_holds_the_tabled_values():
     assert (augment.blur.sigma, augment.blur.p) == ((0.1, 2.0), 0.3)
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "loss"),
+    [
+        ("sam2_v1", (2e-5, 1e-6, 0, 0.05, 4, 150, 0.1, 0.3), (20, 1, 1, 1)),
+        ("sam2_v2", (6e-5, 6e-6, 175, 0.01, 6, 100, 0.1, 0.2), (5, 2, 1, 1)),
+    ],
+)
+def test_v1_and_v2_hold_the_tabled_values(name, values, loss):
+    recipe = resolve(f"benchbcss_sam2:{name}.yaml", "full")
+    train = recipe.train
+    found = (
+        train.lr,
+        train.lr_end,
+        train.warmup_steps,
+        train.weight_decay,
+        train.batch_size,
+        train.epochs,
+        train.clip_norm,
+        train.augment.color_jitter,
+    )
+    assert found == values
+    assert tuple(recipe.loss[key] for key in ("mask", "dice", "iou", "object")) == loss
+    assert recipe.loss["class_weights"] is None
+    assert train.monitor == "any_tissue_dice"
+    assert (train.augment.flips, train.augment.rotate) == (True, 90)
+    assert bool(train.unfreeze) == (name == "sam2_v2")
+
+
 def test_overrides():
     recipe = resolve(V3, "full", ("train.warmup_steps=112", "train.lr=1e-4", "model.variant=t"))
     assert recipe.train.warmup_steps == 112

@@ -90,11 +90,11 @@ def run(
         plugins.backend(name)
     definition, used = planning.choose_suite(suite, folder, preset)
     if floors:
-        wanted = set(definition.tracks).intersection(
-            *[set().union(*(plugins.backend(name).info.tracks for name in chosen))]
-        )
+        tracks = {track for name in chosen for track in plugins.backend(name).info.tracks}
         for name in definition.floors:
-            if plugins.backend(name).info.tracks & wanted and name not in chosen:
+            if name not in plugins.backends:
+                say(f"warning: the suite's floor '{name}' is not installed")
+            elif name not in chosen and plugins.backend(name).info.tracks & tracks:
                 chosen.append(name)
     if definition.phantom is not None:
         say(f"suite '{definition.name}' ({used}): synthetic images; these numbers are not BCSS")
@@ -175,7 +175,7 @@ class _Progress:
                 f"loss {detail['loss']}"
             )
             if detail.get("val") not in (None, "-"):
-                text += f" val Dice {detail['val']}"
+                text += f" val Dice {detail['val']} (any tissue, misleading: {detail['tissue']})"
         elif stage == "predicting":
             text += f" {detail['track']} {detail['roi']}/{detail['of']}"
         if self.live:

@@ -44,6 +44,11 @@ class LabelMap:
         return tuple(self.class_names.index(name) for name in self.mean)
 
     @property
+    def tissue_classes(self) -> tuple[int, ...]:
+        """Labels that count as tissue in the tissue Dice: those in the mean, never 'other'."""
+        return tuple(i for i in self.mean_classes if self.class_names[i] != "other")
+
+    @property
     def lookup(self) -> np.ndarray:
         """uint8 [256]: code -> label, 255 where ignored, 254 where the code is unknown."""
         table = np.full(256, UNKNOWN, np.uint8)

@@ -188,14 +188,9 @@ def _semantic(
     mean = labels.mean_classes
     scores = {"per_roi": m.per_roi_of(triple, mean), "pooled": m.pooled_of(triple, mean)}
     section = _common(suite, labels.class_names, mean, triple, scores, rois, names, stability)
-    section["tissue"] = m.tissue_dice(pairs, _named(labels), scores["pooled"].mean)
+    section["tissue"] = m.tissue_dice(pairs, labels.tissue_classes, scores["pooled"].mean)
     section["confusion"] = m.confusion_table(counts, labels.class_names)
     return section
-
-
-def _named(labels: LabelMap) -> list[int]:
-    """Labels that count as tissue: the named classes, never 'other'."""
-    return [i for i in labels.mean_classes if labels.class_names[i] != "other"]
 
 
 def _prompted_section(

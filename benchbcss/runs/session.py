@@ -26,7 +26,7 @@ from benchbcss.runs.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.runs.spec import RunSpec
 from benchbcss.scoring import (
     binary_counts,
-    confusion_counts,
+    pair_counts,
     per_roi,
     per_roi_prompted,
 )
@@ -143,6 +143,7 @@ class Session:
                 step=record["step"],
                 loss=_short(record["loss"].get("loss")),
                 val=_short(value),
+                tissue=_short(record.get("val_any_tissue_dice")),
             )
             self.hooks.benchbcss_epoch_end(run_dir=self.run_dir, record=record)
 
@@ -176,7 +177,8 @@ class Session:
             "budget": plan.budget,
             "stopped": history.stopped,
             "checkpoint": "best" if history.best is not None else "last",
-            "best_val_mean_dice": history.best,
+            "monitor": settings.monitor,
+            "best_validation": history.best,
             "best_step": history.best_step,
             "validation_track": self.backend.validation,
             "loop_seconds": round(history.seconds, 2),
@@ -186,29 +188,37 @@ class Session:
     def validate(self, model: nn.Module) -> loop.Validation:
         """Mean per-class Dice over the validation ROIs, `per_roi` estimand, whole ROIs."""
         predictor = self.predictor(model)
-        classes = self.task.num_classes
+        rois = [self.rois[name] for name in self.spec.split.val]
+        tissue = np.zeros(3, np.int64)  # hit, true, predicted pixels of any tissue; ignored is rest
         if self.backend.validation == "prompted":
             rows = []
-            for name in self.spec.split.val:
-                roi = self.rois[name]
+            for roi in rois:
                 target = roi.target(self.labels)
                 found = predictor.prompted(roi.image(), target)
                 rows.append(prompted_counts(target, found, self.labels.mean_classes))
+                true = np.isin(target, self.labels.tissue_classes)
+                union = np.zeros_like(true)
+                for mask in found.values():
+                    union |= mask
+                tissue += [np.count_nonzero(part) for part in (true & union, true, union)]
             score = per_roi_prompted(np.stack(rows))
             names = [self.labels.class_names[label] for label in self.labels.mean_classes]
         else:
-            tables = [
-                confusion_counts(
-                    self.rois[name].target(self.labels),
-                    predictor.semantic(self.rois[name].image()),
-                    classes,
-                )
-                for name in self.spec.split.val
-            ]
-            score = per_roi(np.stack(tables), self.labels.mean_classes)
+            classes, named = self.task.num_classes, list(self.labels.tissue_classes)
+            pairs = np.stack(
+                [
+                    pair_counts(roi.target(self.labels), predictor.semantic(roi.image()), classes)
+                    for roi in rois
+                ]
+            )
+            total = pairs.sum(0)
+            tissue += [total[named][:, named].sum(), total[named].sum(), total[:, named].sum()]
+            score = per_roi(pairs[:, :-1], self.labels.mean_classes)
             names = list(self.labels.class_names)
         dice = dict(zip(names, (_none(value) for value in score.dice), strict=True))
-        return loop.Validation(_none(score.mean), dice)
+        hit, true_pixels, predicted = (int(count) for count in tissue)
+        any_tissue = 2 * hit / (true_pixels + predicted) if true_pixels else None
+        return loop.Validation(_none(score.mean), dice, any_tissue)
 
     def _majority_floor(self) -> float | None:
         """What painting the training majority everywhere scores on the validation ROIs."""

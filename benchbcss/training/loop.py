@@ -43,10 +43,15 @@ class History:
 
 @dataclass
 class Validation:
-    """A validation's outcome: mean per-class Dice (None if undefined) and Dice per class."""
+    """A validation's outcome: mean per-class Dice (None if undefined), Dice per class, and the
+    Dice of any tissue against the rest, which misleads and is computed beside it to show so."""
 
     mean: float | None
     per_class: dict[str, float | None]
+    any_tissue: float | None = None
+
+    def monitored(self, monitor: str) -> float | None:
+        return self.any_tissue if monitor == "any_tissue_dice" else self.mean
 
 
 def train(
@@ -139,9 +144,11 @@ def train(
             outcome = validate(bare)
             record["val_mean_dice"] = outcome.mean
             record["val_dice"] = outcome.per_class
-            if outcome.mean is not None and (history.best is None or outcome.mean > history.best):
-                history.best, history.best_step = outcome.mean, step
-                save_checkpoint(run_dir, "best", bare, None, {"step": step, "val": outcome.mean})
+            record["val_any_tissue_dice"] = outcome.any_tissue
+            value = record["val_monitored"] = outcome.monitored(settings.monitor)
+            if value is not None and (history.best is None or value > history.best):
+                history.best, history.best_step = value, step
+                save_checkpoint(run_dir, "best", bare, None, {"step": step, "val": value})
         history.seconds = time.monotonic() - begun
         record["seconds"] = round(history.seconds, 2)
         history.records.append(record)
@@ -227,7 +234,7 @@ def _exhausted(history: History, settings: Train) -> bool:
         return False
     best, waited = -math.inf, 0
     for record in history.records:
-        value = record.get("val_mean_dice")
+        value = record.get("val_monitored")
         if value is None:
             continue
         if value > best + rule.min_delta:

@@ -116,6 +116,20 @@ def test_the_best_validation_is_kept(folder, tmp_path):
     assert torch.equal(weights(model), seen[1])
 
 
+def test_a_misleading_monitor_picks_by_its_own_value(folder, tmp_path):
+    seen = []
+
+    def validate(model):
+        seen.append(weights(model).clone())
+        first = len(seen) == 1
+        return loop.Validation(0.1 if first else 0.6, {}, 0.9 if first else 0.5)
+
+    model, history = train(folder, tmp_path, "run", validate=validate, monitor="any_tissue_dice")
+    assert history.best == 0.9
+    assert torch.equal(weights(model), seen[0])
+    assert history.records[1]["val_mean_dice"] == 0.6  # the honest one is always beside it
+
+
 def test_early_stopping_counts_after_warmup(folder, tmp_path):
     def validate(model):
         return loop.Validation(0.5, {})

@@ -149,3 +149,10 @@ class Sam2(Backend):
         masks, iou, _ = model.decode(many, points, labels, self._multimask(points))
         best = iou.argmax(1)
         return masks[torch.arange(len(rows), device=device), best].float()
+
+
+class ZeroShot(Sam2):
+    """SAM2 as it comes: prompted track only, since naming regions without training needs CLIP."""
+
+    def after_training(self, model: nn.Module, samples: TrainingData) -> None:
+        """Nothing is fitted."""
