@@ -90,7 +90,7 @@ class Train(Strict):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     monitor: Literal["perclass_dice", "any_tissue_dice"] = Field(
         "perclass_dice",
-        description="what picks the best checkpoint; any_tissue_dice misleads and is kept to show it",
+        description="what picks the best checkpoint; any_tissue_dice misleads, kept to show it",
     )
     rare_class_probability: float = Field(0.0, ge=0, le=1)
     augment: Augment = Augment()
