@@ -318,7 +318,12 @@ def test_interrupting_the_controller_leaves_no_worker(phantom, tmp_path):
                     "--workspace", {str(tmp_path)!r}]
         main()
     """)
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stderr=subprocess.PIPE,
+        # shells start background jobs with SIGINT ignored, and tests may be one
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     status = None
     deadline = time.monotonic() + 120
     while status is None and time.monotonic() < deadline:
