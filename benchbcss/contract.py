@@ -16,7 +16,7 @@ of the module returned by ``build`` (parameters or buffers): that is what is che
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Track = Literal["semantic", "prompted"]
+Strategy = Literal["centroid", "points5", "box", "box_neg"]
+Scope = Literal["largest", "class", "components"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 IGNORE_INDEX = 255
 
 
@@ -88,6 +92,29 @@ class Prompt:
     point_labels: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class Prompting:
+    """One way to prompt: what the hint looks like, which part of the class it points at, and
+    whether four views are averaged. ``key`` names it in files, records and tables."""
+
+    strategy: Strategy
+    scope: Scope
+    tta: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{self.strategy}-{self.scope}" + ("-tta" if self.tta else "")
+
+    @classmethod
+    def parse(cls, key: str) -> Prompting:
+        """The inverse of ``key``. Raises ValueError."""
+        strategy, _, rest = key.partition("-")
+        scope, _, tail = rest.partition("-")
+        if strategy not in STRATEGIES or scope not in SCOPES or tail not in ("", "tta"):
+            raise ValueError(f"'{key}' is not a prompting such as box-class or box_neg-largest-tta")
+        return cls(strategy, scope, bool(tail))  # type: ignore[arg-type]
+
+
 @dataclass
 class Batch:
     """A training batch: ``image`` float32 [B, 3, H, W] in [0, 1] RGB, ``target`` int64 [B, H, W]
@@ -104,7 +131,8 @@ class Batch:
 class Context:
     """What a backend may know of its run. ``weights`` is 'auto', 'none', a path or a hub id;
     ``class_pixels`` counts non-ignored training pixels per class (int, length K);
-    ``strict_weights``: missing weights are an error rather than a random start."""
+    ``strict_weights``: missing weights are an error rather than a random start. ``clip`` is the
+    suite's ``benchbcss.inference.clip.Source``; ``evaluating``: weights are scored, not trained."""
 
     seed: int
     device: Any
@@ -112,6 +140,8 @@ class Context:
     strict_weights: bool
     class_pixels: list[int]
     notes: dict[str, Any] = field(default_factory=dict)
+    clip: Any = None
+    evaluating: bool = False
 
 
 class Backend:
@@ -124,6 +154,8 @@ class Backend:
 
     #: how validation scores this backend while training
     validation: Track = "semantic"
+    #: prompting strategies it can use; None means all of them
+    strategies: tuple[Strategy, ...] | None = None
 
     def __init__(self, task: Task, recipe: dict[str, Any], context: Context) -> None:
         self.task = task
@@ -141,6 +173,13 @@ class Backend:
     def parameter_groups(self, model: nn.Module) -> dict[str, list[torch.nn.Parameter]]:
         """Disjoint named groups; a recipe's ``unfreeze`` stages address them by name."""
         return {"all": list(model.parameters())}
+
+    def unavailable(self, track: Track) -> str | None:
+        """Why this run cannot do ``track`` (weights of a labeller are missing, say), or None.
+
+        Asked after ``build``; the record then says ``not measured`` with the reason.
+        """
+        return None
 
     def fit(self, model: nn.Module, samples: Any) -> bool:
         """Replace the harness's training loop; return True when it did (the record says so).

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
+from benchbcss.contract import SCOPES, STRATEGIES, Prompting, Scope, Strategy
 from benchbcss.data.labels import LabelMap, build_label_map, label_map, official_codes
 from benchbcss.errors import SuiteError, UnknownNameError
 from benchbcss.recipes import Strict, explain, merge
@@ -46,12 +47,58 @@ class Criterion(Strict):
     at_least: float | None = None
 
 
-class Prompting(Strict):
-    """How oracle prompts are made in the prompted track."""
+class PromptingSet(Strict):
+    """Which oracle prompts the prompted track uses: every strategy with every scope, with and
+    without averaged views. The ``headline`` one is ranked and judged."""
 
-    version: int = 1
-    strategies: tuple[Literal["box"], ...] = ("box",)
-    scopes: tuple[Literal["class"], ...] = ("class",)
+    version: int = 2
+    strategies: tuple[Strategy, ...] = STRATEGIES
+    scopes: tuple[Scope, ...] = SCOPES
+    tta: tuple[bool, ...] = (False, True)
+    headline: str = "box-class"
+    only_largest: bool = Field(False, description="keep each mask's largest component alone")
+
+    @model_validator(mode="after")
+    def _headline_is_one_of_them(self) -> PromptingSet:
+        Prompting.parse(self.headline)
+        if self.headline not in [each.key for each in self.all()]:
+            raise ValueError(f"the headline '{self.headline}' is not among the promptings")
+        return self
+
+    def all(self) -> list[Prompting]:
+        """The headline first."""
+        every = [
+            Prompting(strategy, scope, tta)
+            for tta in self.tta
+            for scope in self.scopes
+            for strategy in self.strategies
+        ]
+        return sorted(every, key=lambda each: each.key != self.headline)
+
+
+class Clip(Strict):
+    """How regions are named by CLIP: an open_clip model ('ViT-B-32', 'hf-hub:OWNER/NAME',
+    'local-dir:PATH', or the path of a model configuration in JSON), a weights tag or path, and a
+    prompt set by name or path. A crop is the region's bounding box and ``margin`` of its longer
+    side around it; ``outside`` of the region it is white, or keeps the tissue as context."""
+
+    model: str = "ViT-B-32"
+    weights: str = "openai"
+    prompts: str = "several"
+    margin: float = Field(0.0, ge=0, le=4)
+    outside: Literal["white", "context"] = "white"
+
+
+class ClipSpec(Strict):
+    """``Clip`` with its files read: what a run needs, and what its fingerprint is made of."""
+
+    model: str
+    weights: str
+    weights_sha256: str | None = None
+    prompts_name: str
+    prompts: dict[str, list[str]]
+    margin: float = 0.0
+    outside: Literal["white", "context"] = "white"
 
 
 class CustomLabelMap(Strict):
@@ -75,12 +122,13 @@ class Suite(Strict):
     mpp: float = Field(0.30, gt=0, description="um per pixel; BCSS file names say 0.25, see docs")
     tile: Tile = Tile()
     tracks: tuple[Literal["semantic", "prompted"], ...] = ("semantic", "prompted")
-    prompting: Prompting = Prompting()
+    prompting: PromptingSet = PromptingSet()
+    clip: Clip = Clip()
     budget: Budget = Budget(epochs=100)
     floors: tuple[str, ...] = ("floor_majority", "floor_colour", "floor_box_fill")
     criteria: tuple[Criterion, ...] = ()
     default_preset: Preset = "full"
-    ranked: bool = True
+    flaws: tuple[str, ...] = Field((), description="known faults; with any, nothing is ranked")
 
     def labels(self, table: dict[str, int] | None = None) -> LabelMap:
         """The label map, resolved through the dataset's code table."""
@@ -92,7 +140,9 @@ class Suite(Strict):
 
     def fingerprint(self) -> str:
         """SHA-256 of what can change a number."""
-        content = self.model_dump(exclude={"summary", "criteria", "floors", "default_preset"})
+        content = self.model_dump(
+            exclude={"summary", "criteria", "floors", "default_preset", "flaws"}
+        )
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

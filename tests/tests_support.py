@@ -6,6 +6,36 @@ import numpy as np
 from PIL import Image
 
 
+def tiny_clip(folder):
+    """A CLIP of 16 dimensions with random weights: (model configuration, weights) as paths."""
+    import json
+
+    import open_clip
+    import torch
+
+    config = folder / "tiny-clip.json"
+    config.write_text(
+        json.dumps(
+            {
+                "embed_dim": 16,
+                "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16},
+                "text_cfg": {
+                    "context_length": 77,
+                    "vocab_size": 49408,
+                    "width": 16,
+                    "heads": 2,
+                    "layers": 1,
+                },
+            }
+        )
+    )
+    open_clip.add_model_config(config)
+    torch.manual_seed(0)
+    model = open_clip.create_model("tiny-clip")
+    torch.save(model.state_dict(), folder / "tiny-clip.pt")
+    return config, folder / "tiny-clip.pt"
+
+
 def write_folder(root, masks, images=None, split=None):
     """A BCSS-shaped folder from {name: codes uint8 [H, W]}."""
     (root / "images").mkdir(parents=True, exist_ok=True)

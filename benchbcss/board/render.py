@@ -17,6 +17,11 @@ PROMPTED = (
 )
 
 
+def _lines(part: Table) -> list[list[str]]:
+    ceiling = _has_ceiling(part)
+    return [_cells(row, ceiling) for row in part.rows]
+
+
 def _number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
@@ -36,18 +41,25 @@ def _mean(part: dict[str, Any] | None) -> str:
 
 def _columns(table: Table) -> list[str]:
     classes = table.rows[0].classes if table.rows else []
-    tissue = ["tissue Dice"] if table.track == "semantic" else []
-    pooled = ["mean (pooled)"] if table.track == "semantic" else []
-    return ["#", "backend", "view", "mean (per ROI)", "95 %", *pooled, *classes, *tissue]
+    columns = ["#", "backend", "view", "mean (per ROI)", "95 %"]
+    if table.track == "semantic":
+        return [*columns, "mean (pooled)", *classes, "tissue Dice", "region acc."]
+    ceiling = ["ceiling"] if _has_ceiling(table) else []
+    return [*columns, *ceiling, *classes, "CLIP acc. (on truth)"]
+
+
+def _has_ceiling(table: Table) -> bool:
+    return any(row.ceiling for row in table.rows)
 
 
 def _name(row: Row) -> str:
     """Backend, seed unless 0, and the run where a backend has several of one seed."""
     variant = f" #{row.variant}" if row.variant else ""
-    return row.backend + (f" s{row.seed}" if row.seed else "") + variant
+    evaluated = " (evaluated)" if row.evaluated else ""
+    return row.backend + (f" s{row.seed}" if row.seed else "") + variant + evaluated
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: Row, ceiling: bool) -> list[str]:
     per_roi, pooled = row.headline["per_roi"], row.headline.get("pooled")
     name = _name(row) + (" (floor)" if row.floor else "")
     cells = [
@@ -59,15 +71,31 @@ def _cells(row: Row) -> list[str]:
     ]
     if row.track == "semantic":
         cells.append(_mean(pooled))
+    elif ceiling:
+        cells.append(_number(row.ceiling["mean"] if row.ceiling else None))
     cells += [_number(per_roi["dice"][name]) for name in row.classes]
-    if row.tissue is not None:
-        skill = row.tissue["skill"]
-        cells.append(f"{_number(row.tissue['dice'])} (skill {_number(skill, 2)})")
+    if row.track == "semantic":
+        tissue, regions = row.tissue or {}, row.region_accuracy or {}
+        skill = _number(tissue.get("skill"), 2)
+        cells.append(f"{_number(tissue.get('dice'))} (skill {skill})")
+        cells.append(_number(regions.get("accuracy"), 2))
+    elif row.regions and "predicted" in row.regions:
+        found, truth = (row.regions[k]["accuracy"] for k in ("predicted", "ground_truth"))
+        cells.append(f"{_number(found, 2)} ({_number(truth, 2)})")
+    else:
+        cells.append("-")
     return cells
 
 
 def _title(table: Table) -> str:
-    return f"{table.suite} / {table.track}"
+    title = f"{table.suite} / {table.track}"
+    prompting = table.rows[0].key.get("prompting") if table.rows else None
+    if prompting:
+        views = ", four views averaged" if prompting.get("tta") else ""
+        title += f" by {prompting['strategy']}, {prompting.get('scope', 'class')}{views}"
+    if table.rows and table.rows[0].key.get("scored") == "val":
+        title += " (validation ROIs)"
+    return title
 
 
 def _notes(table: Table) -> list[str]:
@@ -77,17 +105,54 @@ def _notes(table: Table) -> list[str]:
     ]
     if any(row.phantom for row in table.rows):
         notes.append(PHANTOM)
+    for why in sorted({row.not_ranked for row in table.rows if row.not_ranked}):
+        notes.append(f"never ranked: {why}")
+    for flaw in table.rows[0].flaws if table.rows else []:
+        notes.append(f"flaw: {flaw}")
     if table.track == "prompted":
         notes.append(PROMPTED)
+        if _has_ceiling(table):
+            notes.append(
+                "ceiling: what a perfect outline of the part pointed at scores against the class"
+            )
+        others = max((len(row.others) for row in table.rows), default=0)
+        if others:
+            notes.append(f"{others} other promptings: benchbcss leaderboard --promptings")
     else:
         notes.append(
             "tissue Dice is misleading: it scores any tissue against background; skill "
-            "is what it adds over painting tissue everywhere"
+            "is what it adds over painting tissue everywhere; region acc. is the share of true "
+            "regions mostly given their own label"
         )
     return notes
 
 
-def table(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None:
+def _promptings(part: Table) -> tuple[list[str], list[list[str]]]:
+    """Every prompting's mean per-class Dice, a column per row of the board."""
+    rows = [row for row in part.rows if row.key.get("prompting")]
+    scores: dict[str, dict[str, str]] = {}
+    ceilings: dict[str, str] = {}
+    for row in rows:
+        mine = [{"prompting": row.key["prompting"], "headline": row.headline} | _ceiling(row)]
+        for each in [*mine, *row.others]:
+            hint = each["prompting"]
+            key = hint.get("key", f"{hint['strategy']}-{hint['scope']}")
+            scores.setdefault(key, {})[_name(row)] = _mean(each["headline"]["per_roi"])
+            ceilings[key] = _number((each.get("ceiling") or {}).get("mean"))
+    names = [_name(row) for row in rows]
+    lines = [
+        [key, *(own.get(name, "-") for name in names), ceilings[key]] for key, own in scores.items()
+    ]
+    return ["prompting", *names, "ceiling"], lines
+
+
+def _ceiling(row: Row) -> dict[str, Any]:
+    return {"ceiling": row.ceiling}
+
+
+def table(
+    board: Board, stream: TextIO, *, reported: list[dict[str, Any]], promptings: bool = False
+) -> None:
     """For a terminal."""
     from rich.console import Console
 
@@ -96,16 +161,27 @@ def table(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> No
     if not board.tables and not board.failures:
         console.print("No results yet. Run: benchbcss run unetpp", markup=False)
     for part in board.tables:
-        _grid(console, _title(part), _columns(part), [_cells(row) for row in part.rows], (1, 2))
+        _grid(console, _title(part), _columns(part), _lines(part), (1, 2))
         for note in _notes(part):
             console.print(f"  {note}", markup=False, soft_wrap=True)
         _verdicts(part, console)
+        if promptings and part.track == "prompted" and part.rows:
+            columns, lines = _promptings(part)
+            title = f"{part.suite} / prompted: mean per-class Dice (per ROI) by prompting"
+            _grid(console, title, columns, lines, (0,))
         for row, why in part.not_comparable:
             console.print(f"  not comparable: {row.backend}: {why}", markup=False, soft_wrap=True)
         console.print()
     for failure in board.failures:
         console.print(
             f"failed: {failure['backend']} ({failure['suite']}): {failure['reason']}",
+            markup=False,
+            soft_wrap=True,
+        )
+    for missing in board.not_measured:
+        console.print(
+            f"not measured: {missing['backend']} ({missing['suite']}, {missing['track']}): "
+            f"{missing['reason']}",
             markup=False,
             soft_wrap=True,
         )
@@ -201,6 +277,7 @@ def json(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> Non
             for part in board.tables
         ],
         "failures": board.failures,
+        "not_measured": board.not_measured,
         "unreadable": board.unreadable,
         "reported": reported,
     }
@@ -220,6 +297,7 @@ def csv(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None
             "seed",
             "view",
             "weights",
+            "prompting",
             "estimand",
             "class",
             "dice",
@@ -229,7 +307,7 @@ def csv(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None
         ]
     )
     for part in board.tables:
-        pairs = [(row, "ranked" if row.rank else "floor") for row in part.rows]
+        pairs = [(row, _status(row)) for row in part.rows]
         pairs += [(row, f"not comparable: {why}") for row, why in part.not_comparable]
         for row, status in pairs:
             head = [
@@ -241,15 +319,20 @@ def csv(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None
                 row.view,
                 row.weights,
             ]
-            for estimand, section in row.headline.items():
-                if section is None:
-                    continue
-                mean = section["mean_interval"] or ["", ""]
-                writer.writerow([*head, estimand, "mean", _blank(section["mean"]), *mean, status])
-                for name in row.classes:
-                    bounds = section["intervals"].get(name) or ["", ""]
-                    value = _blank(section["dice"][name])
-                    writer.writerow([*head, estimand, name, value, *bounds, status])
+            hint = row.key.get("prompting") or {}
+            parts = [(hint.get("key", ""), row.headline)]
+            parts += [(each["prompting"]["key"], each["headline"]) for each in row.others]
+            for key, headline in parts:
+                for estimand, section in headline.items():
+                    if section is None:
+                        continue
+                    mean = section["mean_interval"] or ["", ""]
+                    own = [*head, key, estimand]
+                    writer.writerow([*own, "mean", _blank(section["mean"]), *mean, status])
+                    for name in row.classes:
+                        bounds = section["intervals"].get(name) or ["", ""]
+                        value = _blank(section["dice"][name])
+                        writer.writerow([*own, name, value, *bounds, status])
     for failure in board.failures:
         writer.writerow(
             [
@@ -265,16 +348,23 @@ def csv(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None
                 "",
                 "",
                 "",
+                "",
                 f"failed: {failure['reason']}",
             ]
         )
+
+
+def _status(row: Row) -> str:
+    if row.floor:
+        return "floor"
+    return "ranked" if row.rank else f"never ranked: {row.not_ranked}"
 
 
 def md(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None:
     """GitHub-flavoured Markdown."""
     for part in board.tables:
         stream.write(f"## {_title(part)}\n\n")
-        _md_table(stream, _columns(part), [_cells(row) for row in part.rows])
+        _md_table(stream, _columns(part), _lines(part))
         stream.write("\n".join(f"- {note}" for note in _notes(part)) + "\n\n")
         rows = [row for row in part.rows if not row.floor and row.criteria]
         if rows:
@@ -286,6 +376,12 @@ def md(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None:
             )
         for row, why in part.not_comparable:
             stream.write(f"- not comparable: {_escape(row.backend)}: {_escape(why)}\n")
+        if part.track == "prompted" and any(row.others for row in part.rows):
+            stream.write("\n")
+            _md_table(stream, *_promptings(part))
+    for missing in board.not_measured:
+        where = f"{_escape(missing['backend'])}, {missing['track']}"
+        stream.write(f"- not measured: {where}: {_escape(missing['reason'])}\n")
     for failure in board.failures:
         stream.write(f"- failed: {_escape(failure['backend'])}: {_escape(failure['reason'])}\n")
     if reported:

@@ -18,6 +18,7 @@ COMPARABLE = (
     "protocol",
     "mpp",
     "prompting",
+    "scored",
     "metrics_version",
 )
 
@@ -43,6 +44,12 @@ class Row:
     key: dict[str, Any]
     not_ranked: str | None = None
     rank: int | None = None
+    evaluated: bool = False  # weights scored as they are, not trained by this harness
+    ceiling: dict[str, Any] | None = None  # what a perfect outline of the hinted part would score
+    others: list[dict[str, Any]] = field(default_factory=list)  # under other promptings
+    regions: dict[str, Any] | None = None  # how CLIP named them
+    region_accuracy: dict[str, Any] | None = None
+    flaws: list[str] = field(default_factory=list)
     variant: str = ""  # tells runs of one backend and seed apart, where recipes were overridden
 
     def sort_value(self) -> float:
@@ -68,6 +75,7 @@ class Board:
     tables: list[Table]
     failures: list[dict[str, str]]
     unreadable: list[str]
+    not_measured: list[dict[str, str]] = field(default_factory=list)
 
 
 def load(workspace: Path, suite: str | None = None, track: str | None = None) -> Board:
@@ -75,6 +83,7 @@ def load(workspace: Path, suite: str | None = None, track: str | None = None) ->
     rows: list[Row] = []
     failures: list[dict[str, str]] = []
     unreadable: list[str] = []
+    missing: list[dict[str, str]] = []
     for run_dir in sorted((workspace / "runs").glob("*/*/[!.]*")):
         if suite is not None and run_dir.parent.parent.name != suite:
             continue
@@ -86,7 +95,14 @@ def load(workspace: Path, suite: str | None = None, track: str | None = None) ->
             continue
         try:
             with open(path, "rb") as handle:
-                rows.extend(_rows(json.load(handle), run_dir))
+                result = json.load(handle)
+            rows.extend(_rows(result, run_dir))
+            missing += [
+                {"suite": result["suite"]["name"], "backend": result["backend"]}
+                | {"run": str(run_dir), "track": name, "reason": reason}
+                for name, reason in result.get("not_measured", {}).items()
+                if track in (None, name)
+            ]
         except (OSError, ValueError, KeyError, TypeError) as error:
             unreadable.append(f"{path}: {type(error).__name__}: {error}")
     if track is not None:
@@ -95,7 +111,7 @@ def load(workspace: Path, suite: str | None = None, track: str | None = None) ->
     for row in rows:
         groups.setdefault((row.suite, row.track), []).append(row)
     tables = [_table(*key, group) for key, group in sorted(groups.items(), key=_semantic_first)]
-    return Board(tables, failures, unreadable)
+    return Board(tables, failures, unreadable, missing)
 
 
 def _semantic_first(item: tuple[tuple[str, str], list[Row]]) -> tuple[str, bool]:
@@ -104,9 +120,10 @@ def _semantic_first(item: tuple[tuple[str, str], list[Row]]) -> tuple[str, bool]
 
 
 def _rows(result: dict[str, Any], run_dir: Path) -> list[Row]:
-    if not isinstance(result, dict) or result.get("schema_version") != 1:
-        raise ValueError("not a result of schema version 1")
+    if not isinstance(result, dict) or result.get("schema_version") not in (1, 2):
+        raise ValueError("not a result of schema version 1 or 2")
     rows = []
+    flaws = result["suite"].get("flaws", [])
     for track, section in result["tracks"].items():
         rows.append(
             Row(
@@ -133,12 +150,23 @@ def _rows(result: dict[str, Any], run_dir: Path) -> list[Row]:
                     "protocol": result["protocol"],
                     "mpp": result["mpp"],
                     "prompting": section.get("prompting"),
+                    "scored": result["split"].get("scored", "test"),
                     "metrics_version": result["metrics_version"],
                 },
-                not_ranked=result["label_map"].get("not_ranked"),
+                not_ranked=result["label_map"].get("not_ranked") or _flawed(flaws),
+                evaluated=result.get("evaluated", False),
+                ceiling=section.get("ceiling"),
+                others=section.get("others", []),
+                regions=section.get("regions"),
+                region_accuracy=section.get("region_accuracy"),
+                flaws=flaws,
             )
         )
     return rows
+
+
+def _flawed(flaws: list[str]) -> str | None:
+    return "the suite has known flaws, listed below" if flaws else None
 
 
 def _failure(run_dir: Path) -> dict[str, str] | None:
@@ -168,9 +196,7 @@ def _table(suite: str, track: str, group: list[Row]) -> Table:
     reference = next(row for row in group if keys[id(row)] == chosen)
     table = Table(suite, track, [])
     for row in group:
-        if row.not_ranked:
-            table.not_comparable.append((row, f"never ranked: {row.not_ranked}"))
-        elif keys[id(row)] == chosen:
+        if keys[id(row)] == chosen:
             table.rows.append(row)
         else:
             table.not_comparable.append((row, _difference(row, reference)))
@@ -181,7 +207,7 @@ def _table(suite: str, track: str, group: list[Row]) -> Table:
     table.rows.sort(key=lambda row: (-row.sort_value(), row.backend, row.seed))
     rank = 0
     for row in table.rows:
-        if not row.floor:
+        if not row.floor and not row.not_ranked:
             rank += 1
             row.rank = rank
     return table

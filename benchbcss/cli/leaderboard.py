@@ -38,6 +38,9 @@ from benchbcss.cli.main import say, workspace_option
     show_default=True,
     help="Published numbers, set apart.",
 )
+@click.option(
+    "--promptings", is_flag=True, help="Also the scores under every other oracle prompting."
+)
 @workspace_option
 def leaderboard(
     backends: tuple[str, ...],
@@ -47,6 +50,7 @@ def leaderboard(
     output: Path | None,
     check: bool,
     reported: bool,
+    promptings: bool,
     workspace: Path,
 ) -> None:
     """Show the leaderboard of a workspace. With --check, judge BACKENDs (default: each best)."""
@@ -60,7 +64,10 @@ def leaderboard(
 
         entries = load()
     stream = io.StringIO() if output else sys.stdout
-    getattr(render, form)(board, stream, reported=entries)
+    if form == "table":
+        render.table(board, stream, reported=entries, promptings=promptings)
+    else:
+        getattr(render, form)(board, stream, reported=entries)
     if output:
         from benchbcss.io import write_bytes
 

@@ -14,6 +14,7 @@ from benchbcss.errors import BenchError
 
 COMMANDS = {
     "run": ("benchbcss.cli.run", "Train, predict and score backends on a suite."),
+    "evaluate": ("benchbcss.cli.evaluate", "Score a checkpoint made elsewhere, without training."),
     "leaderboard": ("benchbcss.cli.leaderboard", "Show results, verdicts and failures."),
     "rescore": ("benchbcss.cli.rescore", "Compute metrics anew from stored predictions."),
     "backends": ("benchbcss.cli.listing", "List the backends."),

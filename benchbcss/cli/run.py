@@ -4,84 +4,126 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from benchbcss.cli.main import say, workspace_option
 
+_SHARED = [
+    click.option(
+        "--suite",
+        help="Name of a suite, or a suite file.  [default: bcss5 with data, phantom without]",
+    ),
+    click.option(
+        "--data",
+        "folder",
+        type=click.Path(path_type=Path),
+        envvar="BENCHBCSS_DATA",
+        help="A folder laid out as BCSS; without it the embedded phantom is used.",
+    ),
+    click.option("--split", help="brief, official, eva, or a CSV filename,split."),
+    click.option(
+        "--preset", type=click.Choice(["full", "smoke"]), help="smoke: minutes on two cores."
+    ),
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY.PATH=VALUE",
+        help="Override a value of the recipe; see 'benchbcss show BACKEND'.",
+    ),
+    click.option("--clip-model", help="open_clip model naming regions.  [default: the suite's]"),
+    click.option("--clip-weights", help="Its weights: a tag or a path."),
+    click.option("--clip-prompts", help="plain, descriptive, several, or a JSON file of prompts."),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Stop a worker after this many seconds.",
+    ),
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto"),
+    click.option("--fresh", is_flag=True, help="Run again even if the same run is finished."),
+    click.option("--dry-run", is_flag=True, help="Check everything and list the runs; start none."),
+    click.option("--format", "form", type=click.Choice(["table", "json"]), default="table"),
+    workspace_option,
+]
+
+
+def shared_options(command: Any) -> Any:
+    """What ``run`` and ``evaluate`` both take."""
+    for option in reversed(_SHARED):
+        command = option(command)
+    return command
+
 
 @click.command()
 @click.argument("backends", nargs=-1, required=True, metavar="BACKEND...")
-@click.option(
-    "--suite", help="Name of a suite, or a suite file.  [default: bcss5 with data, phantom without]"
-)
-@click.option(
-    "--data",
-    "folder",
-    type=click.Path(path_type=Path),
-    envvar="BENCHBCSS_DATA",
-    help="A folder laid out as BCSS; without it the embedded phantom is used.",
-)
-@click.option("--split", help="brief, official, eva, or a CSV filename,split.")
-@click.option("--preset", type=click.Choice(["full", "smoke"]), help="smoke: minutes on two cores.")
 @click.option("--seeds", type=click.IntRange(1), help="Run seeds 0 to N-1.")
 @click.option("--seed", type=click.IntRange(0), help="Run this seed.  [default: 0]")
 @click.option(
     "--weights", default="auto", show_default=True, help="auto, none, a path, or a hub id."
 )
 @click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY.PATH=VALUE",
-    help="Override a value of the recipe; see 'benchbcss show BACKEND'.",
-)
-@click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Workers at a time."
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Stop a worker after this many seconds.",
-)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-@click.option("--fresh", is_flag=True, help="Run again even if the same run is finished.")
 @click.option(
     "--floors/--no-floors",
     default=True,
     show_default=True,
     help="Also run the suite's floors, which make the numbers readable.",
 )
-@click.option("--dry-run", is_flag=True, help="Check everything and list the runs; start none.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
-@workspace_option
+@shared_options
 def run(
     backends: tuple[str, ...],
+    seeds: int | None,
+    seed: int | None,
+    weights: str,
+    jobs: int,
+    floors: bool,
+    **shared: Any,
+) -> None:
+    """Train, predict and score BACKENDs; each runs in a process of its own."""
+    if seed is not None and seeds is not None:
+        raise click.UsageError("--seed and --seeds exclude each other.")
+    launch(
+        backends,
+        seeds=range(seeds) if seeds else [seed or 0],
+        weights=weights,
+        jobs=jobs,
+        floors=floors,
+        **shared,
+    )
+
+
+def launch(
+    backends: Sequence[str],
+    *,
+    seeds: Sequence[int],
+    weights: str,
+    jobs: int,
+    floors: bool,
     suite: str | None,
     folder: Path | None,
     split: str | None,
     preset: Any,
-    seeds: int | None,
-    seed: int | None,
-    weights: str,
     overrides: tuple[str, ...],
-    jobs: int,
+    clip_model: str | None,
+    clip_weights: str | None,
+    clip_prompts: str | None,
     timeout: float | None,
     device: str,
     fresh: bool,
-    floors: bool,
     dry_run: bool,
     form: str,
     workspace: Path,
+    evaluate: Literal["val", "test"] | None = None,
 ) -> None:
-    """Train, predict and score BACKENDs; each runs in a process of its own."""
+    """Check everything, run what is not done yet, show the board; exits with 1 if a run failed."""
     from benchbcss import registry
     from benchbcss.runs import local, planning
 
-    if seed is not None and seeds is not None:
-        raise click.UsageError("--seed and --seeds exclude each other.")
     plugins = registry.load()
     for source, reason in plugins.broken.items():
         say(f"warning: {source} is not loaded: {reason}")
@@ -89,15 +131,24 @@ def run(
     for name in chosen:
         plugins.backend(name)
     definition, used = planning.choose_suite(suite, folder, preset)
+    own = {"model": clip_model, "weights": clip_weights, "prompts": clip_prompts}
+    if any(own.values()):
+        changed = {key: value for key, value in own.items() if value}
+        clip = definition.clip.model_copy(update=changed)
+        definition = definition.model_copy(update={"clip": clip})
     if floors:
         tracks = {track for name in chosen for track in plugins.backend(name).info.tracks}
         for name in definition.floors:
             if name not in plugins.backends:
                 say(f"warning: the suite's floor '{name}' is not installed")
-            elif name not in chosen and plugins.backend(name).info.tracks & tracks:
+            elif name not in chosen and plugins.backend(name).info.tracks & (
+                tracks & set(definition.tracks)
+            ):
                 chosen.append(name)
     if definition.phantom is not None:
         say(f"suite '{definition.name}' ({used}): synthetic images; these numbers are not BCSS")
+    for flaw in definition.flaws:
+        say(f"suite '{definition.name}' has a known flaw: {flaw}")
     prepared = planning.prepare(
         definition, used, folder=folder, split=split, workspace=workspace, say=say
     )
@@ -111,11 +162,12 @@ def run(
     specs = planning.specify(
         prepared,
         chosen,
-        seeds=range(seeds) if seeds else [seed or 0],
+        seeds=seeds,
         weights=weights,
         overrides=overrides,
         device=device,
         workspace=workspace,
+        evaluate=evaluate,
     )
     if dry_run:
         for spec in specs:
@@ -176,8 +228,8 @@ class _Progress:
             )
             if detail.get("val") not in (None, "-"):
                 text += f" val Dice {detail['val']} (any tissue, misleading: {detail['tissue']})"
-        elif stage == "predicting":
-            text += f" {detail['track']} {detail['roi']}/{detail['of']}"
+        elif stage in ("predicting", "naming regions"):
+            text += f" {detail.get('track', '')} {detail['roi']}/{detail['of']}"
         if self.live:
             click.echo(f"\r\x1b[2K{text}", nl=False, err=True)
             if stage == "done":

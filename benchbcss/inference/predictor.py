@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchbcss.contract import Backend
+from benchbcss.contract import Backend, Prompt, Prompting
 from benchbcss.errors import PluginError
-from benchbcss.inference.prompts import box_prompts
+from benchbcss.inference.prompts import BOX_CLASS, keep_largest, make_prompts
 from benchbcss.inference.tiling import checked, predict_tiled
-from benchbcss.inference.views import enlarge, squash, squash_labels, to_float
+from benchbcss.inference.views import (
+    VIEWS,
+    enlarge,
+    squash,
+    squash_labels,
+    to_float,
+    turn,
+    turn_back,
+    turn_point,
+)
+
+PROMPTS_AT_ONCE = 64
 
 
 @dataclass
@@ -56,28 +68,64 @@ class Predictor:
                 device=self.device,
             )
 
-    def prompted(self, image: np.ndarray, target: np.ndarray) -> dict[int, np.ndarray]:
-        """Masks bool [H, W] for each class of the mean that ``target`` has, from oracle boxes."""
-        prompts = box_prompts(target, self.backend.task.mean_classes, self.prompt_size)
-        if not prompts:
-            return {}
+    def prompted(
+        self,
+        image: np.ndarray,
+        target: np.ndarray,
+        promptings: Sequence[Prompting] = (BOX_CLASS,),
+        *,
+        roi: str = "",
+        only_largest: bool = False,
+    ) -> dict[str, dict[int, np.ndarray]]:
+        """{prompting's key: {label: mask bool [H, W]}} for the classes of the mean that ``target``
+        has, from oracle prompts.
+
+        The ROI is encoded once per view, for all promptings together. Where one class has several
+        prompts their masks are united. ``only_largest`` keeps each mask's largest component.
+        """
+        made = {
+            each: make_prompts(target, self.backend.task.mean_classes, self.prompt_size, each, roi)
+            for each in promptings
+        }
+        shape = (image.shape[0], image.shape[1])
+        masks: dict[str, dict[int, np.ndarray]] = {each.key: {} for each in promptings}
+        if not any(made.values()):
+            return masks
         with self._inference():
-            small = squash(image, self.prompt_size)
-            encoded = self.backend.encode(self.model, to_float(small)[None].to(self.device))
-            self.encoder_calls += 1
-            logits = self.backend.predict_prompted(self.model, encoded, prompts)
-            if logits.ndim != 3 or len(logits) != len(prompts):
-                raise PluginError(
-                    f"predict_prompted returned shape {tuple(logits.shape)} for {len(prompts)} "
-                    f"prompts, expected [{len(prompts)}, S, S]"
-                )
-            if not bool(torch.isfinite(logits).all()):
-                raise PluginError("predict_prompted returned NaN or infinite logits")
-            shape = (image.shape[0], image.shape[1])
-            return {
-                prompt.class_index: (enlarge(each[None], shape)[0] > 0).cpu().numpy()
-                for prompt, each in zip(prompts, logits.float(), strict=True)
-            }
+            small = to_float(squash(image, self.prompt_size))[None].to(self.device)
+            views = VIEWS if any(each.tta for each in promptings) else VIEWS[:1]
+            encoded = {}
+            for view in views:
+                with self.autocast():
+                    encoded[view] = self.backend.encode(self.model, turn(small, view))
+                self.encoder_calls += 1
+            for each, prompts in made.items():
+                used = VIEWS if each.tta else VIEWS[:1]
+                for label, logits in self._by_class(encoded, prompts, used).items():
+                    mask = (enlarge(logits[None], shape)[0] > 0).cpu().numpy()
+                    masks[each.key][label] = keep_largest(mask) if only_largest else mask
+        return masks
+
+    def _by_class(
+        self, encoded: dict[str, Any], prompts: list[Prompt], views: Sequence[str]
+    ) -> dict[int, torch.Tensor]:
+        """Mean logits over views, the highest over a class's prompts: {label: [s, s]}."""
+        united: dict[int, torch.Tensor] = {}
+        for first in range(0, len(prompts), PROMPTS_AT_ONCE):
+            some = prompts[first : first + PROMPTS_AT_ONCE]
+            total: torch.Tensor | None = None
+            for view in views:
+                turned = [_turned(prompt, self.prompt_size, view) for prompt in some]
+                with self.autocast():
+                    logits = self.backend.predict_prompted(self.model, encoded[view], turned)
+                _check_prompted(logits, len(some))
+                logits = turn_back(logits.float(), view)
+                total = logits if total is None else total + logits
+            assert total is not None
+            for prompt, each in zip(some, total / len(views), strict=True):
+                old = united.get(prompt.class_index)
+                united[prompt.class_index] = each if old is None else torch.maximum(old, each)
+        return united
 
     def _predict(self, tensor: torch.Tensor) -> torch.Tensor:
         with self.autocast():
@@ -116,3 +164,27 @@ def _largest(logits: torch.Tensor, shape: tuple[int, ...]) -> np.ndarray:
         labels[higher] = index
         best = torch.where(higher, score, best)
     return labels.cpu().numpy()
+
+
+def _check_prompted(logits: torch.Tensor, count: int) -> None:
+    if logits.ndim != 3 or len(logits) != count:
+        raise PluginError(
+            f"predict_prompted returned shape {tuple(logits.shape)} for {count} "
+            f"prompts, expected [{count}, S, S]"
+        )
+    if not bool(torch.isfinite(logits).all()):
+        raise PluginError("predict_prompted returned NaN or infinite logits")
+
+
+def _turned(prompt: Prompt, size: float, view: str) -> Prompt:
+    """The same hint where ``view`` shows it."""
+    box = None
+    if prompt.box is not None:
+        x, y = zip(
+            turn_point(*prompt.box[:2], size, view),
+            turn_point(*prompt.box[2:], size, view),
+            strict=True,
+        )
+        box = (min(x), min(y), max(x), max(y))
+    points = tuple(turn_point(x, y, size, view) for x, y in prompt.points)
+    return Prompt(prompt.class_index, box, points, prompt.point_labels)

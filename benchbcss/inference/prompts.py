@@ -1,33 +1,180 @@
 """Oracle prompts made from ground truth, for the prompted track.
 
-Version 1: strategy ``box`` with scope ``class``: the tight box around all pixels of a class,
-as edges in pixels (x0, y0, x1, y1) of the image that the model encodes. Absent classes are not
-prompted.
+Version 2. A prompting is a strategy (what the hint looks like), a scope (which part of the class
+it points at) and whether views are averaged. Prompts are deterministic: what is random is seeded
+by ROI and class. Coordinates are (x, y) pixels of the square that the model encodes; a pixel's
+hint is its centre, a box has edges. Absent classes are not prompted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
-from benchbcss.contract import Prompt
+from benchbcss.contract import Prompt, Prompting, Scope, Strategy
+
+VERSION = 2
+SMALLEST = 256  # px; smaller components are not prompted one by one
+NEGATIVES, OUTSIDE = 5, 10.0  # negative points, and their distance from the mask in px
+POINTS = 5
+_LONGEST = 2048  # px; longer masks are thinned out before distances are computed
+
+_EIGHT = np.ones((3, 3), bool)
 
 
-def box_prompts(target: np.ndarray, classes: Sequence[int], size: int) -> list[Prompt]:
-    """Boxes for the classes present in ``target`` uint8 [H, W], scaled to a square of ``size``."""
-    height, width = target.shape
+BOX_CLASS = Prompting("box", "class")
+
+
+@dataclass(frozen=True)
+class Region:
+    """Part of a class: bool ``mask`` and the row and column of its first pixel in the ROI."""
+
+    mask: np.ndarray
+    top: int
+    left: int
+
+
+def make_prompts(
+    target: np.ndarray, classes: Sequence[int], size: int, prompting: Prompting, roi: str = ""
+) -> list[Prompt]:
+    """Prompts for the classes present in ``target`` uint8 [H, W], scaled to a square of ``size``.
+
+    One per class, or under scope ``components`` one per component of at least 256 px (none where
+    a class has only smaller ones). ``roi`` seeds what is random.
+    """
     prompts = []
     for label in classes:
-        mask = target == label
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        if not len(rows):
-            continue
-        box = (
-            columns[0] * size / width,
-            rows[0] * size / height,
-            (columns[-1] + 1) * size / width,
-            (rows[-1] + 1) * size / height,
-        )
-        prompts.append(Prompt(int(label), box=tuple(float(edge) for edge in box)))  # type: ignore[arg-type]
+        for number, region in enumerate(regions(target == label, prompting.scope)):
+            seed = f"{roi}|{label}|{number}"
+            prompts.append(_prompt(region, int(label), prompting.strategy, target, size, seed))
     return prompts
+
+
+def regions(mask: np.ndarray, scope: Scope) -> Iterator[Region]:
+    """What one prompt each points at, in a class's mask bool [H, W]; nothing for an empty mask."""
+    window = _bounds(mask)
+    if window is None:
+        return
+    top, left = window[0].start, window[1].start
+    cut = mask[window]
+    if scope == "class":
+        yield Region(cut, top, left)
+        return
+    labels, _ = ndimage.label(cut, _EIGHT)
+    areas = np.bincount(labels.reshape(-1))
+    areas[0] = 0
+    wanted = [int(areas.argmax())] if scope == "largest" else np.flatnonzero(areas >= SMALLEST)
+    boxes = ndimage.find_objects(labels)
+    for index in wanted:
+        rows, columns = boxes[int(index) - 1]
+        own = labels[rows, columns] == index
+        yield Region(own, top + rows.start, left + columns.start)
+
+
+def covered(mask: np.ndarray, scope: Scope) -> int:
+    """Pixels of a class that a scope points at: what a perfect outline could score on."""
+    return sum(int(np.count_nonzero(region.mask)) for region in regions(mask, scope))
+
+
+def keep_largest(mask: np.ndarray) -> np.ndarray:
+    """Only the largest 8-connected component of bool [H, W]."""
+    kept = np.zeros_like(mask)
+    for region in regions(mask, "largest"):
+        rows, columns = region.mask.shape
+        kept[region.top : region.top + rows, region.left : region.left + columns] = region.mask
+    return kept
+
+
+def _prompt(
+    region: Region, label: int, strategy: Strategy, target: np.ndarray, size: int, seed: str
+) -> Prompt:
+    rows, columns = region.mask.shape
+    height, width = target.shape
+    scale = np.array([size / width, size / height])
+    box = None
+    if strategy in ("box", "box_neg"):
+        x, y = scale
+        box = (
+            float(region.left * x),
+            float(region.top * y),
+            float((region.left + columns) * x),
+            float((region.top + rows) * y),
+        )
+        if strategy == "box":
+            return Prompt(label, box=box)
+    if strategy == "box_neg":
+        places, kind = _outside(region, target.shape, seed), 0
+    elif strategy == "centroid":
+        places, kind = _centroid(region), 1
+    else:
+        places, kind = _farthest(region), 1
+    points = (places[:, ::-1] + 0.5) * scale
+    return Prompt(label, box, tuple((float(x), float(y)) for x, y in points), (kind,) * len(points))
+
+
+def _centroid(region: Region) -> np.ndarray:
+    """[1, 2] (row, column) of the pixel inside that is nearest to the centroid."""
+    places = np.argwhere(region.mask)
+    nearest = np.square(places - places.mean(0)).sum(1).argmin()
+    return places[[nearest]] + np.array([region.top, region.left])
+
+
+def _farthest(region: Region) -> np.ndarray:
+    """[<=5, 2]: the pixel deepest inside, then always the one for which depth times distance to
+    the points chosen so far is largest."""
+    mask, step = _thinned(region.mask)
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    places = np.argwhere(mask)
+    depths = depth[mask]
+    chosen = [int(depths.argmax())]
+    distance = np.full(len(places), np.inf)
+    while len(chosen) < min(POINTS, len(places)):
+        last = places[chosen[-1]]
+        distance = np.minimum(distance, np.sqrt(np.square(places - last).sum(1)))
+        chosen.append(int((depths * distance).argmax()))
+    return _full(places[chosen], step) + np.array([region.top, region.left])
+
+
+def _outside(region: Region, shape: tuple[int, ...], seed: str) -> np.ndarray:
+    """[<=5, 2]: random pixels of the image on the line 10 px outside the mask."""
+    margin = int(OUTSIDE) + 2
+    top, left = max(0, region.top - margin), max(0, region.left - margin)
+    rows, columns = region.mask.shape
+    bottom = min(shape[0], region.top + rows + margin)
+    right = min(shape[1], region.left + columns + margin)
+    wide = np.zeros((bottom - top, right - left), bool)
+    down, over = region.top - top, region.left - left
+    wide[down : down + rows, over : over + columns] = region.mask
+    thin, step = _thinned(wide)
+    distance = ndimage.distance_transform_edt(~thin) * step
+    line = np.argwhere(np.abs(distance - OUTSIDE) <= step / 2)
+    if not len(line):
+        return np.zeros((0, 2), np.int64)
+    number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
+    rng = np.random.default_rng(number)
+    chosen = line[rng.choice(len(line), min(NEGATIVES, len(line)), replace=False)]
+    return _full(chosen, step) + np.array([top, left])
+
+
+def _thinned(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Every ``step``-th pixel of masks longer than 2048 px, unless none would be left."""
+    step = -(-max(mask.shape) // _LONGEST)
+    start = step // 2
+    thin = mask[start::step, start::step]
+    return (thin, step) if thin.any() else (mask, 1)
+
+
+def _full(places: np.ndarray, step: int) -> np.ndarray:
+    full: np.ndarray = places * step + step // 2
+    return full
+
+
+def _bounds(mask: np.ndarray) -> tuple[slice, slice] | None:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return None
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

@@ -29,6 +29,32 @@ def squash_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return labels[rows[:, None], columns]
 
 
+VIEWS = ("identity", "h-flip", "v-flip", "rot90")  # averaged by test-time augmentation
+
+
+def turn(image: Tensor, view: str) -> Tensor:
+    """[..., S, S] as ``view`` shows it."""
+    if view == "h-flip":
+        return image.flip(-1)
+    if view == "v-flip":
+        return image.flip(-2)
+    return image.rot90(1, (-2, -1)) if view == "rot90" else image
+
+
+def turn_back(scores: Tensor, view: str) -> Tensor:
+    """The inverse of ``turn``."""
+    return scores.rot90(-1, (-2, -1)) if view == "rot90" else turn(scores, view)
+
+
+def turn_point(x: float, y: float, size: float, view: str) -> tuple[float, float]:
+    """Where (x, y) of a square of ``size`` lies in ``view``."""
+    if view == "h-flip":
+        return size - x, y
+    if view == "v-flip":
+        return x, size - y
+    return (y, size - x) if view == "rot90" else (x, y)
+
+
 def enlarge(scores: Tensor, shape: tuple[int, int]) -> Tensor:
     """Scores or logits [N, h, w] -> [N, H, W], bilinear."""
     if scores.shape[-2:] == shape:

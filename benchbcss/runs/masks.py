@@ -11,13 +11,11 @@ from PIL import Image
 from benchbcss.data.store import decode_mask
 from benchbcss.errors import DataError, PluginError
 
-PROMPTING = "box-class"  # strategy and scope of prompt version 1
 
-
-def folder(run_dir: Path, track: str) -> Path:
-    """Where a track's PNGs lie."""
+def folder(run_dir: Path, prompting: str | None = None) -> Path:
+    """Where the PNGs of the semantic track lie, or of the prompted track's ``prompting``."""
     base = run_dir / "predictions"
-    return base / "semantic" if track == "semantic" else base / "prompted" / PROMPTING
+    return base / "semantic" if prompting is None else base / "prompted" / prompting
 
 
 def pack(found: dict[int, np.ndarray], shape: tuple[int, int]) -> np.ndarray:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from benchbcss import registry
 from benchbcss.data import dataset as data
@@ -15,7 +16,7 @@ from benchbcss.data.store import TileStore
 from benchbcss.errors import DataError, PluginError, SuiteError, WeightsError
 from benchbcss.recipes import resolve
 from benchbcss.runs.spec import Parts, RunSpec
-from benchbcss.suites import Preset, Suite, find_suite, load_suite
+from benchbcss.suites import Clip, ClipSpec, Preset, Suite, find_suite, load_suite
 
 
 @dataclass(frozen=True)
@@ -126,10 +127,19 @@ def specify(
     overrides: tuple[str, ...],
     device: str,
     workspace: Path,
+    evaluate: Literal["val", "test"] | None = None,
 ) -> list[RunSpec]:
-    """One specification per backend and seed. Raises InputError for anything misspelt."""
+    """One specification per backend and seed. Raises InputError for anything misspelt.
+
+    ``evaluate`` scores the weights as they are on that part of the split.
+    """
     plugins = registry.load()
     digest = weights_digest(weights)
+    clip = clip_spec(prepared.suite.clip)
+    if evaluate is not None and not getattr(prepared.split, evaluate):
+        raise DataError(
+            f"The split '{prepared.split.name}' has no {evaluate} ROI among those present."
+        )
     specs = []
     fingerprint = data.fingerprint(prepared.rois.values())
     for name in backends:
@@ -172,11 +182,39 @@ def specify(
                     recipe=recipe,
                     weights="none" if floor else weights,
                     weights_sha256=None if floor else digest,
+                    clip=clip,
+                    evaluate=evaluate,
                     seed=seed,
                     device=device,
                 )
             )
     return specs
+
+
+def clip_spec(clip: Clip) -> ClipSpec:
+    """``clip`` with its prompt file read and its weights file hashed. Raises WeightsError."""
+    from benchbcss.inference.clip import read_prompts
+
+    name, prompts = read_prompts(clip.prompts)
+    path = Path(clip.weights)
+    digest = None
+    if path.is_file():
+        with open(path, "rb") as handle:
+            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    elif "/" in clip.weights or path.suffix in (".pt", ".bin", ".safetensors"):
+        raise WeightsError(
+            f"The CLIP weights file {clip.weights} does not exist. Pass a path, or an open_clip "
+            f"tag such as openai."
+        )
+    return ClipSpec(
+        model=clip.model,
+        weights=str(path.resolve()) if digest else clip.weights,
+        weights_sha256=digest,
+        prompts_name=name,
+        prompts=prompts,
+        margin=clip.margin,
+        outside=clip.outside,
+    )
 
 
 def weights_digest(weights: str) -> str | None:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import platform
 import resource
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchbcss.contract import Prompting, Scope
 from benchbcss.data.dataset import Dataset, Roi
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.store import TileStore
 from benchbcss.errors import DataError
+from benchbcss.inference.prompts import covered
 from benchbcss.io import write_bytes
 from benchbcss.runs import masks
+from benchbcss.runs import regions as naming
 from benchbcss.runs.spec import METRICS_VERSION, SCHEMA_VERSION, RunSpec
 from benchbcss.scoring import binary_counts, pair_counts
 from benchbcss.scoring import metrics as m
 from benchbcss.scoring.bootstrap import DRAWS, SEED, Intervals, bootstrap, effective_rois
+from benchbcss.scoring.regions import region_score
 from benchbcss.scoring.verdicts import Estimate, Verdict, judge, judge_stability
 from benchbcss.suites import Suite
 
@@ -41,7 +46,7 @@ PACKAGES = (
     "open_clip_torch",
     "scikit-learn",
 )
-CLIP_REASON = "no CLIP labeller in this version; region labelling needs CLIP weights"
+CLIP_TRACK = "CLIP names the regions of the prompted track; region accuracy never stands in for it"
 
 
 def build(
@@ -67,7 +72,11 @@ def build(
         "preset": spec.preset,
         "protocol": spec.suite.protocol,
         "mpp": spec.suite.mpp,
-        "suite": {"name": spec.suite.name, "fingerprint": spec.suite_fingerprint},
+        "suite": {
+            "name": spec.suite.name,
+            "fingerprint": spec.suite_fingerprint,
+            "flaws": list(spec.suite.flaws),
+        },
         "label_map": {
             "name": session.labels.name,
             "fingerprint": spec.label_map_fingerprint,
@@ -83,6 +92,7 @@ def build(
             "val": len(spec.split.val),
             "test": len(spec.split.test),
             "leakage": list(spec.leakage),
+            "scored": spec.evaluate or "test",
         },
         "data": {"fingerprint": spec.data_fingerprint, "phantom": spec.data_is_phantom},
         "weights": {
@@ -94,6 +104,8 @@ def build(
         "recipe": spec.recipe.model_dump(mode="json"),
         "budget": training.get("budget"),
         "parameters": session.parameters,
+        "evaluated": spec.evaluate is not None,
+        "not_measured": session.not_measured,
         "training": {k: v for k, v in training.items() if k not in ("notes", "stability")},
         "stability": stability,
         "notes": notes,
@@ -101,7 +113,14 @@ def build(
         "packages": _versions(),
     }
     content["tracks"] = score(
-        spec, session.labels, session.rois, session.tracks, stability, session.run_dir
+        spec,
+        session.labels,
+        session.rois,
+        session.tracks,
+        stability,
+        session.run_dir,
+        session.promptings,
+        notes.get("clip"),
     )
     return m.jsonable(content)  # type: ignore[no-any-return]
 
@@ -111,8 +130,20 @@ def rescored(run_dir: Path, old: dict[str, Any]) -> dict[str, Any]:
     spec = RunSpec.model_validate_json((run_dir / "spec.json").read_text(encoding="utf-8"))
     source = Dataset(Path(spec.data_root), TileStore(Path(spec.store_root)))
     labels = spec.suite.labels(source.code_table())
-    rois = source.rois(spec.split.test, labels)
-    tracks = score(spec, labels, rois, list(old["tracks"]), old.get("stability"), run_dir)
+    rois = source.rois(spec.scored, labels)
+    prompted = old["tracks"].get("prompted", {})
+    parts = [prompted, *prompted.get("others", [])] if prompted else []
+    promptings = [Prompting.parse(part["prompting"]["key"]) for part in parts]
+    tracks = score(
+        spec,
+        labels,
+        rois,
+        list(old["tracks"]),
+        old.get("stability"),
+        run_dir,
+        promptings,
+        old["notes"].get("clip"),
+    )
     return m.jsonable({**old, "metrics_version": METRICS_VERSION, "tracks": tracks})  # type: ignore[no-any-return]
 
 
@@ -123,35 +154,59 @@ def score(
     tracks: list[str],
     stability: dict[str, Any] | None,
     run_dir: Path,
+    promptings: Sequence[Prompting],
+    clip: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """Both tracks' sections; also writes ``counts.parquet``, the tables they follow from."""
+    """Both tracks' sections; also writes ``counts.parquet``, the tables they follow from.
+
+    ``promptings`` has the headline first; ``clip`` are the facts noted when regions were named.
+    """
     sections: dict[str, Any] = {}
     table: list[tuple[str, str, str, str, str, int]] = []
-    names = spec.split.test
-    for track in tracks:
-        folder = masks.folder(run_dir, track)
-        if track == "semantic":
-            pairs = np.stack([_pairs(rois[n], labels, folder / n) for n in names])
-            sections[track] = _semantic(spec.suite, labels, rois, names, pairs, stability)
-            own = spec.recipe.view.protocol == "squash"
-            view = f"squash{spec.recipe.view.size}" if own else spec.suite.protocol
-            rows, columns = [*labels.class_names, "ignored"], labels.class_names
-            counts = pairs
-        else:
-            counts = np.stack([_prompted(rois[n], labels, folder / n) for n in names])
-            sections[track] = _prompted_section(spec.suite, labels, rois, names, counts, stability)
-            view = f"squash{spec.recipe.view.size}"  # the whole ROI is encoded once, at this size
-            rows, columns = list(labels.mean), ("TP", "FP", "FN", "TN")
-        sections[track]["view"] = view
-        prompting = "" if track == "semantic" else masks.PROMPTING
-        for i, roi in enumerate(names):
-            for r, true in enumerate(rows):
-                table += [
-                    (track, prompting, roi, true, column, int(counts[i, r, c]))
-                    for c, column in enumerate(columns)
-                ]
+    names = spec.scored
+    if "semantic" in tracks:
+        folder = masks.folder(run_dir)
+        pairs = np.stack([_pairs(rois[n], labels, folder / n) for n in names])
+        section = _semantic(spec.suite, labels, rois, names, pairs, stability)
+        own = spec.recipe.view.protocol == "squash"
+        section["view"] = f"squash{spec.recipe.view.size}" if own else spec.suite.protocol
+        sections["semantic"] = section
+        _tabulate(table, "semantic", "", names, [*labels.class_names, "ignored"], pairs, labels)
+    if "prompted" in tracks:
+        counts = {
+            each: np.stack(
+                [_prompted(rois[n], labels, masks.folder(run_dir, each.key) / n) for n in names]
+            )
+            for each in promptings
+        }
+        section = _prompted_section(
+            spec, labels, rois, names, counts, stability, run_dir, clip or {}
+        )
+        # The whole ROI is encoded once, at this size.
+        section["view"] = f"squash{spec.recipe.view.size}"
+        sections["prompted"] = section
+        for each, own_counts in counts.items():
+            _tabulate(table, "prompted", each.key, names, list(labels.mean), own_counts, labels)
     _write_counts(run_dir / "counts.parquet", table)
     return sections
+
+
+def _tabulate(
+    table: list[tuple[str, str, str, str, str, int]],
+    track: str,
+    prompting: str,
+    names: Sequence[str],
+    rows: Sequence[str],
+    counts: np.ndarray,
+    labels: LabelMap,
+) -> None:
+    columns = ("TP", "FP", "FN", "TN") if track == "prompted" else labels.class_names
+    for i, roi in enumerate(names):
+        for r, true in enumerate(rows):
+            table += [
+                (track, prompting, roi, true, column, int(counts[i, r, c]))
+                for c, column in enumerate(columns)
+            ]
 
 
 def _pairs(roi: Roi, labels: LabelMap, path: Path) -> np.ndarray:
@@ -190,28 +245,90 @@ def _semantic(
     section = _common(suite, labels.class_names, mean, triple, scores, rois, names, stability)
     section["tissue"] = m.tissue_dice(pairs, labels.tissue_classes, scores["pooled"].mean)
     section["confusion"] = m.confusion_table(counts, labels.class_names)
+    section["region_accuracy"] = m.region_accuracy(counts, mean)
     return section
 
 
 def _prompted_section(
-    suite: Suite,
+    spec: RunSpec,
     labels: LabelMap,
     rois: dict[str, Roi],
     names: tuple[str, ...],
-    counts: np.ndarray,
+    counts: dict[Prompting, np.ndarray],
     stability: dict[str, Any] | None,
+    run_dir: Path,
+    clip: dict[str, Any],
 ) -> dict[str, Any]:
-    triple = m.Triple.of_prompted(counts)
+    """The headline prompting in full, the others by their scores alone."""
     mean = tuple(range(len(labels.mean)))
-    scores = {"per_roi": m.per_roi_of(triple, mean)}
-    section = _common(suite, labels.mean, mean, triple, scores, rois, names, stability)
-    section["prompting"] = {
-        "version": suite.prompting.version,
-        "strategy": "box",
-        "scope": "class",
-        "tta": False,
-    }
-    section["counts"] = {"order": ["TP", "FP", "FN", "TN"], "by_class": counts.sum(0)}
+    ceilings = _ceilings(labels, rois, names, {each.scope for each in counts})
+    parts = []
+    for number, (prompting, own) in enumerate(counts.items()):
+        triple = m.Triple.of_prompted(own)
+        scores = {"per_roi": m.per_roi_of(triple, mean)}
+        if number == 0:
+            regions = _regions(labels, run_dir, clip)
+            section = _common(
+                spec.suite, labels.mean, mean, triple, scores, rois, names, stability, regions
+            )
+            section["regions"] = regions
+            section["counts"] = {"order": ["TP", "FP", "FN", "TN"], "by_class": own.sum(0)}
+        else:
+            intervals = bootstrap(triple, mean, "per_roi")
+            headline = _headline(scores["per_roi"], intervals, labels.mean, mean)
+            section = {"headline": {"per_roi": headline, "pooled": None}}
+        section["prompting"] = {
+            "key": prompting.key,
+            "version": spec.suite.prompting.version,
+            "strategy": prompting.strategy,
+            "scope": prompting.scope,
+            "tta": prompting.tta,
+            "only_largest": spec.suite.prompting.only_largest,
+        }
+        section["ceiling"] = ceilings[prompting.scope]
+        parts.append(section)
+    parts[0]["others"] = parts[1:]
+    return parts[0]
+
+
+def _ceilings(
+    labels: LabelMap, rois: dict[str, Roi], names: tuple[str, ...], scopes: set[Scope]
+) -> dict[str, dict[str, Any] | None]:
+    """What a perfect outline of the part pointed at would score against the whole class."""
+    found: dict[str, dict[str, Any] | None] = {"class": None}
+    for scope in scopes - {"class"}:
+        hit = np.zeros((len(names), len(labels.mean)), np.int64)
+        true = np.zeros_like(hit)
+        for i, name in enumerate(names):
+            target = rois[name].target(labels)
+            for c, label in enumerate(labels.mean_classes):
+                mask = target == label
+                hit[i, c], true[i, c] = covered(mask, scope), np.count_nonzero(mask)
+        result = m.per_roi_of(m.Triple(hit, true, hit), range(len(labels.mean)))
+        found[scope] = {
+            "mean": result.mean,
+            "dice": dict(zip(labels.mean, result.dice, strict=True)),
+        }
+    return found
+
+
+def _regions(labels: LabelMap, run_dir: Path, clip: dict[str, Any]) -> dict[str, Any]:
+    """How well CLIP named the regions; or ``not_measured``, why not."""
+    rows = naming.read(run_dir)
+    if rows is None:
+        return {"not_measured": clip.get("not_measured", "regions were not named in this run")}
+    place = {name: index for index, name in enumerate(labels.mean)}
+    section: dict[str, Any] = {"classes": list(labels.mean), "clip": clip}
+    for kind in naming.KINDS:
+        own = [row for row in rows if row["kind"] == kind]
+        result = region_score(
+            [row["roi"] for row in own],
+            [place[row["true"]] for row in own],
+            [place.get(row["chosen"], -1) for row in own],
+            len(place),
+        )
+        section[kind] = vars(result)
+    section["rois"] = len({row["roi"] for row in rows})
     return section
 
 
@@ -224,6 +341,7 @@ def _common(
     rois: dict[str, Roi],
     names: tuple[str, ...],
     stability: dict[str, Any] | None,
+    regions: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     intervals = {name: bootstrap(triple, mean, name) for name in scores}
     effective = [effective_rois(triple.true[:, c]) for c in range(len(classes))]
@@ -257,7 +375,7 @@ def _common(
         "criteria": [
             verdict.plain()
             for verdict in _criteria(
-                suite, classes, mean, triple, scores, intervals, effective, stability
+                suite, classes, mean, triple, scores, intervals, effective, stability, regions
             )
         ],
     }
@@ -285,6 +403,7 @@ def _criteria(
     intervals: dict[str, Intervals],
     effective: list[float],
     stability: dict[str, Any] | None,
+    regions: dict[str, Any] | None,
 ) -> list[Verdict]:
     """The suite's criteria on every estimand the track has."""
     with_class = (triple.true > 0).sum(0)
@@ -296,7 +415,7 @@ def _criteria(
             continue
         label = f"{metric} >= {bound:g}" if bound is not None else metric
         if metric == "clip_accuracy":
-            verdicts.append(Verdict(metric, label, "not measured", CLIP_REASON))
+            verdicts.append(_clip_verdict(label, bound or 0.0, regions))
             continue
         chosen = list(mean)
         if metric.startswith("dice."):
@@ -335,6 +454,17 @@ def _criteria(
             )
         verdicts.append(verdict)
     return verdicts
+
+
+def _clip_verdict(label: str, bound: float, regions: dict[str, Any] | None) -> Verdict:
+    metric = "clip_accuracy"
+    if regions is None:
+        return Verdict(metric, label, "not measured", CLIP_TRACK)
+    if "not_measured" in regions:
+        return Verdict(metric, label, "not measured", regions["not_measured"])
+    part = regions["predicted"]
+    estimate = Estimate("of regions", part["accuracy"], part["interval"], regions["rois"])
+    return judge(metric, label, bound, [estimate])
 
 
 def _write_counts(path: Path, table: list[tuple[str, str, str, str, str, int]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from PIL import Image
 from torch import nn
 
 from benchbcss import registry
-from benchbcss.contract import Context, Task
-from benchbcss.data.dataset import Dataset
+from benchbcss.contract import Context, Task, Track
+from benchbcss.data.dataset import Dataset, Roi
 from benchbcss.data.store import TileStore
 from benchbcss.errors import BenchError, PluginError
+from benchbcss.inference.clip import Source
 from benchbcss.inference.predictor import Predictor
 from benchbcss.io import read_json, write_bytes, write_json
 from benchbcss.runs import masks
@@ -68,6 +69,8 @@ class Session:
             spec.weights,
             strict_weights=spec.preset == "full" and spec.weights != "none",
             class_pixels=[int(count) for count in pixels],
+            clip=Source(spec.clip, self.accelerator.device),
+            evaluating=spec.evaluate is not None,
         )
         torch.manual_seed(spec.seed)
         self.backend = registered.load()(self.task, recipe.model_dump(), self.context)
@@ -79,9 +82,29 @@ class Session:
             "trainable": sum(p.numel() for p in parameters if p.requires_grad),
         }
 
+        allowed = self.backend.strategies
+        self.promptings = [
+            each
+            for each in spec.suite.prompting.all()
+            if allowed is None or each.strategy in allowed
+        ]
+        self.not_measured: dict[str, str] = {}
+        for track in spec.suite.tracks:
+            if track in self.info.tracks:
+                reason = self._unavailable(track)
+                if reason:
+                    self.not_measured[track] = reason
+
     @property
     def tracks(self) -> list[str]:
-        return [track for track in self.spec.suite.tracks if track in self.info.tracks]
+        tracks = [track for track in self.spec.suite.tracks if track in self.info.tracks]
+        return [track for track in tracks if track not in self.not_measured]
+
+    def _unavailable(self, track: Track) -> str | None:
+        headline = self.spec.suite.prompting.headline
+        if track == "prompted" and headline not in [each.key for each in self.promptings]:
+            return f"it cannot use the suite's headline prompting, {headline}"
+        return self.backend.unavailable(track)
 
     def _bf16(self) -> bool:
         wanted = self.spec.recipe.train.precision if self.spec.recipe.train else "auto"
@@ -108,7 +131,9 @@ class Session:
         )
         summary = {"trained": False, "seconds": 0.0, "stability": None}
         begun = time.monotonic()
-        if self.backend.fit(self.model, data):
+        if self.spec.evaluate is not None:
+            pass  # the weights are scored as they are
+        elif self.backend.fit(self.model, data):
             stage("fitted")
             summary["own_fit"] = True
         elif self.info.trains and settings is not None:
@@ -194,7 +219,7 @@ class Session:
             rows = []
             for roi in rois:
                 target = roi.target(self.labels)
-                found = predictor.prompted(roi.image(), target)
+                found = predictor.prompted(roi.image(), target)["box-class"]
                 rows.append(prompted_counts(target, found, self.labels.mean_classes))
                 true = np.isin(target, self.labels.tissue_classes)
                 union = np.zeros_like(true)
@@ -252,25 +277,35 @@ class Session:
         seconds = {}
         for track in self.tracks:
             begun = time.monotonic()
-            folder = masks.folder(self.run_dir, track)
-            folder.mkdir(parents=True, exist_ok=True)
-            for number, name in enumerate(self.spec.split.test, start=1):
-                stage("predicting", track=track, roi=number, of=len(self.spec.split.test))
-                roi = self.rois[name]
+            for number, name in enumerate(self.spec.scored, start=1):
+                stage("predicting", track=track, roi=number, of=len(self.spec.scored))
                 try:
-                    if track == "semantic":
-                        array = predictor.semantic(roi.image())
-                    else:
-                        found = predictor.prompted(roi.image(), roi.target(self.labels))
-                        array = masks.pack(found, roi.shape)
+                    for folder, array in self._predict(predictor, track, self.rois[name]):
+                        folder.mkdir(parents=True, exist_ok=True)
+                        write_bytes(folder / name, masks.png(Image.fromarray(array)))
                 except BenchError as error:
                     raise PluginError(
                         f"{self.info.name} ({self.source}) on {name}: {error}"
                     ) from error
-                write_bytes(folder / name, masks.png(Image.fromarray(array)))
             seconds[track] = round(time.monotonic() - begun, 3)
         self.context.notes["encoder_calls"] = predictor.encoder_calls
         return seconds
+
+    def _predict(
+        self, predictor: Predictor, track: str, roi: Roi
+    ) -> Iterator[tuple[Path, np.ndarray]]:
+        if track == "semantic":
+            yield masks.folder(self.run_dir), predictor.semantic(roi.image())
+            return
+        found = predictor.prompted(
+            roi.image(),
+            roi.target(self.labels),
+            self.promptings,
+            roi=roi.name,
+            only_largest=self.spec.suite.prompting.only_largest,
+        )
+        for key, by_class in found.items():
+            yield masks.folder(self.run_dir, key), masks.pack(by_class, roi.shape)
 
 
 def prompted_counts(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchbcss.recipes import Recipe, Strict
-from benchbcss.suites import Suite
+from benchbcss.suites import ClipSpec, Suite
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 METRICS_VERSION = 1
 
 #: what can change a number; device, worker count and folders are not here
@@ -28,6 +28,8 @@ FINGERPRINT_FIELDS = (
     "preset",
     "weights",
     "weights_sha256",
+    "clip",
+    "evaluate",
     "seed",
 )
 
@@ -64,8 +66,16 @@ class RunSpec(Strict):
     recipe: Recipe
     weights: str = "auto"
     weights_sha256: str | None = None
+    clip: ClipSpec
+    #: None trains and scores the test ROIs; 'val' or 'test' scores weights as they are
+    evaluate: Literal["val", "test"] | None = None
     seed: int = 0
     device: str = "auto"
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The ROIs that are predicted and scored."""
+        return self.split.val if self.evaluate == "val" else self.split.test
 
     def fingerprint(self) -> str:
         """SHA-256 over FINGERPRINT_FIELDS."""

@@ -92,7 +92,7 @@ class Stage:
 
 def execute(spec: RunSpec, run_dir: Path, stage: Stage) -> None:
     """Train, predict, score; writes result.json last."""
-    from benchbcss.runs import record
+    from benchbcss.runs import record, regions
     from benchbcss.runs.session import Session
 
     begun = time.time()
@@ -101,6 +101,7 @@ def execute(spec: RunSpec, run_dir: Path, stage: Stage) -> None:
     session.hooks.benchbcss_run_start(run_dir=run_dir, spec=spec.model_dump(mode="json"))
     training = session.train(stage)
     seconds = session.predict(stage)
+    regions.label(session, stage)
     stage("scoring")
     result = record.build(session, training, inference_seconds=seconds, begun=begun)
     write_json(run_dir / "result.json", result)

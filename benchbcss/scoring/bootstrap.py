@@ -65,13 +65,14 @@ def bootstrap(triple: Triple, mean_classes: Sequence[int], estimand: str) -> Int
     mean = drawn[usable][:, present].mean(1) if present else np.empty(0)
     single = triple.hit.shape[0] < 2
     return Intervals(
-        [None if single else _interval(drawn[known[:, c], c]) for c in range(drawn.shape[1])],
-        None if single else _interval(mean),
+        [None if single else interval(drawn[known[:, c], c]) for c in range(drawn.shape[1])],
+        None if single else interval(mean),
         [float(1 - known[:, c].mean()) for c in range(drawn.shape[1])],
     )
 
 
-def _interval(values: np.ndarray) -> tuple[float, float] | None:
+def interval(values: np.ndarray) -> tuple[float, float] | None:
+    """95 % percentile interval of the usable draws; None where they are too few."""
     if len(values) < _FEWEST:
         return None
     low, high = np.quantile(values, [0.025, 0.975])

@@ -172,6 +172,18 @@ def tissue_dice(pairs: np.ndarray, named: Sequence[int], per_class_mean: float) 
     }
 
 
+def region_accuracy(counts: np.ndarray, mean_classes: Sequence[int]) -> dict[str, Any]:
+    """Share of (ROI, class present) pairs whose ground-truth region is mostly given its own label.
+
+    ``counts`` int64 [ROI, K, K] (true, predicted).
+    """
+    chosen = list(mean_classes)
+    present = counts[:, chosen].sum(2) > 0
+    right = (counts[:, chosen].argmax(2) == np.array(chosen)) & present
+    total = int(present.sum())
+    return {"accuracy": int(right.sum()) / total if total else None, "regions": total}
+
+
 def confusion_table(counts: np.ndarray, names: Sequence[str], top: int = 5) -> dict[str, Any]:
     """Summed counts [K, K], normalised by row and by column, and the most confused pairs."""
     total = counts.sum(0)

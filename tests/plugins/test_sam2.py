@@ -12,9 +12,10 @@ from benchbcss.recipes import resolve
 pytest.importorskip("sam2")
 from benchbcss_sam2 import prompting
 from benchbcss_sam2.backend import Sam2
+from benchbcss_sam2.labelling import EmbeddingLabeller, ProbeData
 from benchbcss_sam2.losses import class_weights, object_losses
 from benchbcss_sam2.network import FEATURES
-from benchbcss_sam2.semantic import ProbeData, Shares, paint
+from benchbcss_sam2.semantic import Shares, paint
 
 NAMES = ("tumor", "stroma", "lymphocyte", "necrosis", "blood_vessel", "other")
 TASK = Task(NAMES, (0, 1, 2, 3, 4), 0.3, 128)
@@ -211,12 +212,13 @@ def test_three_objects_of_one_image_can_be_learnt():
         sum(made.loss(net, Batch(image, target, ["a"], step)).values()).backward()
         torch.nn.utils.clip_grad_norm_(decoder, 1.0)
         optimizer.step()
-    from benchbcss.inference.prompts import box_prompts
+    from benchbcss.inference.prompts import BOX_CLASS, make_prompts
     from benchbcss.inference.views import enlarge
 
     net.eval()
     with torch.no_grad():
-        prompts = box_prompts(target[0].byte().numpy(), TASK.mean_classes, 128)
+        truth = target[0].byte().numpy()
+        prompts = make_prompts(truth, TASK.mean_classes, 128, BOX_CLASS)
         logits = enlarge(made.predict_prompted(net, net.encode(image), prompts), (128, 128))
     for prompt, each in zip(prompts, logits, strict=True):
         truth, found = target[0] == prompt.class_index, (each > 0) & (target[0] != 255)
@@ -261,11 +263,11 @@ def test_the_probe_names_regions_and_absent_classes_never(built):
     features = torch.randn(FEATURES, 8, 8, generator=generator) * 0.1
     for label in (0, 1, 4):
         features[label, torch.from_numpy(target[8::16, 8::16] == label)] += 3
-    data.add(features, target, 6)
-    facts = data.fit(net, 1000, 0)
+    data.add_cells(features, target, 6)
+    facts = data.fit(net.probe, 1000, 0)
     assert facts["training_accuracy"] > 0.95
     with torch.no_grad():
-        found = net.label(features.flatten(1).T).argmax(1).reshape(8, 8)
+        found = net.probe(features.flatten(1).T).argmax(1).reshape(8, 8)
     assert (found.numpy() == target[8::16, 8::16]).mean() > 0.95
     assert set(found.unique().tolist()) <= {0, 1, 4}
 
@@ -281,7 +283,7 @@ def test_semantic_maps_leave_no_pixel_out_and_record_shares(built):
             "stability": 0.0,
             "points_per_side": 4,
         }
-        labels = paint(net, encoded, 128, settings, shares)
+        labels = paint(net, encoded, EmbeddingLabeller(net, encoded), 128, settings, shares)
     assert labels.shape == (128, 128)
     assert labels.max() < 6
     plain = shares.plain()
@@ -302,7 +304,9 @@ def test_proposals_above_half_of_the_roi_are_dropped(built, monkeypatch):
     monkeypatch.setattr(net, "decode", decode)
     shares = Shares()
     with torch.no_grad():
-        paint(net, net.encode(torch.rand(1, 3, 128, 128)), 128, made.recipe["predict"], shares)
+        encoded = net.encode(torch.rand(1, 3, 128, 128))
+        labeller = EmbeddingLabeller(net, encoded)
+        paint(net, encoded, labeller, 128, made.recipe["predict"], shares)
     assert shares.dropped_large > 0
     assert shares.proposals == 1  # the small one, once after suppression
     assert shares.painted == pytest.approx(0.25)
@@ -331,8 +335,8 @@ def test_mistakes_in_the_recipe():
         backend(**{"model.variant": "xl"}).build()
     with pytest.raises(RecipeError, match="multiple of 32"):
         backend(100).build()
-    with pytest.raises(RecipeError, match="no 'clip'. Known: probe"):
-        backend(**{"predict.labeller": "clip"}).build()
+    with pytest.raises(RecipeError, match="no 'knn'. Known: probe, clip, clip_probe"):
+        backend(**{"predict.labeller": "knn"}).build()
 
 
 def test_missing_weights_are_an_error_in_earnest_and_a_note_in_smoke():

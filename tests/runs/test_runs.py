@@ -85,10 +85,12 @@ def test_a_run_leaves_everything_a_result_must_carry(finished):
     assert len((majority.run_dir / "result.json").read_bytes()) < 40_000
     prompted = read_json(box.run_dir / "result.json")["tracks"]["prompted"]
     assert prompted["prompting"] == {
-        "version": 1,
+        "key": "box-class",
+        "version": 2,
         "strategy": "box",
         "scope": "class",
         "tta": False,
+        "only_largest": False,
     }
     assert 0 < prompted["headline"]["per_roi"]["mean"] < 1
 

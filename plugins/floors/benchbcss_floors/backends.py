@@ -110,6 +110,7 @@ class BoxFill(Backend):
     """Fills the oracle's box: how much of a prompted score the hint alone is worth."""
 
     validation = "prompted"
+    strategies = ("box", "box_neg")  # a point has no inside to fill
 
     def build(self) -> nn.Module:
         self.context.notes["weights"] = "none: nothing is learnt"

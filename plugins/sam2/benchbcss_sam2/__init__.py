@@ -33,7 +33,7 @@ def benchbcss_register_backends(register: Callable[[Any, str], None]) -> None:
         BackendInfo(
             name="sam_zeroshot",
             summary="SAM2.1 as Meta released it, never trained here",
-            tracks=frozenset({"prompted"}),
+            tracks=frozenset({"semantic", "prompted"}),
             recipe="benchbcss_sam2:sam_zeroshot.yaml",
             requires=REQUIRES,
             extra="sam2",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -11,44 +12,73 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchbcss import weights as files
-from benchbcss.contract import Backend, Batch, Prompt
-from benchbcss.errors import RecipeError, WeightsError
+from benchbcss.contract import Backend, Batch, Prompt, Track
+from benchbcss.errors import PluginError, RecipeError, WeightsError
 from benchbcss.inference.views import to_float
 from benchbcss.training.samples import TrainingData, seed_of
 from benchbcss_sam2 import prompting
+from benchbcss_sam2.labelling import (
+    LABELLERS,
+    ClipLabeller,
+    EmbeddingLabeller,
+    Labeller,
+    ProbeData,
+)
 from benchbcss_sam2.losses import class_weights, object_losses
-from benchbcss_sam2.network import VARIANTS, Encoded, SamNet
-from benchbcss_sam2.semantic import ProbeData, Shares, paint
+from benchbcss_sam2.network import FEATURES, VARIANTS, Encoded, Promptable, SamNet
+from benchbcss_sam2.semantic import Shares, paint
 
 
 class Sam2(Backend):
-    """Promptable segmentation; its semantic maps are proposals labelled by a linear probe."""
+    """Promptable segmentation; its semantic maps are proposals, each named by a labeller."""
 
     validation = "prompted"
+    labellers: tuple[str, ...] = LABELLERS
+    family = "SAM2.1"
 
     def build(self) -> nn.Module:
         """SAM2 of the recipe's variant at the view's size; weights from the hub, Meta's ``.pt``
         or a checkpoint of this harness. Raises RecipeError and WeightsError."""
-        labeller = self.recipe["predict"]["labeller"]
-        if labeller != "probe":
-            raise RecipeError(f"predict.labeller: there is no '{labeller}'. Known: probe.")
+        self._labeller = self.recipe["predict"]["labeller"]
+        if self._labeller not in self.labellers:
+            raise RecipeError(
+                f"predict.labeller: {type(self).__name__} has no '{self._labeller}'. "
+                f"Known: {', '.join(self.labellers)}."
+            )
         self._shares = Shares()
-        variant, size = self.recipe["model"]["variant"], self.recipe["view"]["size"]
-        net = SamNet(variant, size, self.task.num_classes)
+        self._own_checkpoint = False
+        variant = self.recipe["model"]["variant"]
+        net = self._network(variant, self.recipe["view"]["size"])
         self.context.notes["weights"] = self._start(net, variant)
         return net
 
-    def _start(self, net: SamNet, variant: str) -> str:
+    def _network(self, variant: str, size: int) -> Promptable:
+        return SamNet(variant, size, self.task.num_classes, self._features(FEATURES))
+
+    def _features(self, own: int) -> int:
+        """What the probe sees: the encoder's features, or CLIP's (none where CLIP is missing)."""
+        if self._labeller != "clip_probe":
+            return own
+        return 1 if self.context.clip.problem() else int(self.context.clip.load().dimension)
+
+    def unavailable(self, track: Track) -> str | None:
+        """CLIP labellers need CLIP's weights, and prompts for every class."""
+        if track == "prompted" or self._labeller == "probe":
+            return None
+        texts = self.task.class_names if self._labeller == "clip" else ()
+        problem: str | None = self.context.clip.problem(texts)
+        return f"the labeller '{self._labeller}' needs CLIP: {problem}" if problem else None
+
+    def _start(self, net: Promptable, variant: str) -> str:
         wanted = self.context.weights
         if wanted == "none":
             return "random"
         if wanted != "auto" and not files.is_hub_id(wanted):
             self._load(net, Path(wanted))
             return f"file: {files.digest(Path(wanted))}"
-        full = VARIANTS[variant]
-        source = f"facebook/sam2.1-hiera-{full}" if wanted == "auto" else wanted
+        source = self._hub_id(variant) if wanted == "auto" else wanted
         try:
-            path = files.fetch(source, source.split("/")[1].replace("-", "_") + ".pt")
+            path = self._fetch(source)
         except WeightsError:
             if self.context.strict_weights or wanted != "auto":
                 raise
@@ -56,25 +86,34 @@ class Sam2(Backend):
         self._load(net, path)
         return f"pretrained: {source}"
 
-    def _load(self, net: SamNet, path: Path) -> None:
+    def _hub_id(self, variant: str) -> str:
+        return f"facebook/sam2.1-hiera-{VARIANTS[variant]}"
+
+    def _fetch(self, source: str) -> Path:
+        # Meta names its files sam2.1_hiera_large.pt in facebook/sam2.1-hiera-large.
+        return files.fetch(source, source.split("/")[1].replace("-", "_") + ".pt")
+
+    def _load(self, net: Promptable, path: Path) -> None:
         state = files.read(path)
-        whole = net.state_dict()
-        variant = f"SAM2.1 variant '{self.recipe['model']['variant']}'"
+        variant = f"{self.family} variant '{self.recipe['model']['variant']}'"
         if any(key.startswith("sam.") for key in state):
-            files.fits(state, whole, str(path), f"{variant} with {self.task.num_classes} classes")
+            whole = net.state_dict()
+            what = f"{variant} with {self.task.num_classes} classes and a {self._labeller} labeller"
+            files.fits(state, whole, str(path), what)
             net.load_state_dict(state)
+            self._own_checkpoint = True
         else:
             files.fits(state, net.sam.state_dict(), str(path), variant)
             net.sam.load_state_dict(state)
 
     def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """``encoder_stages12``, ``encoder_stages34``, ``encoder_neck`` and ``decoder``."""
-        assert isinstance(model, SamNet)
+        assert isinstance(model, Promptable)
         return model.groups()
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Up to three objects per image, prompted; see ``losses.object_losses``."""
-        assert isinstance(model, SamNet)
+        assert isinstance(model, Promptable)
         settings = self.recipe["loss"]
         encoded = model.encode(batch.image)
         image, label = prompting.draw_objects(
@@ -103,56 +142,120 @@ class Sam2(Backend):
         return points.shape[1] <= self.recipe["model"]["multimask_max_points"]
 
     def after_training(self, model: nn.Module, samples: TrainingData) -> None:
-        """Fit the probe on the training ROIs' embeddings."""
-        assert isinstance(model, SamNet)
+        """Fit the probe on the training ROIs, unless the checkpoint under evaluation holds it."""
+        assert isinstance(model, Promptable)
+        notes, settings = self.context.notes, self.recipe["predict"]
+        if self._labeller == "clip" or self.unavailable("semantic"):
+            return
+        if self.context.evaluating and self._own_checkpoint:
+            notes["probe"] = "as the checkpoint holds it"
+            return
         data = ProbeData()
-        device = self.context.device
+        classes = self.task.num_classes
         with torch.no_grad():
             for _, image, target in samples.rois():
-                encoded = model.encode(to_float(image)[None].to(device))
-                data.add(model.features(encoded)[0], target, self.task.num_classes)
-            limit = self.recipe["predict"]["probe_cells"]
+                if self._labeller == "clip_probe":
+                    clip = self.context.clip
+                    data.add_crops(
+                        clip.load(), image, target, clip.settings, settings["clip_cells"], classes
+                    )
+                else:
+                    encoded = model.encode(to_float(image)[None].to(self.context.device))
+                    data.add_cells(model.features(encoded)[0], target, classes)
             seed = seed_of(self.context.seed, "probe")
-            self.context.notes["probe"] = data.fit(model, limit, seed)
+            notes["probe"] = data.fit(model.probe, settings["probe_cells"], seed)
 
     def predict_roi(self, model: nn.Module, image: np.ndarray) -> np.ndarray:
         """uint8 [S, S, 3] -> labels uint8 [S, S]."""
-        assert isinstance(model, SamNet)
+        assert isinstance(model, Promptable)
         encoded = model.encode(to_float(image)[None].to(self.context.device))
-        labels = paint(model, encoded, image.shape[0], self.recipe["predict"], self._shares)
-        self.context.notes["semantic"] = self._shares.plain()
+        labeller = self._name_by(model, encoded, image)
+        settings = self.recipe["predict"]
+        labels = paint(model, encoded, labeller, image.shape[0], settings, self._shares)
+        self.context.notes["semantic"] = {"labeller": self._labeller, **self._shares.plain()}
         return labels
 
+    def _name_by(self, model: Promptable, encoded: Encoded, image: np.ndarray) -> Labeller:
+        if self._labeller == "probe":
+            return EmbeddingLabeller(model, encoded)
+        clip, text = self.context.clip, self._labeller == "clip"
+        return ClipLabeller(
+            clip.load(),
+            clip.prompts(self.task.class_names) if text else [],
+            image,
+            clip.settings,
+            self.recipe["predict"]["clip_cells"],
+            None if text else model.probe,
+        )
+
     def encode(self, model: nn.Module, image: Tensor) -> Encoded:
-        assert isinstance(model, SamNet)
+        assert isinstance(model, Promptable)
         return model.encode(image)
 
     def predict_prompted(self, model: nn.Module, encoded: Any, prompts: list[Prompt]) -> Tensor:
         """Logits [N, S/4, S/4]; where three masks compete, the one of highest predicted IoU."""
-        assert isinstance(model, SamNet)
-        rows = []
-        for prompt in prompts:
-            points = [*prompt.points]
-            labels = [*prompt.point_labels]
-            if prompt.box is not None:
-                points += [prompt.box[:2], prompt.box[2:]]
-                labels += [2, 3]
-            rows.append((points, labels))
-        longest = max(len(labels) for _, labels in rows)
+        assert isinstance(model, Promptable)
+        # Together go the prompts of one kind: padding would add tokens to the shorter ones.
+        kinds: dict[tuple[int, bool], list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            kinds.setdefault((len(prompt.points), prompt.box is not None), []).append(index)
         device = encoded.embedding.device
-        points = torch.zeros(len(rows), longest, 2, device=device)
-        labels = torch.full((len(rows), longest), -1, device=device)
-        for index, (xy, kind) in enumerate(rows):
-            points[index, : len(kind)] = torch.tensor(xy)
-            labels[index, : len(kind)] = torch.tensor(kind)
-        many = encoded.take(torch.zeros(len(rows), dtype=torch.long, device=device))
-        masks, iou, _ = model.decode(many, points, labels, self._multimask(points))
-        best = iou.argmax(1)
-        return masks[torch.arange(len(rows), device=device), best].float()
+        found: dict[int, Tensor] = {}
+        for places in kinds.values():
+            points, labels = _as_points([prompts[place] for place in places])
+            many = encoded.take(torch.zeros(len(places), dtype=torch.long, device=device))
+            masks, iou, _ = model.decode(
+                many, points.to(device), labels.to(device), self._multimask(points)
+            )
+            best = masks[torch.arange(len(places), device=device), iou.argmax(1)].float()
+            found.update(zip(places, best, strict=True))
+        return torch.stack([found[index] for index in range(len(prompts))])
+
+
+def _as_points(prompts: list[Prompt]) -> tuple[Tensor, Tensor]:
+    """Prompts of one kind as points float32 [N, P, 2] and labels int64 [N, P]; a box is two."""
+    points, labels = [], []
+    for prompt in prompts:
+        xy, kinds = list(prompt.points), list(prompt.point_labels)
+        if prompt.box is not None:
+            xy += [prompt.box[:2], prompt.box[2:]]
+            kinds += [2, 3]
+        points.append(xy)
+        labels.append(kinds)
+    return torch.tensor(points), torch.tensor(labels)
 
 
 class ZeroShot(Sam2):
-    """SAM2 as it comes: prompted track only, since naming regions without training needs CLIP."""
+    """SAM2, or the original SAM, as it comes. Without training, only CLIP may name regions."""
 
-    def after_training(self, model: nn.Module, samples: TrainingData) -> None:
-        """Nothing is fitted."""
+    labellers = ("clip",)
+
+    def build(self) -> nn.Module:
+        family = self.recipe["model"]["family"]
+        if family not in ("sam2", "sam"):
+            raise RecipeError(f"model.family: there is no '{family}'. Known: sam2, sam.")
+        if family == "sam" and importlib.util.find_spec("transformers") is None:
+            raise PluginError(
+                "model.family sam needs transformers: pip install 'benchbcss[mask2former]'"
+            )
+        self.family = "SAM" if family == "sam" else "SAM2.1"
+        return super().build()
+
+    def _network(self, variant: str, size: int) -> Promptable:
+        if self.family != "SAM":
+            return super()._network(variant, size)
+        from benchbcss_sam2.sam1 import Sam1Net
+
+        return Sam1Net(variant, size, self.task.num_classes)
+
+    def _hub_id(self, variant: str) -> str:
+        if self.family != "SAM":
+            return super()._hub_id(variant)
+        from benchbcss_sam2.sam1 import VARIANTS as OLD
+
+        return OLD[variant][0]
+
+    def _fetch(self, source: str) -> Path:
+        if self.family != "SAM":
+            return super()._fetch(source)
+        return files.fetch(source, "model.safetensors")

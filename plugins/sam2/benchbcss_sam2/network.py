@@ -36,17 +36,66 @@ class Encoded:
         return Encoded(self.embedding[index], [level[index] for level in self.high])
 
 
-class SamNet(nn.Module):
-    """SAM2 and, in buffers, the linear probe that names regions."""
+class Probe(nn.Module):
+    """A linear classifier of standardised features, kept in buffers. Unfitted, all logits are 0."""
 
+    weight: Tensor
+    bias: Tensor
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, num_classes: int, features: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(num_classes, features))
+        self.register_buffer("bias", torch.zeros(num_classes))
+        self.register_buffer("centre", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits [N, K] of features [N, D]."""
+        return (features - self.centre) / self.scale @ self.weight.T + self.bias
+
+
+class Promptable(nn.Module):
+    """What prompting, painting and the backend need of a network, SAM2 or SAM."""
+
+    probe: Probe
     mean: Tensor
     std: Tensor
-    probe_weight: Tensor
-    probe_bias: Tensor
-    probe_centre: Tensor
-    probe_scale: Tensor
 
-    def __init__(self, variant: str, size: int, num_classes: int) -> None:
+    def normalised(self, image: Tensor) -> Tensor:
+        return (image - self.mean) / self.std
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """Trainable parameters by the names that recipes use."""
+        raise NotImplementedError
+
+    def encode(self, image: Tensor) -> Encoded:
+        """image float [B, 3, S, S] in [0, 1]."""
+        raise NotImplementedError
+
+    def decode(
+        self, encoded: Encoded, points: Tensor, labels: Tensor, multimask: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Prompts for N objects on N encoded images.
+
+        ``points`` float [N, P, 2] (x, y) px, ``labels`` int [N, P]: 1 and 0 clicks, 2 and 3 box
+        corners, -1 padding. Returns mask logits [N, M, S/4, S/4] (M is 3 with ``multimask``,
+        else 1), predicted IoU [N, M], object-presence logits [N, 1].
+        """
+        raise NotImplementedError
+
+    def features(self, encoded: Encoded) -> Tensor:
+        """float32 [B, D, S/16, S/16]: what the probe sees of each embedding cell."""
+        cells = encoded.embedding.shape[-2:]
+        pooled = [F.adaptive_avg_pool2d(level.float(), cells) for level in encoded.high]
+        return torch.cat([encoded.embedding.float(), *pooled], 1)
+
+
+class SamNet(Promptable):
+    """SAM2 and the linear probe that names regions."""
+
+    def __init__(self, variant: str, size: int, num_classes: int, features: int = FEATURES) -> None:
         super().__init__()
         if variant not in VARIANTS:
             raise RecipeError(
@@ -66,10 +115,8 @@ class SamNet(nn.Module):
             parameter.requires_grad_(id(parameter) in used)
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1))
-        self.register_buffer("probe_weight", torch.zeros(num_classes, FEATURES))
-        self.register_buffer("probe_bias", torch.zeros(num_classes))
-        self.register_buffer("probe_centre", torch.zeros(FEATURES))
-        self.register_buffer("probe_scale", torch.ones(FEATURES))
+        self.size = size
+        self.probe = Probe(num_classes, features)
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """Trainable parameters by the names that recipes use."""
@@ -97,7 +144,7 @@ class SamNet(nn.Module):
         encoder = self.sam.image_encoder
         learns = torch.is_grad_enabled() and any(p.requires_grad for p in encoder.parameters())
         with torch.set_grad_enabled(learns):
-            levels = encoder((image - self.mean) / self.std)["backbone_fpn"]
+            levels = encoder(self.normalised(image))["backbone_fpn"]
         decoder = self.sam.sam_mask_decoder
         embedding = levels[2] + self.sam.no_mem_embed.reshape(1, -1, 1, 1)
         return Encoded(embedding, [decoder.conv_s0(levels[0]), decoder.conv_s1(levels[1])])
@@ -105,14 +152,11 @@ class SamNet(nn.Module):
     def decode(
         self, encoded: Encoded, points: Tensor, labels: Tensor, multimask: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Prompts for N objects on N encoded images.
-
-        ``points`` float [N, P, 2] (x, y) px, ``labels`` int [N, P]: 1 and 0 clicks, 2 and 3 box
-        corners, -1 padding. Returns mask logits [N, M, S/4, S/4] (M is 3 with ``multimask``,
-        else 1), predicted IoU [N, M], object-presence logits [N, 1].
-        """
-        sparse, dense = self.sam.sam_prompt_encoder(points=(points, labels), boxes=None, masks=None)
+        """See ``Promptable.decode``. Images may have another size than the nominal one: the prompt
+        encoder knows only that, so points are scaled to it."""
         cells = encoded.embedding.shape[-2:]
+        points = points * (self.size / (CELL * cells[0]))
+        sparse, dense = self.sam.sam_prompt_encoder(points=(points, labels), boxes=None, masks=None)
         masks, iou, _, present = self.sam.sam_mask_decoder(
             image_embeddings=encoded.embedding,
             image_pe=self.sam.sam_prompt_encoder.pe_layer(cells)[None],
@@ -123,14 +167,3 @@ class SamNet(nn.Module):
             high_res_features=encoded.high,
         )
         return masks, iou, present
-
-    def features(self, encoded: Encoded) -> Tensor:
-        """float32 [B, D, S/16, S/16]: what the probe sees of each embedding cell."""
-        cells = encoded.embedding.shape[-2:]
-        pooled = [F.adaptive_avg_pool2d(level.float(), cells) for level in encoded.high]
-        return torch.cat([encoded.embedding.float(), *pooled], 1)
-
-    def label(self, features: Tensor) -> Tensor:
-        """Probe logits [N, K] of features [N, D]."""
-        scaled = (features - self.probe_centre) / self.probe_scale
-        return scaled @ self.probe_weight.T + self.probe_bias

@@ -1,0 +1,31 @@
+"""``benchbcss evaluate``: score a checkpoint made elsewhere, without training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from benchbcss.cli.run import launch, shared_options
+
+
+@click.command()
+@click.argument("backend")
+@click.option(
+    "--weights", required=True, help="The checkpoint: a path, a hub id, or auto for the pretrained."
+)
+@click.option(
+    "--subset",
+    type=click.Choice(["val", "test"]),
+    default="test",
+    show_default=True,
+    help="Which ROIs of the split are scored.",
+)
+@shared_options
+def evaluate(backend: str, weights: str, subset: Any, **shared: Any) -> None:
+    """Score BACKEND with weights as they are: nothing is trained.
+
+    What only names regions (a probe) is still fitted on the training ROIs, unless the checkpoint
+    holds it already.
+    """
+    launch([backend], seeds=[0], weights=weights, jobs=1, floors=False, evaluate=subset, **shared)

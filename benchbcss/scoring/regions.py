@@ -1,0 +1,50 @@
+"""How well regions were named: accuracy over (ROI, class) pairs, balanced accuracy, confusion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchbcss.scoring.bootstrap import interval, resample_weights
+from benchbcss.scoring.metrics import nanmean, ratio
+
+
+@dataclass(frozen=True)
+class RegionScore:
+    """``accuracy`` over regions with its 95 % interval over ROIs; ``balanced`` is the mean recall
+    of the classes present; ``confusion`` int64 [C, C + 1] (true, chosen; last: nothing was found,
+    which counts as wrong)."""
+
+    accuracy: float
+    interval: tuple[float, float] | None
+    balanced: float
+    confusion: np.ndarray
+    regions: int
+
+
+def region_score(
+    rois: Sequence[str], true: Sequence[int], chosen: Sequence[int], num_classes: int
+) -> RegionScore:
+    """One entry per region: its ROI, its class 0..C-1, and the class chosen (-1: nothing)."""
+    confusion = np.zeros((num_classes, num_classes + 1), np.int64)
+    np.add.at(confusion, (np.asarray(true, int), np.asarray(chosen, int)), 1)
+    hit = np.diagonal(confusion)
+    names = {name: index for index, name in enumerate(dict.fromkeys(rois))}
+    right = np.zeros(len(names))
+    total = np.zeros(len(names))
+    for roi, a, b in zip(rois, true, chosen, strict=True):
+        right[names[roi]] += a == b
+        total[names[roi]] += 1
+    bounds = None
+    if len(names) > 1:
+        weights = resample_weights(len(names))
+        bounds = interval(ratio(weights @ right, weights @ total))
+    return RegionScore(
+        accuracy=float(ratio(np.array(hit.sum()), np.array(confusion.sum()))),
+        interval=bounds,
+        balanced=float(nanmean(ratio(hit, confusion.sum(1)))),
+        confusion=confusion,
+        regions=len(true),
+    )
