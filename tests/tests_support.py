@@ -18,7 +18,7 @@ def tiny_clip(folder):
         json.dumps(
             {
                 "embed_dim": 16,
-                "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16},
+                "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
                 "text_cfg": {
                     "context_length": 77,
                     "vocab_size": 49408,
