@@ -66,6 +66,13 @@ class Unfreeze(Strict):
     lr: dict[str, float]
 
 
+class Scale(Strict):
+    """From ``epoch`` on, training samples are resized to ``size`` x ``size`` pixels."""
+
+    epoch: int = Field(ge=0)
+    size: int = Field(ge=32)
+
+
 class EarlyStopping(Strict):
     """Stop after ``patience`` validations without a gain of ``min_delta``, counted after warmup."""
 
@@ -96,6 +103,7 @@ class Train(Strict):
     augment: Augment = Augment()
     unfreeze: tuple[Unfreeze, ...] = ()
     early_stopping: EarlyStopping | None = None
+    scales: tuple[Scale, ...] = Field((), description="multi-scale by epoch; none: as the view")
 
 
 class View(Strict):

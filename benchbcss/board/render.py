@@ -132,7 +132,7 @@ def _promptings(part: Table) -> tuple[list[str], list[list[str]]]:
     rows = [row for row in part.rows if row.key.get("prompting")]
     scores: dict[str, dict[str, str]] = {}
     ceilings: dict[str, str] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: -len(row.others)):  # the suite's own order
         mine = [{"prompting": row.key["prompting"], "headline": row.headline} | _ceiling(row)]
         for each in [*mine, *row.others]:
             hint = each["prompting"]

@@ -139,6 +139,7 @@ class Session:
         elif self.info.trains and settings is not None:
             data.augment = settings.augment
             data.rare_class_probability = settings.rare_class_probability
+            data.scales = settings.scales
             summary.update(self._loop(data, stage))
         data.rare_class_probability = 0.0
         stage("finishing training")

@@ -18,7 +18,7 @@ from benchbcss.contract import IGNORE_INDEX
 from benchbcss.data.dataset import Roi
 from benchbcss.data.labels import LabelMap
 from benchbcss.inference.views import squash, squash_labels, to_float
-from benchbcss.recipes import Augment
+from benchbcss.recipes import Augment, Scale
 from benchbcss.training.augment import augment
 
 _POSITIONS = 4096  # remembered pixels per class and ROI, for tiles centred on a class
@@ -41,9 +41,10 @@ class TrainingData:
     seed: int
     augment: Augment = field(default_factory=Augment)
     rare_class_probability: float = 0.0
+    scales: Sequence[Scale] = ()
 
     def __post_init__(self) -> None:
-        self._squashed: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._squashed: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
         self._places: dict[int, dict[int, np.ndarray]] = {}
 
     def __len__(self) -> int:
@@ -56,9 +57,16 @@ class TrainingData:
             yield roi.name, image, target
 
     def sample(self, epoch: int, index: int) -> tuple[Tensor, Tensor]:
-        """image float32 [3, S, S] in [0, 1] and target int64 [S, S], augmented."""
+        """image float32 [3, S, S] in [0, 1] and target int64 [S, S], augmented; S is the view's
+        side, or what ``scales`` say for the epoch."""
         rng = np.random.default_rng(seed_of(self.seed, "sample", epoch, index))
-        image, target = self._whole(index) if self.squash else self._tile(index, rng)
+        size = self._size(epoch)
+        if self.squash:
+            image, target = self._squash(index, size or self.squash)
+        else:
+            image, target = self._tile(index, rng)
+            if size is not None and size != self.tile:
+                image, target = squash(image, size), squash_labels(target, (size, size))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         pixels, classes = to_float(image), torch.from_numpy(np.array(target)).long()
         return augment(pixels, classes, self.augment, generator)
@@ -72,11 +80,18 @@ class TrainingData:
         roi = self.training[index]
         if not self.squash:
             return roi.image(), roi.target(self.labels)
-        if index not in self._squashed:
-            size = self.squash
+        return self._squash(index, self.squash)
+
+    def _squash(self, index: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        roi = self.training[index]
+        if (index, size) not in self._squashed:
             target = squash_labels(roi.codes(), (size, size))
-            self._squashed[index] = (squash(roi.image(), size), self.labels.lookup[target])
-        return self._squashed[index]
+            self._squashed[index, size] = (squash(roi.image(), size), self.labels.lookup[target])
+        return self._squashed[index, size]
+
+    def _size(self, epoch: int) -> int | None:
+        begun = [scale for scale in self.scales if scale.epoch <= epoch]
+        return max(begun, key=lambda scale: scale.epoch).size if begun else None
 
     def _tile(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         roi = self.training[index]

@@ -4,15 +4,19 @@ import types
 import numpy as np
 import pytest
 import torch
+from tests_support import tiny_clip
 
 from benchbcss.contract import Batch, Context, Prompt, Task
 from benchbcss.errors import RecipeError, WeightsError
+from benchbcss.inference.clip import Source
 from benchbcss.recipes import resolve
+from benchbcss.runs.planning import clip_spec
+from benchbcss.suites import Clip
 
 pytest.importorskip("sam2")
 from benchbcss_sam2 import prompting
-from benchbcss_sam2.backend import Sam2
-from benchbcss_sam2.labelling import EmbeddingLabeller, ProbeData
+from benchbcss_sam2.backend import Sam2, ZeroShot
+from benchbcss_sam2.labelling import ClipLabeller, EmbeddingLabeller, ProbeData
 from benchbcss_sam2.losses import class_weights, object_losses
 from benchbcss_sam2.network import FEATURES
 from benchbcss_sam2.semantic import Shares, paint
@@ -346,4 +350,206 @@ def test_missing_weights_are_an_error_in_earnest_and_a_note_in_smoke():
     strict = backend(weights="auto")
     strict.context.strict_weights = True
     with pytest.raises(WeightsError, match=r"facebook/sam2\.1-hiera-tiny cannot be had"):
+        strict.build()
+
+
+# -- multi-scale, CLIP labellers, zero-shot, evaluation ---------------------------------------
+
+
+def test_other_sizes_than_the_nominal_one_see_the_same_prompt():
+    """Multi-scale: at half the size, half the coordinates are the same place."""
+    made = backend(256)
+    net = made.build().eval()
+    image = torch.rand(1, 3, 128, 128)
+    points, kinds = torch.tensor([[[40.0, 80.0]]]), torch.tensor([[1]])
+    seen = []
+    encoder = net.sam.sam_prompt_encoder
+    handle = encoder.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs["points"][0]), with_kwargs=True
+    )
+    with torch.no_grad():
+        masks, _, _ = net.decode(net.encode(image), points, kinds, multimask=True)
+    handle.remove()
+    assert masks.shape[-2:] == (32, 32)
+    assert seen[0].tolist() == [[[80.0, 160.0]]]  # of 256, which the prompt encoder knows
+    with pytest.raises(RecipeError, match="multiples of 32 for SAM2, got 100"):
+        backend(**{"train.scales": "[{epoch: 0, size: 100}]"}).build()
+
+
+def test_prompts_are_decoded_alike_alone_and_together(built):
+    """Prompts of different kinds in one call must not see each other's padding."""
+    made, net = built
+    net.eval()
+    prompts = [
+        Prompt(0, box=(4.0, 4.0, 40.0, 50.0)),
+        Prompt(1, points=((9.0, 9.0),), point_labels=(1,)),
+        Prompt(2, (20.0, 20.0, 90.0, 90.0), ((5.0, 5.0), (100.0, 9.0)), (0, 0)),
+    ]
+    with torch.no_grad():
+        encoded = net.encode(torch.rand(1, 3, 128, 128))
+        together = made.predict_prompted(net, encoded, prompts)
+        alone = [made.predict_prompted(net, encoded, [prompt])[0] for prompt in prompts]
+    for a, b in zip(together, alone, strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    pytest.importorskip("open_clip")
+    model, weights = tiny_clip(tmp_path_factory.mktemp("clip"))
+    return Source(clip_spec(Clip(model=str(model), weights=str(weights))), torch.device("cpu"))
+
+
+class Rois:
+    """Two training ROIs, as the harness hands them to ``after_training``."""
+
+    def rois(self):
+        for seed in range(2):
+            image, target = blobs()
+            pixels = (image[0].permute(1, 2, 0) * 255).byte().numpy()
+            yield f"roi{seed}", np.roll(pixels, 8 * seed, 1), target[0].byte().numpy()
+
+
+@pytest.mark.parametrize("labeller", ["clip", "clip_probe", "probe"])
+def test_every_labeller_leaves_no_pixel_out(labeller, clip):
+    made = backend(**{"predict.labeller": labeller, "predict.clip_cells": 4})
+    made.context.clip = clip
+    net = made.build().eval()
+    assert made.unavailable("semantic") is None
+    made.after_training(net, Rois())
+    _, image, _ = next(iter(Rois().rois()))
+    with torch.no_grad():
+        labels = made.predict_roi(net, image)
+    assert labels.shape == (128, 128)
+    assert labels.max() < 6
+    assert made.context.notes["semantic"]["labeller"] == labeller
+    assert bool(net.probe.weight.any()) == (labeller != "clip")
+    if labeller == "clip_probe":
+        assert net.probe.weight.shape == (6, 16)
+        assert made.context.notes["probe"]["training_accuracy"] > 0.6
+        assert set(np.unique(labels)) <= {0, 1, 4, 5}  # never a class without an example
+
+
+def test_clip_names_a_region_by_the_nearest_text(clip):
+    """A labeller whose texts are the images' own embeddings must be always right."""
+    red = np.full((64, 64, 3), (220, 30, 30), np.uint8)
+    blue = np.full((64, 64, 3), (20, 30, 230), np.uint8)
+    image = np.concatenate([red, blue], 1)
+    own = clip.load().images([red, blue])
+
+    class Known:
+        def logits(self, crops, prompts):
+            return clip.load().images(crops) @ own.T
+
+    labeller = ClipLabeller(Known(), [], image, clip.settings, 2)
+    masks = torch.zeros(2, 64, 128, dtype=torch.bool)
+    masks[0, :, :64], masks[1, :, 64:] = True, True
+    assert labeller.regions(list(masks)) == [0, 1]
+    assert labeller.regions([masks[1]]) == [1]
+
+
+def test_without_clip_the_semantic_track_is_not_measured(clip):
+    made = backend(**{"predict.labeller": "clip"})
+    made.context.clip = Source(clip_spec(Clip()), torch.device("cpu"))
+    made.build()
+    assert made.unavailable("prompted") is None
+    assert made.unavailable("semantic").startswith("the labeller 'clip' needs CLIP: Pretrained")
+    lacking = clip.settings.model_copy(update={"prompts": {"tumor": ["a"]}})
+    made.context.clip = Source(lacking, torch.device("cpu"))
+    assert "has no prompt for stroma" in made.unavailable("semantic")
+
+
+def test_an_evaluated_checkpoint_keeps_its_own_probe(tmp_path):
+    source = backend()
+    net = source.build()
+    net.probe.bias.fill_(3.0)
+    torch.save(net.state_dict(), tmp_path / "own.pt")
+    made = backend(weights=str(tmp_path / "own.pt"))
+    made.context.evaluating = True
+    loaded = made.build()
+    made.after_training(loaded, Rois())
+    assert (loaded.probe.bias == 3).all()
+    assert made.context.notes["probe"] == "as the checkpoint holds it"
+    torch.save(net.sam.state_dict(), tmp_path / "meta.pt")  # Meta's has none: it is fitted
+    made = backend(weights=str(tmp_path / "meta.pt"))
+    made.context.evaluating = True
+    loaded = made.build()
+    made.after_training(loaded, Rois())
+    assert not (loaded.probe.bias == 3).all()
+
+
+def zeroshot(weights="none", **overrides):
+    sets = tuple(f"{k}={v}" for k, v in {"view.size": 128, **overrides}.items())
+    recipe = resolve("benchbcss_sam2:sam_zeroshot.yaml", "smoke", sets)
+    context = Context(0, torch.device("cpu"), weights, False, [1] * 6)
+    torch.manual_seed(0)
+    return ZeroShot(TASK, recipe.model_dump(), context)
+
+
+@pytest.fixture
+def small_sam(monkeypatch):
+    """The original SAM with a narrow, shallow encoder."""
+    sam1 = pytest.importorskip("benchbcss_sam2.sam1")
+    monkeypatch.setitem(sam1.VARIANTS, "b", ("facebook/sam-vit-base", 48, 2, 4, (1,)))
+    return {"model.family": "sam", "model.variant": "b"}
+
+
+def test_the_original_sam_equals_transformers_own_forward(small_sam):
+    made = zeroshot(**small_sam)
+    net = made.build().eval()
+    image = torch.rand(1, 3, 128, 128)
+    with torch.no_grad():
+        encoded = made.encode(net, image)
+        ours = made.predict_prompted(
+            net,
+            encoded,
+            [
+                Prompt(0, (8.0, 8.0, 60.0, 70.0), ((90.0, 90.0),), (0,)),
+                Prompt(1, points=((30.0, 40.0), (50.0, 9.0)), point_labels=(1, 1)),
+            ],
+        )
+        pixels = net.normalised(image)
+        first = net.sam(
+            pixel_values=pixels,
+            input_points=torch.tensor([[[[90.0, 90.0]]]]),
+            input_labels=torch.tensor([[[0]]]),
+            input_boxes=torch.tensor([[[8.0, 8.0, 60.0, 70.0]]]),
+            multimask_output=False,
+        )
+        second = net.sam(
+            pixel_values=pixels,
+            input_points=torch.tensor([[[[30.0, 40.0], [50.0, 9.0]]]]),
+            input_labels=torch.tensor([[[1, 1]]]),
+            multimask_output=False,
+        )
+    assert ours.shape == (2, 32, 32)
+    assert torch.allclose(ours[0], first.pred_masks[0, 0, 0], atol=1e-5)
+    assert torch.allclose(ours[1], second.pred_masks[0, 0, 0], atol=1e-5)
+
+
+def test_the_original_sam_paints_maps_and_takes_its_weights_from_a_file(small_sam, clip, tmp_path):
+    made = zeroshot(**small_sam)
+    made.context.clip = clip
+    net = made.build().eval()
+    _, image, _ = next(iter(Rois().rois()))
+    with torch.no_grad():
+        assert made.predict_roi(net, image).shape == (128, 128)
+    torch.save(net.sam.state_dict(), tmp_path / "sam.pt")
+    again = zeroshot(str(tmp_path / "sam.pt"), **small_sam).build()
+    for key, value in net.sam.state_dict().items():
+        assert torch.equal(again.sam.state_dict()[key], value)
+    with pytest.raises(WeightsError, match="are not of SAM2.1 variant 't'"):
+        zeroshot(str(tmp_path / "sam.pt")).build()
+
+
+def test_zero_shot_mistakes(small_sam):
+    with pytest.raises(RecipeError, match="no 'sam3'. Known: sam2, sam"):
+        zeroshot(**{"model.family": "sam3"}).build()
+    with pytest.raises(RecipeError, match="ZeroShot has no 'probe'. Known: clip"):
+        zeroshot(**{"predict.labeller": "probe"}).build()
+    with pytest.raises(RecipeError, match="SAM has no 't'. Known: b, l, h"):
+        zeroshot(**{**small_sam, "model.variant": "t"}).build()
+    strict = zeroshot("auto", **small_sam)
+    strict.context.strict_weights = True
+    with pytest.raises(WeightsError, match="facebook/sam-vit-base cannot be had"):
         strict.build()

@@ -9,7 +9,7 @@ from benchbcss.data.dataset import Dataset
 from benchbcss.data.labels import label_map
 from benchbcss.data.store import TileStore
 from benchbcss.errors import PluginError
-from benchbcss.recipes import Train
+from benchbcss.recipes import Scale, Train
 from benchbcss.suites import Budget
 from benchbcss.training import loop
 from benchbcss.training.losses import cross_entropy
@@ -221,6 +221,20 @@ def test_samples_are_functions_of_seed_epoch_and_roi(folder, tmp_path):
     assert torch.equal(first[1], again[1])
     assert not torch.equal(first[0], data.sample(4, 1)[0])
     assert sorted(data.order(0)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("squash", [None, 32])
+def test_multi_scale_by_epoch(folder, tmp_path, squash):
+    scales = (Scale(epoch=2, size=64), Scale(epoch=5, size=48))
+    data = samples(folder, tmp_path, squash=squash, scales=scales)
+    for epoch, size in ((0, 32), (1, 32), (2, 64), (4, 64), (5, 48), (9, 48)):
+        image, target = data.sample(epoch, 0)
+        assert image.shape == (3, size, size)
+        assert target.shape == (size, size)
+        assert set(target.unique().tolist()) <= {0, 1, 2, 3, 4, 5, 255}
+    assert next(image.shape for _, image, _ in data.rois()) == (
+        (40, 56, 3) if squash is None else (32, 32, 3)
+    )
 
 
 def test_rare_classes_are_met_more_often(tmp_path):

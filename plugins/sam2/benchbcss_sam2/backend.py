@@ -53,6 +53,11 @@ class Sam2(Backend):
         return net
 
     def _network(self, variant: str, size: int) -> Promptable:
+        for scale in (self.recipe["train"] or {}).get("scales", ()):
+            if scale["size"] % 32:
+                raise RecipeError(
+                    f"train.scales: sizes must be multiples of 32 for SAM2, got {scale['size']}."
+                )
         return SamNet(variant, size, self.task.num_classes, self._features(FEATURES))
 
     def _features(self, own: int) -> int:

@@ -49,7 +49,7 @@ class Sam1Net(Promptable):
         return {"all": list(self.sam.parameters())}
 
     def encode(self, image: Tensor) -> Encoded:
-        return Encoded(self.sam.get_image_embeddings(self.normalised(image))[0], [])
+        return Encoded(self.sam.get_image_embeddings(self.normalised(image)), [])
 
     def decode(
         self, encoded: Encoded, points: Tensor, labels: Tensor, multimask: bool

@@ -1,0 +1,140 @@
+"""Whole commands of the SAM family: evaluate, CLIP, brief-repro."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from tests_support import tiny_clip
+
+from benchbcss.contract import SCOPES, STRATEGIES
+
+pytest.importorskip("sam2")
+pytest.importorskip("open_clip")
+
+
+def cli(*args, check=None):
+    done = subprocess.run(
+        [sys.executable, "-m", "benchbcss", *map(str, args)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert check is None or done.returncode == check, done.stderr
+    return done
+
+
+def boards(workspace, **where):
+    done = cli("leaderboard", "--workspace", workspace, "--format", "json", check=0)
+    tables = json.loads(done.stdout)["tables"]
+    return [row for table in tables for row in table["rows"] if table["track"] in where["track"]]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    model, weights = tiny_clip(tmp_path_factory.mktemp("clip"))
+    return "--clip-model", model, "--clip-weights", weights
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """What Meta's file looks like: SAM2.1 tiny, random weights."""
+    from sam2.build_sam import build_sam2
+
+    torch.manual_seed(0)
+    net = build_sam2("configs/sam2.1/sam2.1_hiera_t.yaml", device="cpu", mode="train")
+    path = tmp_path_factory.mktemp("weights") / "sam2.1_hiera_tiny.pt"
+    torch.save({"model": net.state_dict()}, path)
+    return path
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_scored_without_training(phantom, checkpoint, clip, tmp_path):
+    common = ["--data", phantom, "--workspace", tmp_path, "--set", "view.size=128", *clip]
+    cli("evaluate", "sam2_v3", "--weights", checkpoint, "--subset", "val", *common, check=0)
+    cli("evaluate", "sam_zeroshot", "--weights", checkpoint, "--subset", "val", *common, check=0)
+    paths = sorted(tmp_path.glob("runs/phantom/*/*/result.json"))
+    own, zero = (json.loads(path.read_text()) for path in paths)
+    for result in (own, zero):
+        assert result["evaluated"] is True
+        assert result["training"]["trained"] is False
+        assert result["split"]["scored"] == "val"
+        assert result["weights"]["provenance"].startswith("file: ")
+        assert sorted(result["tracks"]) == ["prompted", "semantic"]
+        assert not (paths[0].parent / "epochs.jsonl").exists()
+        # Every ROI once per view, for 24 promptings.
+        assert result["notes"]["encoder_calls"] == 4 * result["split"]["val"]
+        section = result["tracks"]["prompted"]
+        keys = [section["prompting"]["key"]] + [p["prompting"]["key"] for p in section["others"]]
+        assert keys[0] == "box-class"
+        assert len(set(keys)) == len(STRATEGIES) * len(SCOPES) * 2
+        regions = section["regions"]
+        assert 0 <= regions["predicted"]["accuracy"] <= 1
+        assert regions["ground_truth"]["regions"] == regions["predicted"]["regions"] > 0
+        verdict = next(c for c in section["criteria"] if c["metric"] == "clip_accuracy")
+        assert verdict["status"] in ("pass", "fail", "undecided")
+    assert own["notes"]["probe"]["examples"] > 0
+    assert zero["notes"]["semantic"]["labeller"] == "clip"
+    # Both predict from the same weights, so prompted numbers agree.
+    one, other = (r["tracks"]["prompted"]["headline"]["per_roi"] for r in (own, zero))
+    assert one["mean"] == pytest.approx(other["mean"])
+    shown = cli("leaderboard", "--workspace", tmp_path, "--promptings", check=0).stdout
+    assert "sam2_v3 (evaluated)" in shown
+    assert "(validation ROIs)" in shown
+    assert "points5-components-tta" in shown
+    before = [row["headline"] for row in boards(tmp_path, track=("prompted", "semantic"))]
+    cli("rescore", "--workspace", tmp_path, check=0)
+    assert [row["headline"] for row in boards(tmp_path, track=("prompted", "semantic"))] == before
+
+
+@pytest.mark.slow
+def test_without_clip_weights_what_needs_them_is_not_measured(phantom, tmp_path):
+    done = cli(
+        *("run", "sam_zeroshot", "--no-floors", "--data", phantom, "--workspace", tmp_path),
+        *("--set", "view.size=128"),
+        check=0,
+    )
+    assert (
+        "not measured: sam_zeroshot (phantom, semantic): the labeller 'clip' needs" in done.stdout
+    )
+    (row,) = boards(tmp_path, track=("prompted", "semantic"))
+    assert row["track"] == "prompted"
+    assert "cannot be had" in row["regions"]["not_measured"]
+    verdict = next(c for c in row["criteria"] if c["metric"] == "clip_accuracy")
+    assert verdict["status"] == "not measured"
+
+
+@pytest.mark.slow
+def test_the_briefs_way_of_measuring_names_its_flaws(folder, tmp_path):
+    """brief-repro on a BCSS-shaped folder: never ranked, every flaw in the output."""
+    done = cli(
+        *("run", "floor_box_fill", "--suite", "brief-repro", "--data", folder),
+        *("--split", folder / "splits.csv", "--workspace", tmp_path),
+        check=0,
+    )
+    assert done.stderr.count("has a known flaw") == 7
+    for words in ("never ranked", "glandular secretions", "largest component", "ceiling"):
+        assert words in done.stdout
+    (row,) = boards(tmp_path, track=("prompted",))
+    assert row["rank"] is None
+    assert row["key"]["prompting"]["key"] == "box_neg-largest"
+    assert row["key"]["prompting"]["only_largest"] is True
+    assert row["ceiling"]["mean"] < 1
+    (run,) = tmp_path.glob("runs/brief-repro/floor_box_fill/*")
+    result = json.loads((run / "result.json").read_text())
+    assert result["label_map"]["classes"]["blood_vessel"] == [5]
+    assert result["label_map"]["ignore"] == []
+
+
+def test_evaluate_needs_weights_and_rois(folder, tmp_path):
+    assert "Missing option '--weights'" in cli("evaluate", "sam2_v3", check=2).stderr
+    (folder / "t.csv").write_text("filename,split\nroi0.png,train\nroi1.png,test\n")
+    done = cli(
+        *("evaluate", "sam2_v3", "--weights", "none", "--subset", "val", "--data", folder),
+        *("--split", folder / "t.csv", "--workspace", tmp_path, "--preset", "smoke"),
+        check=2,
+    )
+    assert "has no val ROI among those present" in done.stderr
