@@ -156,7 +156,8 @@ class Session:
         assert settings is not None
         plan = schedule.plan(settings, self.spec.suite.budget, len(data))
         log = self.run_dir / "epochs.jsonl"
-        floor = self._majority_floor()
+        prompted = self.backend.validation == "prompted"
+        floor = self._whole_floor() if prompted else self._majority_floor()
 
         def on_epoch(record: dict[str, Any]) -> None:
             with open(log, "a", encoding="utf-8") as handle:
@@ -193,6 +194,7 @@ class Session:
             losses=[_number(r["loss"].get("loss")) for r in history.records],
             spikes=[_number(r["grad_norm_max"]) for r in history.records],
             floor=floor,
+            floor_name="answering with the whole ROI" if prompted else "the majority floor",
         )
         return {
             "trained": True,
@@ -255,6 +257,19 @@ class Session:
         for index, name in enumerate(self.spec.split.val):
             counts[index, :, majority] = self.rois[name].class_pixels(self.labels)
         return _none(per_roi(counts, self.labels.mean_classes).mean)
+
+    def _whole_floor(self) -> float | None:
+        """What answering every prompt with the whole ROI scores on the validation ROIs."""
+        if not self.spec.split.val:
+            return None
+        mean = list(self.labels.mean_classes)
+        counts = np.zeros((len(self.spec.split.val), len(mean), 4), np.int64)
+        for index, name in enumerate(self.spec.split.val):
+            pixels = self.rois[name].class_pixels(self.labels)
+            present = pixels[mean] > 0
+            counts[index, :, 0] = pixels[mean]
+            counts[index, :, 1] = np.where(present, pixels.sum() - pixels[mean], 0)
+        return _none(per_roi_prompted(counts).mean)
 
     # -- prediction -----------------------------------------------------------------------------
 

@@ -3,7 +3,9 @@
 Rules: a run has collapsed when, after a quarter of its validations, one falls below a quarter of
 the best or the median of the last three lies below 0.6 of it; it has diverged on a non-finite
 loss, or on a gradient spike above 100 times the running median followed by two epochs at twice
-the loss of before; it has learned nothing when its best does not beat the majority floor.
+the loss of before; it has learned nothing when its best does not beat the floor: painting the
+majority class, or in the prompted track, where that has no meaning, answering every prompt with
+the whole ROI.
 """
 
 from __future__ import annotations
@@ -39,12 +41,13 @@ def judge(
     losses: Sequence[float] = (),
     spikes: Sequence[float] = (),
     floor: float | None = None,
+    floor_name: str = "the majority floor",
 ) -> Stability:
     """Judge a training.
 
     ``epochs`` and ``validation`` are paired (mean Dice of each validation, None if undefined);
     ``losses`` are epoch means (non-finite where the loss was), ``spikes`` each epoch's largest
-    gradient norm; ``floor`` is what the majority class scores on the same validation set.
+    gradient norm; ``floor`` is what ``floor_name`` scores on the same validation set.
     """
     pairs = [(e, v) for e, v in zip(epochs, validation, strict=True) if v is not None]
     evidence: dict[str, Any] = {"epochs": [e for e, _ in pairs], "values": [v for _, v in pairs]}
@@ -57,7 +60,7 @@ def judge(
     if floor is not None and best <= floor:
         return Stability(
             "no learning",
-            f"the best validation, {best:.3f}, is not above the majority floor, {floor:.3f}",
+            f"the best validation, {best:.3f}, is not above {floor_name}, {floor:.3f}",
             evidence=evidence,
         )
     late = [(e, v) for e, v in pairs if e >= AFTER * pairs[-1][0] and e > pairs[0][0]]
