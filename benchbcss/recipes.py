@@ -103,6 +103,9 @@ class Train(Strict):
     augment: Augment = Augment()
     unfreeze: tuple[Unfreeze, ...] = ()
     early_stopping: EarlyStopping | None = None
+    ema: float | None = Field(
+        None, gt=0, lt=1, description="decay of an average of the weights, which is what is scored"
+    )
     scales: tuple[Scale, ...] = Field((), description="multi-scale by epoch; none: as the view")
 
 
@@ -111,6 +114,7 @@ class View(Strict):
 
     protocol: Literal["suite", "squash"] = "suite"
     size: int = Field(1024, ge=32)
+    tta: bool = Field(False, description="average four views (flips, 90 degrees) of tile or ROI")
 
 
 class Recipe(Strict):
@@ -120,6 +124,7 @@ class Recipe(Strict):
     summary: str = ""
     sources: dict[str, str] = {}
     view: View = View()
+    tracker: Literal["none", "tensorboard"] = "none"
     train: Train | None = None
     model: dict[str, Any] = {}
     loss: dict[str, Any] = {}

@@ -31,13 +31,21 @@ class Tile(Strict):
 
     size: int = Field(1024, ge=32)
     overlap: int = Field(256, ge=0)
+    accumulate: Literal["float32", "float16"] = Field(
+        "float32", description="precision in which overlapping tiles are summed"
+    )
 
 
 class Budget(Strict):
-    """What every dense backend of the suite may spend in training: epochs or steps."""
+    """What every dense backend of the suite may spend in training: epochs, steps or seconds.
+
+    Under ``seconds`` the learning rate follows the time spent, and runs are not repeatable to the
+    bit; where several are given, training ends at whichever comes first.
+    """
 
     epochs: int | None = Field(None, ge=1)
     steps: int | None = Field(None, ge=1)
+    seconds: float | None = Field(None, gt=0)
 
 
 class Criterion(Strict):

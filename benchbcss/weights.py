@@ -98,7 +98,7 @@ def read(path: Path) -> dict[str, Tensor]:
 def own_checkpoint(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A checkpoint of this harness without its prefix and optimiser; others as they are."""
     mine = {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
-    others = [k for k in state if not k.startswith(("model.", "optimizer."))]
+    others = [k for k in state if not k.startswith(("model.", "optimizer.", "average."))]
     return mine if mine and not others else state
 
 

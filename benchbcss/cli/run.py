@@ -74,9 +74,17 @@ def shared_options(command: Any) -> Any:
     show_default=True,
     help="Also run the suite's floors, which make the numbers readable.",
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Train each backend on so many GPUs (or, on CPU, processes).",
+)
 @shared_options
 def run(
     backends: tuple[str, ...],
+    processes: int,
     seeds: int | None,
     seed: int | None,
     weights: str,
@@ -93,6 +101,7 @@ def run(
         weights=weights,
         jobs=jobs,
         floors=floors,
+        processes=processes,
         **shared,
     )
 
@@ -119,6 +128,7 @@ def launch(
     form: str,
     workspace: Path,
     evaluate: Literal["val", "test"] | None = None,
+    processes: int = 1,
 ) -> None:
     """Check everything, run what is not done yet, show the board; exits with 1 if a run failed."""
     from benchbcss import registry
@@ -168,6 +178,7 @@ def launch(
         device=device,
         workspace=workspace,
         evaluate=evaluate,
+        processes=processes,
     )
     if dry_run:
         for spec in specs:

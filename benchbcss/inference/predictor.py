@@ -43,6 +43,8 @@ class Predictor:
     device: torch.device
     autocast: Any = nullcontext
     batch: int = 1
+    tta: bool = False
+    accumulate: torch.dtype = torch.float32
     encoder_calls: int = 0
 
     def semantic(self, image: np.ndarray) -> np.ndarray:
@@ -66,6 +68,7 @@ class Predictor:
                 overlap=self.overlap,
                 batch=self.batch,
                 device=self.device,
+                accumulate=self.accumulate,
             )
 
     def prompted(
@@ -128,8 +131,17 @@ class Predictor:
         return united
 
     def _predict(self, tensor: torch.Tensor) -> torch.Tensor:
-        with self.autocast():
-            return self.backend.predict(self.model, tensor)
+        if not self.tta:
+            with self.autocast():
+                return self.backend.predict(self.model, tensor)
+        total: torch.Tensor | None = None
+        for view in VIEWS:
+            with self.autocast():
+                logits = self.backend.predict(self.model, turn(tensor, view))
+            logits = turn_back(logits.float(), view)
+            total = logits if total is None else total + logits
+        assert total is not None
+        return total / len(VIEWS)
 
     def _inference(self) -> Any:
         self.model.eval()

@@ -6,7 +6,7 @@ above it can no longer change and become labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -26,10 +26,11 @@ def starts(length: int, tile: int, overlap: int) -> list[int]:
 
 
 def gaussian(tile: int) -> Tensor:
-    """Blending weights float32 [tile, tile]: sigma is an eighth of the side, never zero."""
+    """Blending weights float32 [tile, tile]: sigma is an eighth of the side, at least 1e-3 so
+    that corners count (both as MONAI's sliding_window_inference has them)."""
     axis = torch.arange(tile, dtype=torch.float32) - (tile - 1) / 2
     weights = torch.exp(-0.5 * (axis / (tile / 8)) ** 2)
-    return (weights[:, None] * weights).clamp_min(1e-4)
+    return (weights[:, None] * weights).clamp_min(1e-3)
 
 
 def predict_tiled(
@@ -41,32 +42,61 @@ def predict_tiled(
     overlap: int,
     batch: int = 1,
     device: torch.device | str = "cpu",
+    accumulate: torch.dtype = torch.float32,
 ) -> np.ndarray:
-    """Label map uint8 [H, W] of ``image`` uint8 [H, W, 3].
+    """Label map uint8 [H, W] of ``image`` uint8 [H, W, 3]; see ``blended`` for the rest."""
+    labels = np.empty(image.shape[:2], np.uint8)
+    for top, scores in blended(
+        predict,
+        image,
+        num_classes,
+        tile=tile,
+        overlap=overlap,
+        batch=batch,
+        device=device,
+        accumulate=accumulate,
+    ):
+        # The weights' sum is common to all classes, so the largest weighted sum wins as it is;
+        # max's indices are several times faster than argmax here.
+        found = scores.max(0).indices.byte().cpu().numpy()
+        rows = labels[top : top + len(found)]
+        rows[:] = found[: len(rows), : image.shape[1]]
+    return labels
+
+
+def blended(
+    predict: Callable[[Tensor], Tensor],
+    image: np.ndarray,
+    num_classes: int,
+    *,
+    tile: int,
+    overlap: int,
+    batch: int = 1,
+    device: torch.device | str = "cpu",
+    accumulate: torch.dtype = torch.float32,
+) -> Iterator[tuple[int, Tensor]]:
+    """(first row, weighted sums of logits [K, rows, W]) of finished bands, from top to bottom.
 
     ``predict`` maps float32 [B, 3, tile, tile] to logits [B, K, tile, tile]. ROIs smaller than a
     tile are padded by their edge. Raises PluginError for wrong shapes and non-finite logits.
     """
-    height, width = image.shape[:2]
     padded = _pad(image, tile)
     rows = starts(padded.shape[0], tile, overlap)
     columns = starts(padded.shape[1], tile, overlap)
-    weights = gaussian(tile).to(device)
-    band = torch.zeros(num_classes, tile, padded.shape[1], device=device)
-    labels = np.empty(padded.shape[:2], np.uint8)
+    weights = gaussian(tile).to(device, accumulate)
+    band = torch.zeros(num_classes, tile, padded.shape[1], device=device, dtype=accumulate)
     for index, top in enumerate(rows):
         for first in range(0, len(columns), batch):
             lefts = columns[first : first + batch]
             crops = [to_float(padded[top : top + tile, left : left + tile]) for left in lefts]
             logits = checked(predict(torch.stack(crops).to(device)), len(lefts), num_classes, tile)
             for left, each in zip(lefts, logits, strict=True):
-                band[:, :, left : left + tile] += each * weights
+                band[:, :, left : left + tile] += each.to(accumulate) * weights
         done = (rows[index + 1] - top) if index + 1 < len(rows) else tile
-        # The weights' sum is common to all classes, so the largest weighted sum wins as it is;
-        # max's indices are several times faster than argmax here.
-        labels[top : top + done] = band[:, :done].max(0).indices.byte().cpu().numpy()
-        band = torch.cat([band[:, done:], torch.zeros_like(band[:, :done])], dim=1)
-    return labels[:height, :width]
+        yield top, band[:, :done]
+        kept = band[:, done:].clone()
+        band[:, : tile - done] = kept
+        band[:, tile - done :] = 0
 
 
 def checked(logits: Tensor, count: int, num_classes: int, tile: int) -> Tensor:

@@ -21,13 +21,17 @@ def save_checkpoint(
     model: nn.Module,
     optimizer: torch.optim.Optimizer | None,
     state: dict[str, Any],
+    average: nn.Module | None = None,
 ) -> None:
-    """Write ``checkpoints/NAME.safetensors``: model, optimiser moments, and ``state`` as JSON."""
+    """Write ``checkpoints/NAME.safetensors``: model, optimiser moments, the running ``average`` of
+    weights, and ``state`` as JSON."""
     tensors = {f"model.{key}": value for key, value in model.state_dict().items()}
     if optimizer is not None:
         for index, moments in optimizer.state_dict()["state"].items():
             for key, value in moments.items():
                 tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value)
+    if average is not None:
+        tensors |= {f"average.{key}": value for key, value in average.state_dict().items()}
     # safetensors refuses shared memory (tied weights), so each tensor gets its own.
     own = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
     folder = run_dir / "checkpoints"
@@ -37,9 +41,13 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    run_dir: Path, name: str, model: nn.Module, optimizer: torch.optim.Optimizer | None
+    run_dir: Path,
+    name: str,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    average: nn.Module | None = None,
 ) -> dict[str, Any] | None:
-    """Load it into model and optimiser; returns ``state``, or None where there is no file."""
+    """Load it into model, optimiser and average; returns ``state``, None where there is no file."""
     path = run_dir / "checkpoints" / f"{name}.safetensors"
     if not path.is_file():
         return None
@@ -50,6 +58,10 @@ def load_checkpoint(
         model.load_state_dict(
             {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
         )
+        if average is not None:
+            average.load_state_dict(
+                {k[len("average.") :]: v for k, v in tensors.items() if k.startswith("average.")}
+            )
     except Exception as error:
         raise RunError(
             f"The checkpoint {path} cannot be used ({error}). Delete it to train anew."

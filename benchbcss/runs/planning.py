@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from benchbcss.data import dataset as data
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.splits import Split, load_split
 from benchbcss.data.store import TileStore
-from benchbcss.errors import DataError, PluginError, SuiteError, WeightsError
+from benchbcss.errors import DataError, PluginError, RecipeError, SuiteError, WeightsError
 from benchbcss.recipes import resolve
 from benchbcss.runs.spec import Parts, RunSpec
 from benchbcss.suites import Clip, ClipSpec, Preset, Suite, find_suite, load_suite
@@ -128,6 +129,7 @@ def specify(
     device: str,
     workspace: Path,
     evaluate: Literal["val", "test"] | None = None,
+    processes: int = 1,
 ) -> list[RunSpec]:
     """One specification per backend and seed. Raises InputError for anything misspelt.
 
@@ -158,6 +160,17 @@ def specify(
         # Overrides and weights are for the models asked about, not for the floors beside them.
         floor = registered.info.floor
         recipe = resolve(registered.info.recipe, prepared.preset, () if floor else overrides)
+        if recipe.tracker == "tensorboard" and find_spec("tensorboard") is None:
+            raise PluginError(
+                "tracker=tensorboard needs tensorboard, not installed: "
+                "pip install 'benchbcss[tensorboard]'"
+            )
+        batch = recipe.train.batch_size if recipe.train else processes
+        if batch % processes:
+            raise RecipeError(
+                f"--processes {processes}: the batch of {batch} of '{name}' cannot be shared "
+                f"equally. Set train.batch_size to a multiple of {processes}."
+            )
         for seed in seeds:
             specs.append(
                 RunSpec(
@@ -185,6 +198,7 @@ def specify(
                     clip=clip,
                     evaluate=evaluate,
                     seed=seed,
+                    processes=processes,
                     device=device,
                 )
             )

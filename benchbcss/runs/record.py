@@ -170,6 +170,7 @@ def score(
         section = _semantic(spec.suite, labels, rois, names, pairs, stability)
         own = spec.recipe.view.protocol == "squash"
         section["view"] = f"squash{spec.recipe.view.size}" if own else spec.suite.protocol
+        section["view"] += "+tta" if spec.recipe.view.tta else ""
         sections["semantic"] = section
         _tabulate(table, "semantic", "", names, [*labels.class_names, "ignored"], pairs, labels)
     if "prompted" in tracks:

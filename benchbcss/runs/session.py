@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from PIL import Image
 from torch import nn
 
@@ -55,7 +55,14 @@ class Session:
         self.squash = (recipe.view.size if own else spec.suite.tile.size) if squashed else None
         self.prompt_size = recipe.view.size
         mixed = "bf16" if self._bf16() else "no"
-        self.accelerator = Accelerator(cpu=spec.device == "cpu", mixed_precision=mixed)
+        # Without a GPU, accelerate must be told so before it lets several processes train.
+        cpu = spec.device == "cpu" or (spec.processes > 1 and not torch.cuda.is_available())
+        self.accelerator = Accelerator(
+            cpu=cpu,
+            mixed_precision=mixed,
+            # Frozen groups thaw later, and prompts may not touch every parameter.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        )
         pixels = sum(
             (self.rois[name].class_pixels(self.labels) for name in spec.split.train),
             np.zeros(len(self.labels.classes), np.int64),
@@ -113,6 +120,11 @@ class Session:
 
     # -- training -------------------------------------------------------------------------------
 
+    def follow(self) -> None:
+        """What every process but the first does: its share of each training batch."""
+        if not (self.run_dir / "training.json").is_file():
+            self._train(lambda *_, **__: None, {})
+
     def train(self, stage: Callable[..., None]) -> dict[str, Any]:
         """Train unless it is done already; returns what the record says about training."""
         done = self.run_dir / "training.json"
@@ -121,27 +133,9 @@ class Session:
             summary: dict[str, Any] = read_json(done)
             self.context.notes.update(summary["notes"])
             return summary
-        settings = self.spec.recipe.train
-        data = TrainingData(
-            [self.rois[name] for name in self.spec.split.train],
-            self.labels,
-            self.spec.suite.tile.size,
-            self.squash,
-            self.spec.seed,
-        )
         summary = {"trained": False, "seconds": 0.0, "stability": None}
         begun = time.monotonic()
-        if self.spec.evaluate is not None:
-            pass  # the weights are scored as they are
-        elif self.backend.fit(self.model, data):
-            stage("fitted")
-            summary["own_fit"] = True
-        elif self.info.trains and settings is not None:
-            data.augment = settings.augment
-            data.rare_class_probability = settings.rare_class_probability
-            data.scales = settings.scales
-            summary.update(self._loop(data, stage))
-        data.rare_class_probability = 0.0
+        data = self._train(stage, summary)
         stage("finishing training")
         self.model.eval()
         self.backend.after_training(self.model, data)
@@ -150,6 +144,30 @@ class Session:
         save_checkpoint(self.run_dir, "final", self.model, None, {})
         write_json(done, summary)
         return summary
+
+    def _train(self, stage: Callable[..., None], summary: dict[str, Any]) -> TrainingData:
+        """The loop, or the backend's own fit; returns the data without augmentation."""
+        settings = self.spec.recipe.train
+        first = self.accelerator.is_main_process
+        data = TrainingData(
+            [self.rois[name] for name in self.spec.split.train],
+            self.labels,
+            self.spec.suite.tile.size,
+            self.squash,
+            self.spec.seed,
+        )
+        if self.spec.evaluate is not None:
+            pass  # the weights are scored as they are
+        elif first and self.backend.fit(self.model, data):
+            stage("fitted")
+            summary["own_fit"] = True
+        elif self.info.trains and settings is not None:
+            data.augment = settings.augment
+            data.rare_class_probability = settings.rare_class_probability
+            data.scales = settings.scales
+            summary.update(self._loop(data, stage))
+        data.rare_class_probability = 0.0
+        return data
 
     def _loop(self, data: TrainingData, stage: Callable[..., None]) -> dict[str, Any]:
         settings = self.spec.recipe.train
@@ -201,6 +219,7 @@ class Session:
             "steps": history.records[-1]["step"] if history.records else 0,
             "epochs": len(history.records),
             "batch_size": plan.batch_size,
+            "processes": self.accelerator.num_processes,
             "images": plan.batch_size * (history.records[-1]["step"] if history.records else 0),
             "budget": plan.budget,
             "stopped": history.stopped,
@@ -285,6 +304,8 @@ class Session:
             self.accelerator.device,
             self.accelerator.autocast,
             batch=8 if cuda else 1,
+            tta=self.spec.recipe.view.tta,
+            accumulate=getattr(torch, self.spec.suite.tile.accumulate),
         )
 
     def predict(self, stage: Callable[..., None]) -> dict[str, float]:

@@ -30,6 +30,7 @@ FINGERPRINT_FIELDS = (
     "weights_sha256",
     "clip",
     "evaluate",
+    "processes",
     "seed",
 )
 
@@ -70,6 +71,8 @@ class RunSpec(Strict):
     #: None trains and scores the test ROIs; 'val' or 'test' scores weights as they are
     evaluate: Literal["val", "test"] | None = None
     seed: int = 0
+    #: training processes; each sees its share of a batch, which BatchNorm and batch Dice notice
+    processes: int = 1
     device: str = "auto"
 
     @property
@@ -81,6 +84,7 @@ class RunSpec(Strict):
         """SHA-256 over FINGERPRINT_FIELDS."""
         dump = self.model_dump(mode="json")
         content: dict[str, Any] = {name: dump[name] for name in FINGERPRINT_FIELDS}
+        content["recipe"].pop("tracker")  # where training is logged changes no number
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def run_id(self) -> str:

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -24,7 +26,13 @@ HEARTBEAT_SECONDS = 2.0
 
 
 def main(run_dir: Path) -> int:
-    """Run what ``run_dir/spec.json`` says; returns the exit status."""
+    """Run what ``run_dir/spec.json`` says; returns the exit status.
+
+    With several processes the first one starts the others, which then train with it and nothing
+    else; torchrun may start them all instead.
+    """
+    if int(os.environ.get("RANK", "0")):
+        return _follow(run_dir)
     lock = FileLock(run_dir / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -32,9 +40,12 @@ def main(run_dir: Path) -> int:
         print(f"{run_dir} is being worked on by another process.", file=sys.stderr)
         return 1
     stage = Stage(run_dir)
+    followers: list[subprocess.Popen[bytes]] = []
     try:
         spec = RunSpec.model_validate(read_json(run_dir / "spec.json"))
         (run_dir / "failure.json").unlink(missing_ok=True)
+        if spec.processes > 1 and "RANK" not in os.environ:
+            followers = _start_followers(run_dir, spec.processes)
         execute(spec, run_dir, stage)
     except BaseException as error:
         traceback.print_exc()
@@ -46,8 +57,51 @@ def main(run_dir: Path) -> int:
             print(full, file=sys.stderr)
         return 1
     finally:
+        for follower in followers:
+            follower.kill()
+            follower.wait()
         stage.stop()
         lock.release()
+    return 0
+
+
+def _start_followers(run_dir: Path, processes: int) -> list[subprocess.Popen[bytes]]:
+    """This process becomes rank 0 of ``processes``; returns the others."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        # Each would otherwise take all cores, which slows all of them down many times.
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)),
+    }
+    os.environ.update({**shared, "RANK": "0", "LOCAL_RANK": "0"})
+    return [
+        subprocess.Popen(
+            [sys.executable, "-u", "-m", "benchbcss.runs.worker", str(run_dir)],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(1, processes)
+    ]
+
+
+def _follow(run_dir: Path) -> int:
+    """Ranks above 0: train along; errors go to the log, and the first process notices."""
+    from benchbcss.runs.session import Session
+
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(HEARTBEAT_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    Session(RunSpec.model_validate(read_json(run_dir / "spec.json")), run_dir).follow()
     return 0
 
 

@@ -17,11 +17,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from benchbcss.contract import Backend, Batch
-from benchbcss.errors import PluginError
+from benchbcss.errors import PluginError, RunError
 from benchbcss.recipes import Train
 from benchbcss.runs.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.training.samples import StepDataset, TrainingData, seed_of
@@ -80,16 +82,35 @@ def train(
     )
     history = History()
     first = 0
-    resumed = load_checkpoint(run_dir, "last", model, optimizer)
+    bare, scored, average = model, model, None
+    if settings.ema is not None:
+        average = AveragedModel(
+            model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True
+        )
+        scored = average.module
+    resumed = load_checkpoint(run_dir, "last", bare, optimizer, average)
     if resumed is not None:
         first = resumed["step"]
         history = History(**resumed["history"])
-    model, optimizer = accelerator.prepare(model, optimizer)
-    bare = accelerator.unwrap_model(model)
+    world, main = accelerator.num_processes, accelerator.is_main_process
+    if plan.batch_size % world:
+        raise RunError(
+            f"A batch of {plan.batch_size} cannot be shared by {world} processes. Choose a "
+            f"train.batch_size that is a multiple of {world}."
+        )
+    # What is distributed is the loss itself: backends may call any method of their network.
+    losses, optimizer = accelerator.prepare(_Losses(backend, bare), optimizer)
 
     micro = settings.accumulate
     loader = DataLoader(
-        StepDataset(data, plan.batch_size, first * micro, plan.steps * micro),
+        StepDataset(
+            data,
+            plan.batch_size,
+            first * micro,
+            plan.steps * micro,
+            accelerator.process_index,
+            world,
+        ),
         batch_size=None,
         num_workers=workers,
         persistent_workers=workers > 0,
@@ -102,71 +123,98 @@ def train(
     if history.stopped != History.stopped:
         step = plan.steps  # ended early before it was interrupted: only the best is to be loaded
     while step < plan.steps:
-        rates = group_rates(settings, list(groups), step, plan)
+        rates = group_rates(settings, list(groups), step, plan, time.monotonic() - begun)
         for group in optimizer.param_groups:
             group["lr"] = rates[group["name"]]
             for parameter in group["params"]:
                 parameter.requires_grad_(rates[group["name"]] > 0 or not settings.unfreeze)
-        model.train()
+        bare.train()
         optimizer.zero_grad(set_to_none=True)
         for part in range(micro):
             image, target, names = next(batches)
-            torch.manual_seed(seed_of(seed, "step", step, part))
+            apart = (accelerator.process_index,) if accelerator.process_index else ()
+            torch.manual_seed(seed_of(seed, "step", step, part, *apart))
             batch = Batch(image.to(accelerator.device), target.to(accelerator.device), names, step)
             with accelerator.autocast():
-                terms = backend.loss(model, batch)
+                terms = losses(batch)
             total = _total(terms)
             if total.requires_grad:  # nothing to learn while warmup is at rate 0 and all is frozen
                 accelerator.backward(total / micro)
             epoch.add(terms, total)
-        if not math.isfinite(epoch.last):
+        finite = torch.tensor([math.isfinite(epoch.last)], device=accelerator.device)
+        if not bool(accelerator.gather(finite).all()):
             if history.best is None and not history.records:
                 raise PluginError(f"the loss was not finite at step {step}: {epoch.describe()}")
             history.records.append(epoch.record(step, plan, rates, finite=False))
             history.stopped = f"the loss was not finite at step {step}"
-            on_epoch(history.records[-1])
+            if main:
+                on_epoch(history.records[-1])
             break
         norm = accelerator.clip_grad_norm_(
             [p for p in bare.parameters() if p.grad is not None], settings.clip_norm
         )
         epoch.norm = max(epoch.norm, float(norm) if norm is not None else 0.0)
         optimizer.step()
+        if average is not None:
+            average.update_parameters(bare)
         step += 1
-        if step % plan.steps_per_epoch and step < plan.steps:
+        late = plan.seconds is not None and time.monotonic() - begun >= plan.seconds
+        if world > 1:
+            late = bool(broadcast_object_list([late])[0])
+        if step % plan.steps_per_epoch and step < plan.steps and not late:
             continue
 
         # End of an epoch: validate, record, keep the best, checkpoint.
         number = (step - 1) // plan.steps_per_epoch
         record = epoch.record(step, plan, rates)
         epoch = _Epoch()
-        last = step >= plan.steps
+        last = step >= plan.steps or late
         if validate is not None and ((number + 1) % settings.validate_every == 0 or last):
-            outcome = validate(bare)
+            outcome = validate(scored) if main else None
+            if world > 1:
+                outcome = broadcast_object_list([outcome])[0]
+            assert outcome is not None
             record["val_mean_dice"] = outcome.mean
             record["val_dice"] = outcome.per_class
             record["val_any_tissue_dice"] = outcome.any_tissue
             value = record["val_monitored"] = outcome.monitored(settings.monitor)
             if value is not None and (history.best is None or value > history.best):
                 history.best, history.best_step = value, step
-                save_checkpoint(run_dir, "best", bare, None, {"step": step, "val": value})
+                if main:
+                    save_checkpoint(run_dir, "best", scored, None, {"step": step, "val": value})
         history.seconds = time.monotonic() - begun
         record["seconds"] = round(history.seconds, 2)
         history.records.append(record)
-        on_epoch(record)
+        if main:
+            on_epoch(record)
         if not last and _exhausted(history, settings):
             history.stopped = f"no gain for {settings.early_stopping.patience} validations"  # type: ignore[union-attr]
             last = True
         if last or time.monotonic() - saved > CHECKPOINT_SECONDS:
             saved = time.monotonic()
-            save_checkpoint(
-                run_dir, "last", bare, optimizer, {"step": step, "history": vars(history)}
-            )
+            if main:
+                state = {"step": step, "history": vars(history)}
+                save_checkpoint(run_dir, "last", bare, optimizer, state, average)
         if last:
             break
+    accelerator.wait_for_everyone()
     if history.best is not None:
         load_checkpoint(run_dir, "best", bare, None)
+    elif average is not None:
+        bare.load_state_dict(scored.state_dict())
     history.seconds = time.monotonic() - begun
     return history
+
+
+class _Losses(nn.Module):
+    """A backend's loss as a module's forward pass, so that gradients are shared by processes."""
+
+    def __init__(self, backend: Backend, model: nn.Module) -> None:
+        super().__init__()
+        self.backend, self.model = backend, model
+
+    def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
+        return self.backend.loss(self.model, batch)
 
 
 class _Epoch:

@@ -137,10 +137,20 @@ def _around(position: int, length: int, tile: int, rng: np.random.Generator) -> 
 
 
 class StepDataset(torch.utils.data.Dataset):
-    """Item ``step`` is the whole batch of that optimiser micro-step."""
+    """Item ``step`` is the batch of that optimiser micro-step: of process ``rank`` of ``world``,
+    every ``world``-th sample of it."""
 
-    def __init__(self, data: TrainingData, batch_size: int, first: int, last: int) -> None:
+    def __init__(
+        self,
+        data: TrainingData,
+        batch_size: int,
+        first: int,
+        last: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
         self.data, self.batch_size, self.first, self.last = data, batch_size, first, last
+        self.rank, self.world = rank, world
         self.per_epoch = len(data) // batch_size  # drop-last
 
     def __len__(self) -> int:
@@ -151,6 +161,7 @@ class StepDataset(torch.utils.data.Dataset):
         epoch, position = divmod(step, self.per_epoch)
         order = self.data.order(epoch)
         chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
+        chosen = chosen[self.rank :: self.world]
         pairs = [self.data.sample(epoch, index) for index in chosen]
         names = [self.data.training[index].name for index in chosen]
         return torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs]), names

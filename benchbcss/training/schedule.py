@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from benchbcss.recipes import Train
 from benchbcss.suites import Budget
 
+ENDLESS = 10**6  # epochs, where only time ends training
+
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to train: optimiser steps in total and per epoch, and the batch really used."""
+    """How long to train: optimiser steps in total and per epoch, and the batch really used;
+    ``seconds`` ends training before ``steps`` do."""
 
     steps: int
     steps_per_epoch: int
     batch_size: int
     budget: str
+    seconds: float | None = None
 
     @property
     def epochs(self) -> int:
@@ -29,25 +33,32 @@ def plan(train: Train, budget: Budget, rois: int) -> Plan:
     per_epoch = max(1, (rois // batch) // train.accumulate)
     own = train.budget == "recipe"
     steps = train.steps if own else budget.steps
-    epochs = (train.epochs if own else budget.epochs) or 1
-    return Plan(steps or epochs * per_epoch, per_epoch, batch, train.budget)
+    epochs = train.epochs if own else budget.epochs
+    seconds = None if own else budget.seconds
+    total = steps or (epochs or (1 if seconds is None else ENDLESS)) * per_epoch
+    return Plan(total, per_epoch, batch, train.budget, seconds)
 
 
-def learning_rate(train: Train, step: int, total: int) -> float:
-    """Linear warmup from 0, then cosine from ``lr`` to ``lr_end`` at the last step."""
+def learning_rate(train: Train, step: int, total: int, spent: float = 0.0) -> float:
+    """Linear warmup from 0, then cosine from ``lr`` to ``lr_end`` at the last step, or when the
+    share ``spent`` of the time budget reaches 1, whichever is further."""
     if step < train.warmup_steps:
         return train.lr * step / train.warmup_steps
     span = max(1, total - 1 - train.warmup_steps)
-    progress = min(1.0, (step - train.warmup_steps) / span)
+    progress = min(1.0, max((step - train.warmup_steps) / span, spent))
     return train.lr_end + (train.lr - train.lr_end) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def group_rates(train: Train, groups: list[str], step: int, plan: Plan) -> dict[str, float]:
-    """Learning rate of every parameter group at ``step``; 0 means frozen."""
+def group_rates(
+    train: Train, groups: list[str], step: int, plan: Plan, elapsed: float = 0.0
+) -> dict[str, float]:
+    """Learning rate of every parameter group at ``step``, ``elapsed`` seconds after the start;
+    0 means frozen."""
     epoch = step // plan.steps_per_epoch
     fixed: dict[str, float] = {}
     for stage in sorted(train.unfreeze, key=lambda item: item.epoch):
         if stage.epoch <= epoch:
             fixed = stage.lr
-    main = learning_rate(train, step, plan.steps)
+    spent = elapsed / plan.seconds if plan.seconds else 0.0
+    main = learning_rate(train, step, plan.steps, spent)
     return {name: fixed.get(name, main) for name in groups}

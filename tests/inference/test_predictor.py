@@ -152,3 +152,22 @@ def test_broken_prompted_logits_are_named():
 def test_a_backend_without_prompts_says_so():
     with pytest.raises(NotImplementedError, match="not promptable"):
         predictor(Backend).prompted(image(), np.zeros((40, 70), np.uint8))
+
+
+@pytest.mark.parametrize("squash", [None, 32])
+def test_semantic_views_are_averaged(squash):
+    """A model that is right in the left half only: four views mend what one cannot."""
+
+    class Half(Backend):
+        def predict(self, model, tensor):
+            logits = torch.zeros(len(tensor), 3, *tensor.shape[-2:])
+            logits[..., : tensor.shape[-1] // 2] = 4 * tensor[..., : tensor.shape[-1] // 2]
+            logits[:, 2] += 0.1  # what it says where it knows nothing
+            return logits
+
+    roi = np.zeros((32, 32, 3), np.uint8)
+    roi[..., 0] = 255
+    worker = predictor(Half, squash=squash)
+    assert (worker.semantic(roi)[:, 16:] == 2).all()
+    worker.tta = True
+    assert (worker.semantic(roi) == 0).all()

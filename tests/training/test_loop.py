@@ -254,3 +254,64 @@ def test_rare_classes_are_met_more_often(tmp_path):
     data.rare_class_probability = 1.0
     assert plain < 0.1
     assert 0.35 < share() < 0.65  # of two classes, one at a time
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_average_of_weights_is_an_exponential_one(folder, tmp_path, accumulate):
+    """Against the recursion written out, over the weights after every step."""
+    seen = []
+
+    class Watched(Tiny):
+        def loss(self, model, batch):
+            seen.append({k: v.clone() for k, v in model.state_dict().items()})
+            return super().loss(model, batch)
+
+    settings = {"accumulate": accumulate, "steps": 6, "backend": Watched}
+    plain, _ = train(folder, tmp_path, "plain", **settings)
+    states = [*seen[::accumulate][1:], dict(plain.state_dict())]
+    seen.clear()
+    averaged, _ = train(folder, tmp_path, "averaged", ema=0.8, **settings)
+    expected = dict(states[0])
+    for state in states[1:]:
+        expected = {k: 0.8 * expected[k] + 0.2 * v for k, v in state.items()}
+    for key, value in averaged.state_dict().items():
+        assert torch.allclose(value, expected[key], atol=1e-6), key
+    assert not torch.allclose(averaged[0].weight, plain[0].weight, atol=1e-6)
+
+
+def test_what_is_validated_and_kept_is_the_average(folder, tmp_path):
+    values = iter([0.1, 0.5, 0.3])
+    judged = []
+
+    def validate(model):
+        judged.append(model[0].weight.detach().clone())
+        return loop.Validation(next(values), {})
+
+    model, history = train(folder, tmp_path, "run", 6, validate=validate, ema=0.5)
+    assert history.best == 0.5
+    assert torch.equal(model[0].weight, judged[1])
+
+
+def test_a_time_budget_ends_training_and_leads_the_learning_rate_down(folder, tmp_path):
+    data = samples(folder, tmp_path)
+    recipe = Train.model_validate({"lr": 1e-2, "lr_end": 0.0, "batch_size": 2})
+    timed = plan(recipe, Budget(seconds=1.5), len(data))
+    rates = []
+    task = Task(data.labels.class_names, data.labels.mean_classes, 0.3, 32)
+    made = Tiny(task, {}, Context(0, torch.device("cpu"), "none", False, [1] * 6))
+    history = loop.train(
+        made,
+        made.build(),
+        data,
+        recipe,
+        timed,
+        run_dir=tmp_path / "timed",
+        seed=0,
+        accelerator=Accelerator(cpu=True),
+        validate=None,
+        on_epoch=lambda record: rates.append(record["learning_rate"]["first"]),
+    )
+    assert 1.5 <= history.seconds < 15
+    assert history.records[-1]["step"] < timed.steps
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.3e-2 < rates[0]
