@@ -127,6 +127,62 @@ def _notes(table: Table) -> list[str]:
     return notes
 
 
+COSTS = (
+    "backend",
+    "weights",
+    "budget",
+    "steps x batch",
+    "parameters",
+    "train s",
+    "inference s",
+    "device",
+    "memory GB",
+)
+
+
+def _costs(board: Board) -> list[list[str]]:
+    """One line per run, in the order of the tables."""
+    seen: set[str] = set()
+    lines = []
+    for row in (row for part in board.tables for row in part.rows):
+        if row.run in seen:
+            continue
+        seen.add(row.run)
+        cost, training = row.cost, row.training
+        steps = f"{training['steps']} x {training['batch_size']}" if training.get("steps") else "-"
+        inference = sum((cost.get("inference_seconds") or {}).values())
+        memory = cost.get("peak_gpu_bytes") or cost.get("peak_host_bytes")
+        parameters = cost.get("parameters")
+        lines.append(
+            [
+                _name(row),
+                row.weights,
+                training.get("budget") or ("own fit" if training.get("own_fit") else "-"),
+                steps,
+                f"{parameters / 1e6:.1f} M" if parameters else "-",
+                _number(cost.get("train_seconds"), 0),
+                _number(inference, 0),
+                f"{cost.get('device') or '-'} {cost.get('precision') or ''}".rstrip(),
+                f"{memory / 1e9:.1f}" if memory else "-",
+            ]
+        )
+    return lines
+
+
+def _monitored(part: Table) -> list[str]:
+    """What validation said where it watched the metric that misleads."""
+    notes = []
+    for row in part.rows:
+        training = row.training
+        if training.get("monitor") == "any_tissue_dice" and training.get("best_mean_dice"):
+            notes.append(
+                f"{_name(row)}: its weights were chosen by any-tissue Dice, "
+                f"{training['best_validation']:.3f} in validation; per class that was "
+                f"{training['best_mean_dice']:.3f}"
+            )
+    return notes
+
+
 def _promptings(part: Table) -> tuple[list[str], list[list[str]]]:
     """Every prompting's mean per-class Dice, a column per row of the board."""
     rows = [row for row in part.rows if row.key.get("prompting")]
@@ -165,12 +221,18 @@ def table(
         for note in _notes(part):
             console.print(f"  {note}", markup=False, soft_wrap=True)
         _verdicts(part, console)
+        for note in _monitored(part):
+            console.print(f"  {note}", markup=False, soft_wrap=True)
         if promptings and part.track == "prompted" and part.rows:
             columns, lines = _promptings(part)
             title = f"{part.suite} / prompted: mean per-class Dice (per ROI) by prompting"
             _grid(console, title, columns, lines, (0,))
         for row, why in part.not_comparable:
             console.print(f"  not comparable: {row.backend}: {why}", markup=False, soft_wrap=True)
+        console.print()
+    costs = _costs(board)
+    if costs:
+        _grid(console, "what it cost", COSTS, costs, (0, 1, 2, 3, 7))
         console.print()
     for failure in board.failures:
         console.print(
@@ -374,11 +436,16 @@ def md(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None:
                 header,
                 [[row.backend, *(c["status"] for c in row.criteria)] for row in rows],
             )
+        stream.writelines(f"- {_escape(note)}\n" for note in _monitored(part))
         for row, why in part.not_comparable:
             stream.write(f"- not comparable: {_escape(row.backend)}: {_escape(why)}\n")
         if part.track == "prompted" and any(row.others for row in part.rows):
             stream.write("\n")
             _md_table(stream, *_promptings(part))
+    costs = _costs(board)
+    if costs:
+        stream.write("\n## What it cost\n\n")
+        _md_table(stream, list(COSTS), costs)
     for missing in board.not_measured:
         where = f"{_escape(missing['backend'])}, {missing['track']}"
         stream.write(f"- not measured: {where}: {_escape(missing['reason'])}\n")

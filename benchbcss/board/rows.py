@@ -23,6 +23,26 @@ COMPARABLE = (
 )
 
 
+TRAINING = (
+    "budget",
+    "steps",
+    "batch_size",
+    "own_fit",
+    "monitor",
+    "best_validation",
+    "best_mean_dice",
+)
+COST = (
+    "device",
+    "precision",
+    "train_seconds",
+    "inference_seconds",
+    "peak_host_bytes",
+    "peak_gpu_bytes",
+    "train_images_per_second",
+)
+
+
 @dataclass
 class Row:
     """One track of one finished run."""
@@ -50,6 +70,8 @@ class Row:
     regions: dict[str, Any] | None = None  # how CLIP named them
     region_accuracy: dict[str, Any] | None = None
     flaws: list[str] = field(default_factory=list)
+    training: dict[str, Any] = field(default_factory=dict)  # budget, steps, what chose the weights
+    cost: dict[str, Any] = field(default_factory=dict)
     variant: str = ""  # tells runs of one backend and seed apart, where recipes were overridden
 
     def sort_value(self) -> float:
@@ -160,6 +182,11 @@ def _rows(result: dict[str, Any], run_dir: Path) -> list[Row]:
                 regions=section.get("regions"),
                 region_accuracy=section.get("region_accuracy"),
                 flaws=flaws,
+                training={name: (result.get("training") or {}).get(name) for name in TRAINING},
+                cost={
+                    "parameters": (result.get("parameters") or {}).get("total"),
+                    **{name: (result.get("cost") or {}).get(name) for name in COST},
+                },
             )
         )
     return rows

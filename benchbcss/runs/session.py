@@ -206,6 +206,7 @@ class Session:
             workers=8 if self.accelerator.device.type == "cuda" else 0,
         )
         validated = [r for r in history.records if "val_mean_dice" in r]
+        best = next((r for r in validated if r["step"] == history.best_step), {})
         verdict = stability.judge(
             [r["epoch"] for r in validated],
             [r["val_mean_dice"] for r in validated],
@@ -227,6 +228,8 @@ class Session:
             "monitor": settings.monitor,
             "best_validation": history.best,
             "best_step": history.best_step,
+            "best_mean_dice": best.get("val_mean_dice"),
+            "best_any_tissue_dice": best.get("val_any_tissue_dice"),
             "validation_track": self.backend.validation,
             "loop_seconds": round(history.seconds, 2),
             "stability": vars(verdict),

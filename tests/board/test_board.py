@@ -95,6 +95,91 @@ def test_runs_of_one_backend_are_told_apart(tmp_path):
     assert "a #fedcba" in stream.getvalue()
 
 
+def test_what_a_run_cost_and_where_its_weights_came_from(tmp_path):
+    write(
+        tmp_path,
+        result(
+            "a",
+            training={"budget": "suite", "steps": 300, "batch_size": 2},
+            parameters={"total": 26_100_000},
+            cost={"device": "H100", "precision": "bf16", "train_seconds": 61.4}
+            | {"inference_seconds": {"semantic": 3.0, "prompted": 4.0}, "peak_gpu_bytes": 4e9},
+        ),
+    )
+    stream = io.StringIO()
+    render.table(rows.load(tmp_path), stream, reported=[])
+    line = stream.getvalue().split("what it cost")[1]
+    for text in ("random", "suite", "300 x 2", "26.1 M", "61", " 7 ", "H100 bf16", "4.0"):
+        assert text in line
+
+
+def test_weights_chosen_by_the_misleading_metric_are_named(tmp_path):
+    chosen = {"monitor": "any_tissue_dice", "best_validation": 0.82, "best_mean_dice": 0.42}
+    write(tmp_path, result("a", training=chosen))
+    write(tmp_path, result("b", training={**chosen, "monitor": "perclass_dice"}))
+    stream = io.StringIO()
+    render.table(rows.load(tmp_path), stream, reported=[])
+    text = stream.getvalue()
+    words = "any-tissue Dice, 0.820 in validation; per class that was 0.420"
+    assert f"a: its weights were chosen by {words}" in text
+    assert text.count("its weights were chosen by") == 1
+
+
+def prompted(backend, others):
+    made = result(backend, 0.6, track="prompted")
+    section = made["tracks"]["prompted"]
+    section["prompting"] = {"key": "box-largest", "strategy": "box", "scope": "largest"}
+    section["ceiling"] = {"mean": 0.75, "dice": {}}
+    section["others"] = [
+        {
+            "prompting": {"key": key, "strategy": "box", "scope": "class"},
+            "headline": {"per_roi": headline(mean), "pooled": None},
+            "ceiling": None,
+        }
+        for key, mean in others.items()
+    ]
+    return made
+
+
+def test_other_promptings_stand_in_a_table_of_their_own(tmp_path):
+    write(tmp_path, prompted("a", {"box-class": 0.31, "centroid-class": 0.22}))
+    write(tmp_path, prompted("b", {"box-class": 0.41}))
+    board = rows.load(tmp_path)
+    plain, full = io.StringIO(), io.StringIO()
+    render.table(board, plain, reported=[])
+    render.table(board, full, reported=[], promptings=True)
+    assert "2 other promptings: benchbcss leaderboard --promptings" in plain.getvalue()
+    assert "centroid-class" not in plain.getvalue()
+    lines = {line.split()[1]: line for line in full.getvalue().splitlines() if line.startswith("│")}
+    assert "0.220" in lines["centroid-class"]
+    assert lines["centroid-class"].count(" - ") == 2  # b was not measured so; no ceiling
+    assert "0.750" in lines["box-largest"]
+    for name in ("csv", "md"):
+        stream = io.StringIO()
+        getattr(render, name)(board, stream, reported=[])
+        assert "centroid-class" in stream.getvalue()
+
+
+def test_tracks_that_were_not_measured_are_listed_with_the_reason(tmp_path):
+    write(tmp_path, result("a", not_measured={"prompted": "CLIP weights cannot be had"}))
+    stream = io.StringIO()
+    render.table(rows.load(tmp_path), stream, reported=[])
+    assert "not measured: a (bcss5, prompted): CLIP weights cannot be had" in stream.getvalue()
+
+
+def test_validation_rois_do_not_compare_with_test_rois(tmp_path):
+    write(tmp_path, result("a"))
+    write(
+        tmp_path,
+        result(
+            "b", created="2025-01-01T00:00:00Z", split={"fingerprint": "c" * 64, "scored": "val"}
+        ),
+    )
+    (table,) = rows.load(tmp_path).tables
+    assert [row.backend for row in table.rows] == ["a"]
+    assert "scored differs (val here, test in the ranking)" in table.not_comparable[0][1]
+
+
 def test_tracks_are_never_ranked_together(tmp_path):
     write(tmp_path, result("a"))
     write(tmp_path, result("b", 0.9, track="prompted"))

@@ -129,6 +129,28 @@ def test_the_briefs_way_of_measuring_names_its_flaws(folder, tmp_path):
     assert result["label_map"]["ignore"] == []
 
 
+@pytest.mark.slow
+def test_tumor_against_the_rest_runs_with_the_same_backends(folder, checkpoint, tmp_path):
+    """The brief's simplified task; CLIP has nothing to choose from one class."""
+    common = ["--suite", "tumor-binary", "--data", folder, "--split", folder / "splits.csv"]
+    common += ["--workspace", tmp_path, "--preset", "smoke"]
+    cli(
+        *("evaluate", "sam2_v3", "--weights", checkpoint, "--set", "view.size=64", *common), check=0
+    )
+    cli("run", "floor_majority", "floor_colour", *common, check=0)
+    rows = boards(tmp_path, track=("prompted", "semantic"))
+    assert {(row["backend"], row["track"]) for row in rows} == {
+        ("sam2_v3", "semantic"),
+        ("sam2_v3", "prompted"),
+        ("floor_majority", "semantic"),
+        ("floor_colour", "semantic"),
+        ("floor_box_fill", "prompted"),
+    }
+    assert all(row["classes"] == ["tumor"] for row in rows)
+    own = next(row for row in rows if row["backend"] == "sam2_v3" and row["regions"])
+    assert own["regions"]["not_measured"] == "there is only one class to choose from"
+
+
 def test_evaluate_needs_weights_and_rois(folder, tmp_path):
     assert "Missing option '--weights'" in cli("evaluate", "sam2_v3", check=2).stderr
     (folder / "t.csv").write_text("filename,split\nroi0.png,train\nroi1.png,test\n")
