@@ -16,6 +16,8 @@ COMMANDS = {
     "run": ("benchbcss.cli.run", "Train, predict and score backends on a suite."),
     "evaluate": ("benchbcss.cli.evaluate", "Score a checkpoint made elsewhere, without training."),
     "leaderboard": ("benchbcss.cli.leaderboard", "Show results, verdicts and failures."),
+    "compare": ("benchbcss.cli.compare", "Paired differences between backends, with intervals."),
+    "score": ("benchbcss.cli.score", "Score label maps made by any other tool."),
     "rescore": ("benchbcss.cli.rescore", "Compute metrics anew from stored predictions."),
     "backends": ("benchbcss.cli.listing", "List the backends."),
     "suites": ("benchbcss.cli.listing", "List the suites."),

@@ -6,6 +6,7 @@ import platform
 import resource
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ from benchbcss.runs.spec import METRICS_VERSION, SCHEMA_VERSION, RunSpec
 from benchbcss.scoring import binary_counts, pair_counts
 from benchbcss.scoring import metrics as m
 from benchbcss.scoring.bootstrap import DRAWS, SEED, Intervals, bootstrap, effective_rois
+from benchbcss.scoring.boundary import TOLERANCE_UM, surface_counts, without_border
+from benchbcss.scoring.components import Objects, match_objects, summarise
 from benchbcss.scoring.regions import region_score
 from benchbcss.scoring.verdicts import Estimate, Verdict, judge, judge_stability
 from benchbcss.suites import Suite
@@ -49,17 +52,35 @@ PACKAGES = (
 CLIP_TRACK = "CLIP names the regions of the prompted track; region accuracy never stands in for it"
 
 
+@dataclass
+class Facts:
+    """What a record says beside its scores. ``notes`` may hold ``weights`` and ``tcga_overlap``."""
+
+    notes: dict[str, Any]
+    training: dict[str, Any]
+    cost: dict[str, Any]
+    parameters: dict[str, int] | None = None
+    floor: bool = False
+    not_measured: dict[str, str] = field(default_factory=dict)
+
+
 def build(
-    session: Session, training: dict[str, Any], *, inference_seconds: dict[str, float], begun: float
+    spec: RunSpec,
+    run_dir: Path,
+    labels: LabelMap,
+    rois: dict[str, Roi],
+    tracks: list[str],
+    promptings: Sequence[Prompting],
+    facts: Facts,
 ) -> dict[str, Any]:
-    """Score the stored predictions of ``session`` and return the content of ``result.json``."""
-    spec, notes = session.spec, dict(session.context.notes)
+    """Score the stored predictions in ``run_dir`` and return the content of ``result.json``."""
+    notes, training = dict(facts.notes), facts.training
     stability = training.get("stability") if training.get("trained") else None
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "metrics_version": METRICS_VERSION,
         "backend": spec.backend,
-        "floor": session.info.floor,
+        "floor": facts.floor,
         "plugin": {
             "name": spec.plugin,
             "distribution": spec.distribution,
@@ -78,12 +99,12 @@ def build(
             "flaws": list(spec.suite.flaws),
         },
         "label_map": {
-            "name": session.labels.name,
+            "name": labels.name,
             "fingerprint": spec.label_map_fingerprint,
-            "classes": {name: list(codes) for name, codes in session.labels.classes},
-            "ignore": list(session.labels.ignore),
-            "mean": list(session.labels.mean),
-            "not_ranked": session.labels.not_ranked,
+            "classes": {name: list(codes) for name, codes in labels.classes},
+            "ignore": list(labels.ignore),
+            "mean": list(labels.mean),
+            "not_ranked": labels.not_ranked,
         },
         "split": {
             "name": spec.split_name,
@@ -103,25 +124,17 @@ def build(
         },
         "recipe": spec.recipe.model_dump(mode="json"),
         "budget": training.get("budget"),
-        "parameters": session.parameters,
+        "parameters": facts.parameters,
         "evaluated": spec.evaluate is not None,
-        "not_measured": session.not_measured,
+        "not_measured": facts.not_measured,
         "training": {k: v for k, v in training.items() if k not in ("notes", "stability")},
         "stability": stability,
         "notes": notes,
-        "cost": _cost(session, training, inference_seconds, begun),
+        "cost": facts.cost,
         "packages": _versions(),
     }
-    content["tracks"] = score(
-        spec,
-        session.labels,
-        session.rois,
-        session.tracks,
-        stability,
-        session.run_dir,
-        session.promptings,
-        notes.get("clip"),
-    )
+    clip = notes.get("clip")
+    content["tracks"] = score(spec, labels, rois, tracks, stability, run_dir, promptings, clip)
     return m.jsonable(content)  # type: ignore[no-any-return]
 
 
@@ -166,8 +179,11 @@ def score(
     names = spec.scored
     if "semantic" in tracks:
         folder = masks.folder(run_dir)
-        pairs = np.stack([_pairs(rois[n], labels, folder / n) for n in names])
+        maps = [_measure(rois[n], labels, folder / n, spec.suite.mpp) for n in names]
+        pairs = np.stack([each.pairs for each in maps])
         section = _semantic(spec.suite, labels, rois, names, pairs, stability)
+        section |= _details(spec.suite, labels, maps, pairs)
+        _write_objects(run_dir / "components.parquet", names, maps, labels.class_names)
         own = spec.recipe.view.protocol == "squash"
         section["view"] = f"squash{spec.recipe.view.size}" if own else spec.suite.protocol
         section["view"] += "+tta" if spec.recipe.view.tta else ""
@@ -210,12 +226,96 @@ def _tabulate(
             ]
 
 
-def _pairs(roi: Roi, labels: LabelMap, path: Path) -> np.ndarray:
+@dataclass
+class _Map:
+    """What one predicted label map is worth: pixel pairs, pairs away from borders, surface
+    elements, and the objects of truth and prediction."""
+
+    pairs: np.ndarray
+    inner: np.ndarray
+    surface: np.ndarray
+    objects: tuple[Objects, Objects]
+
+
+def _measure(roi: Roi, labels: LabelMap, path: Path, mpp: float) -> _Map:
     prediction = masks.read(path, roi.shape)
+    target, classes, mean = roi.target(labels), len(labels.classes), labels.mean_classes
+    tolerance = TOLERANCE_UM / mpp
     try:
-        return pair_counts(roi.target(labels), prediction, len(labels.classes))
+        return _Map(
+            pair_counts(target, prediction, classes),
+            pair_counts(without_border(target, tolerance), prediction, classes)[:-1],
+            surface_counts(target, prediction, mean, tolerance),
+            match_objects(target, prediction, mean, mpp),
+        )
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _details(
+    suite: Suite, labels: LabelMap, maps: Sequence[_Map], pairs: np.ndarray
+) -> dict[str, Any]:
+    """Objects, boundary, and Dice without the border band, of the classes in the mean."""
+    mean = labels.mean_classes
+    objects = [each.objects for each in maps]
+    known = [int(each[:-1].sum()) for each in pairs]
+    present = pairs[:, :-1].sum(2) > 0
+    surface = np.stack([each.surface for each in maps]).sum(0)
+    near = m.ratio(surface[:, 1] + surface[:, 3], surface[:, 0] + surface[:, 2])
+    near = np.where(surface[:, 0] > 0, near, np.nan)  # absent from truth: undefined
+    inner = m.Triple.of_confusion(np.stack([each.inner for each in maps]))
+    bands = {"per_roi": m.per_roi_of(inner, mean), "pooled": m.pooled_of(inner, mean)}
+    return {
+        "objects": {
+            name: summarise(objects, known, present[:, label], label, suite.mpp)
+            for name, label in zip(labels.mean, mean, strict=True)
+        },
+        "boundary": {
+            "tolerance_um": TOLERANCE_UM,
+            "surface_dice": dict(zip(labels.mean, near, strict=True)),
+            "mean": float(m.nanmean(near)),
+            "counts": {
+                "order": ["true", "true near predicted", "predicted", "predicted near true"],
+                "by_class": surface,
+            },
+        },
+        "without_border": {
+            "band_um": TOLERANCE_UM,
+            **{
+                name: {
+                    "mean": part.mean,
+                    "dice": {c: part.dice[i] for c, i in zip(labels.mean, mean, strict=True)},
+                }
+                for name, part in bands.items()
+            },
+        },
+    }
+
+
+def _write_objects(
+    path: Path, names: Sequence[str], maps: Sequence[_Map], classes: Sequence[str]
+) -> None:
+    """One row per object of truth and prediction: ``components.parquet``."""
+    import pyarrow as pa
+
+    columns: dict[str, list[Any]] = {
+        key: [] for key in ("roi", "side", "class", "pixels", "matched", "covered", "counterparts")
+    }
+    for name, each in zip(names, maps, strict=True):
+        for side, part in zip(("truth", "predicted"), each.objects, strict=True):
+            columns["roi"] += [name] * len(part.label)
+            columns["side"] += [side] * len(part.label)
+            columns["class"] += [classes[int(label)] for label in part.label]
+            columns["pixels"] += part.area.tolist()
+            columns["matched"] += part.matched.tolist()
+            columns["covered"] += part.covered.tolist()
+            columns["counterparts"] += part.counterparts.tolist()
+    text = {"roi", "side", "class"}
+    arrays = {
+        key: pa.array(values, pa.string()).dictionary_encode() if key in text else pa.array(values)
+        for key, values in columns.items()
+    }
+    _write_parquet(path, arrays)
 
 
 def _prompted(roi: Roi, labels: LabelMap, path: Path) -> np.ndarray:
@@ -390,8 +490,10 @@ def _headline(
         "defined": score.defined,
         "of": score.of,
         "mean_interval": intervals.mean,
+        "mean_interval_bca": intervals.mean_bca,
         "dice": {classes[c]: score.dice[c] for c in mean},
         "intervals": {classes[c]: intervals.classes[c] for c in mean},
+        "intervals_bca": {classes[c]: intervals.classes_bca[c] for c in mean},
     }
 
 
@@ -470,7 +572,6 @@ def _clip_verdict(label: str, bound: float, regions: dict[str, Any] | None) -> V
 
 def _write_counts(path: Path, table: list[tuple[str, str, str, str, str, int]]) -> None:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     columns = list(zip(*table, strict=True))
     names = ("track", "prompting", "roi", "true", "predicted")
@@ -479,14 +580,22 @@ def _write_counts(path: Path, table: list[tuple[str, str, str, str, str, int]]) 
         for name, column in zip(names, columns[:5], strict=True)
     }
     arrays["pixels"] = pa.array(list(columns[5]), pa.int64())
+    _write_parquet(path, arrays)
+
+
+def _write_parquet(path: Path, arrays: dict[str, Any]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(arrays), sink)
     write_bytes(path, sink.getvalue().to_pybytes())
 
 
-def _cost(
+def cost(
     session: Session, training: dict[str, Any], inference: dict[str, float], begun: float
 ) -> dict[str, Any]:
+    """Seconds, memory, device and precision of a run."""
     import torch
 
     cuda = session.accelerator.device.type == "cuda"

@@ -157,7 +157,22 @@ def execute(spec: RunSpec, run_dir: Path, stage: Stage) -> None:
     seconds = session.predict(stage)
     regions.label(session, stage)
     stage("scoring")
-    result = record.build(session, training, inference_seconds=seconds, begun=begun)
+    result = record.build(
+        spec,
+        run_dir,
+        session.labels,
+        session.rois,
+        session.tracks,
+        session.promptings,
+        record.Facts(
+            notes=session.context.notes,
+            training=training,
+            cost=record.cost(session, training, seconds, begun),
+            parameters=session.parameters,
+            floor=session.info.floor,
+            not_measured=session.not_measured,
+        ),
+    )
     write_json(run_dir / "result.json", result)
     session.hooks.benchbcss_run_end(run_dir=run_dir, result=result)
     stage("done")

@@ -242,7 +242,7 @@ def _five(values: np.ndarray) -> dict[str, Any]:
     }
 
 
-def jsonable(value: Any, digits: int = 6) -> Any:
+def jsonable(value: Any, digits: int = 12) -> Any:
     """Plain data for a record: arrays become lists, NaN becomes null, floats are rounded."""
     if isinstance(value, dict):
         return {str(key): jsonable(each, digits) for key, each in value.items()}

@@ -1,0 +1,174 @@
+"""Objects: 8-connected components of truth and prediction, matched one to one.
+
+A component's area counts known pixels only. Components under 50 um^2, or with more than half of
+their pixels ignored, are dropped. Two match when their IoU is above 0.5, which can hold for one
+counterpart only. Linear in pixels: components are labelled class by class, and overlaps are summed
+over runs of equal pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage, sparse
+
+SMALLEST = 50.0  # um^2
+BINS = (500.0, 2_000.0, 10_000.0)  # um^2, between small, medium, large and very large
+BIN_NAMES = ("<500", "500-2000", "2000-10000", ">10000")
+MATCH = 0.5  # IoU, exclusive
+COVERED = 0.5  # share of a true component under predicted pixels of its class
+COUNTERPART = 0.1  # share of a true component that makes a counterpart
+IGNORE = 255
+
+_EIGHT = np.ones((3, 3), bool)
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The kept components of one side of one ROI, as columns of equal length.
+
+    ``label`` class, ``area`` known pixels, ``matched`` bool; ``covered`` share of a true component
+    under predicted pixels of its class (0 for predictions); ``counterparts``: for a true component
+    the predicted ones that each cover at least 10 % of it, for a predicted one the true ones of
+    which it covers at least 10 %.
+    """
+
+    label: np.ndarray
+    area: np.ndarray
+    matched: np.ndarray
+    covered: np.ndarray
+    counterparts: np.ndarray
+
+
+def match_objects(
+    target: np.ndarray, prediction: np.ndarray, classes: Sequence[int], mpp: float
+) -> tuple[Objects, Objects]:
+    """Truth's and prediction's objects in uint8 [H, W] maps, for the labels in ``classes``."""
+    true_ids, true_label = _label(target, classes)
+    found_ids, found_label = _label(prediction, classes)
+    true_ids[target == IGNORE] = len(true_label)  # one more, for what is not known
+    rows, columns, runs = _runs(true_ids, found_ids)
+    shape = (len(true_label) + 1, len(found_label))
+    overlap = sparse.coo_array((runs, (rows, columns)), shape=shape).tocsr()
+
+    unknown = overlap[[-1]].toarray()[0]
+    overlap = overlap[:-1]
+    true_area = np.asarray(overlap.sum(1)).astype(np.int64)
+    found_known = np.asarray(overlap.sum(0)).astype(np.int64)
+    smallest = SMALLEST / mpp**2
+    true_kept = true_area >= smallest
+    found_kept = (found_known >= smallest) & (unknown <= found_known)  # at most half ignored
+    true_kept[0] = found_kept[0] = False  # id 0 is no component
+
+    pairs = overlap.tocoo()
+    same = (pairs.row > 0) & (pairs.col > 0)
+    same &= true_label[pairs.row] == found_label[pairs.col]
+    row, column, shared = pairs.row[same], pairs.col[same], pairs.data[same]
+    covered = np.bincount(row, shared, len(true_label)) / np.maximum(true_area, 1)
+
+    both = true_kept[row] & found_kept[column]
+    row, column, shared = row[both], column[both], shared[both]
+    union = true_area[row] + found_known[column] - shared
+    hit = shared > MATCH * union
+    partner = shared >= COUNTERPART * true_area[row]
+    true_matched = np.bincount(row[hit], minlength=len(true_label)) > 0
+    found_matched = np.bincount(column[hit], minlength=len(found_label)) > 0
+    splits = np.bincount(row[partner], minlength=len(true_label))
+    merges = np.bincount(column[partner], minlength=len(found_label))
+    zeros = np.zeros(len(found_label))
+    return (
+        _kept(true_kept, true_label, true_area, true_matched, covered, splits),
+        _kept(found_kept, found_label, found_known, found_matched, zeros, merges),
+    )
+
+
+def _kept(kept: np.ndarray, *columns: np.ndarray) -> Objects:
+    return Objects(*(column[kept] for column in columns))
+
+
+def _label(labels: np.ndarray, classes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Component ids int32 [H, W] (0: none of the classes), and the label of each id."""
+    ids = np.zeros(labels.shape, np.int32)
+    of: list[np.ndarray] = [np.array([-1])]
+    count = 0
+    for label in classes:
+        mask = labels == label
+        own, found = ndimage.label(mask, _EIGHT, output=np.int32)
+        if found:
+            np.add(own, count, out=ids, where=mask)
+            of.append(np.full(found, label))
+            count += found
+    return ids, np.concatenate(of)
+
+
+def _runs(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(a, b, length) of each run of pixels, row after row, in which neither changes."""
+    a, b = a.reshape(-1), b.reshape(-1)
+    change = a[1:] != a[:-1]
+    change |= b[1:] != b[:-1]
+    starts = np.concatenate([[0], np.flatnonzero(change) + 1])
+    lengths = np.diff(np.concatenate([starts, [len(a)]]))
+    return a[starts], b[starts], lengths
+
+
+def bin_of(area: np.ndarray, mpp: float) -> np.ndarray:
+    """Which of the four size bins each area (pixels) falls in."""
+    return np.searchsorted(BINS, area * mpp**2, side="right")
+
+
+def summarise(
+    rois: Sequence[tuple[Objects, Objects]],
+    known_pixels: Sequence[int],
+    present: np.ndarray,
+    label: int,
+    mpp: float,
+) -> dict[str, Any]:
+    """What the objects of one class say over all ROIs. ``present`` bool [ROI]: the class is in
+    truth; ``known_pixels`` gives the area that false components are counted against."""
+    true = [t for t, _ in rois]
+    found = [f for _, f in rois]
+
+    def gather(side: list[Objects], name: str) -> np.ndarray:
+        parts = [getattr(each, name)[each.label == label] for each in side]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    matched, area = gather(true, "matched").astype(bool), gather(true, "area")
+    covered, splits = gather(true, "covered"), gather(true, "counterparts")
+    found_matched = gather(found, "matched").astype(bool)
+    merges = gather(found, "counterparts")
+    total, hits, predicted = len(matched), int(matched.sum()), len(found_matched)
+    false = predicted - int(found_matched.sum())
+    bins = bin_of(area, mpp)
+    clean = [not (f.label == label).any() for f in found]
+    absent = int((~present).sum())
+    square_mm = float(sum(known_pixels)) * mpp**2 / 1e6
+    return {
+        "truth": total,
+        "predicted": predicted,
+        "matched": hits,
+        "recall": _share(hits, total),
+        "precision": _share(hits, predicted),
+        "f1": _share(2 * hits, total + predicted),
+        "recall_by_size_um2": {
+            name: {
+                "truth": int((bins == index).sum()),
+                "recall": _share(int(matched[bins == index].sum()), int((bins == index).sum())),
+            }
+            for index, name in enumerate(BIN_NAMES)
+        },
+        "recall_covered_half": _share(int((covered >= COVERED).sum()), total),
+        "false_per_mm2": false / square_mm if square_mm else None,
+        "splits": int((splits >= 2).sum()),
+        "merges": int((merges >= 2).sum()),
+        "clean_rois_without_class": {
+            "clean": sum(c for c, p in zip(clean, present, strict=True) if not p),
+            "of": absent,
+        },
+    }
+
+
+def _share(top: int, bottom: int) -> float | None:
+    return top / bottom if bottom else None
