@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from benchbcss.contract import SCOPES, STRATEGIES, Prompting, Scope, Strategy
 from benchbcss.data.labels import LabelMap, build_label_map, label_map, official_codes
-from benchbcss.errors import SuiteError, UnknownNameError
+from benchbcss.errors import BenchError, SuiteError, UnknownNameError
 from benchbcss.recipes import Strict, explain, merge
 
 Preset = Literal["full", "smoke"]
@@ -189,3 +189,78 @@ def find_suite(name: str, known: dict[str, Path]) -> Path:
     if name.endswith((".yaml", ".yml")):
         return Path(name)
     raise UnknownNameError("suite", name, known, "Or pass the path of a suite file (.yaml).")
+
+
+def mistakes(path: Path) -> list[str]:
+    """Every mistake in a suite file, as "FILE:LINE: what"; empty for a valid one."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return [f"{path}: cannot be read: {error}"]
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        return [f"{path}:{line}: not YAML: {getattr(error, 'problem', None) or error}"]
+    if not isinstance(raw, dict) or node is None:
+        return [f"{path}:1: not a mapping of settings"]
+    raw.setdefault("name", path.stem)
+    presets = raw.pop("presets", None) or {}
+    if not isinstance(presets, dict):
+        return [f"{path}:{_line(node, ('presets',))}: presets must map full or smoke to settings"]
+    found: dict[str, None] = {}
+    for name in presets:
+        if name not in get_args(Preset):
+            line = _line(node, ("presets", name))
+            found[f"{path}:{line}: presets: there is no '{name}'. Known: full, smoke"] = None
+    for name in get_args(Preset):
+        over = presets.get(name) or {}
+        try:
+            suite = Suite.model_validate(merge(raw, over))
+        except ValidationError as error:
+            for item in error.errors():
+                where = tuple(item["loc"])
+                # What a preset overrides is to be mended there.
+                own = ("presets", name, *where)
+                line = _line(node, own if _has(over, where) else where)
+                label = ".".join(str(step) for step in where) or "top level"
+                found[f"{path}:{line}: {label}: {item['msg']}"] = None
+            continue
+        try:
+            labels = suite.labels()
+        except BenchError as error:
+            found[f"{path}:{_line(node, ('label_map',))}: label_map: {error}"] = None
+            continue
+        for index, criterion in enumerate(suite.criteria):
+            try:
+                _check_metric(criterion.metric, labels, path)
+            except SuiteError as error:
+                line = _line(node, ("criteria", index, "metric"))
+                what = str(error).removeprefix(f"Suite {path}: ")
+                found[f"{path}:{line}: criteria: {what}"] = None
+    return list(found)
+
+
+def _has(content: Any, where: tuple[str | int, ...]) -> bool:
+    """Whether nested ``content`` says anything on the way to ``where``."""
+    return bool(where) and isinstance(content, dict) and where[0] in content
+
+
+def _line(node: yaml.Node, where: tuple[str | int, ...]) -> int:
+    """Line (from 1) of the deepest node of ``where`` that the file has."""
+    line = node.start_mark.line + 1
+    for step in where:
+        if isinstance(node, yaml.MappingNode):
+            pairs = {key.value: (key, value) for key, value in node.value}
+            if str(step) not in pairs:
+                return line
+            key, node = pairs[str(step)]
+            line = key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            if step >= len(node.value):
+                return line
+            node = node.value[step]
+            line = node.start_mark.line + 1
+    return int(line)

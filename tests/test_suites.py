@@ -69,3 +69,64 @@ def test_a_suite_of_ones_own_names_classes_and_codes(tmp_path):
     labels = load_suite(path)[0].labels()
     assert labels.class_names == ("first", "second")
     assert labels.lookup[:3].tolist() == [255, 0, 1]
+
+
+GOOD = """\
+summary: My own data
+label_map:
+  codes: {glass: 0, tumour: 1, rest: 2}
+  classes:
+    tumour: [tumour]
+    rest: [rest]
+  ignore: [glass]
+  mean: [tumour]
+split: mine.csv
+mpp: 0.5
+criteria:
+  - {metric: dice.tumour, at_least: 0.8}
+presets:
+  smoke:
+    tile: {size: 128, overlap: 32}
+"""
+
+
+def validated(tmp_path, text):
+    from benchbcss.suites import mistakes
+
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return [line.removeprefix(f"{path}:") for line in mistakes(path)]
+
+
+def test_a_suite_of_ones_own_is_valid(tmp_path):
+    assert validated(tmp_path, GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("mpp: 0.5", "mpp: -1", "10: mpp: Input should be greater than 0"),
+        ("mpp: 0.5", "mpq: 0.5", "10: mpq: Extra inputs are not permitted"),
+        ("size: 128", "size: 8", "15: tile.size: Input should be greater than or equal to 32"),
+        ("dice.tumour", "dice.tumor", "12: criteria: there is no metric 'dice.tumor'"),
+        ("smoke:", "smok:", "14: presets: there is no 'smok'. Known: full, smoke"),
+        ("tumour: [tumour]", "tumour: [tumor]", "2: label_map: "),
+        ("mpp: 0.5", "mpp: [", "12: not YAML: "),
+    ],
+)
+def test_every_mistake_comes_with_its_line(tmp_path, old, new, expected):
+    (found,) = validated(tmp_path, GOOD.replace(old, new))
+    assert found.startswith(expected)
+
+
+def test_all_mistakes_come_at_once(tmp_path):
+    found = validated(tmp_path, GOOD.replace("mpp: 0.5", "mpp: -1\nspeed: 3"))
+    assert [line.split(":")[0] for line in found] == ["10", "11"]
+
+
+def test_every_shipped_suite_has_no_mistake():
+    from benchbcss import registry
+    from benchbcss.suites import mistakes
+
+    for path, _ in registry.load().suites.values():
+        assert mistakes(path) == []

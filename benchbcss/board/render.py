@@ -183,6 +183,40 @@ def _monitored(part: Table) -> list[str]:
     return notes
 
 
+OBJECTS = (
+    "object F1 (recall): 8-connected components of at least 50 um^2, matched one to one at "
+    "IoU > 0.5; false per mm^2 counts unmatched predicted ones; surface Dice within 5 um"
+)
+
+
+def _warnings(part: Table) -> list[str]:
+    """The trap in words, for each row that is in it."""
+    return [
+        f"{_name(row)}: {row.tissue['warning']}"
+        for row in part.rows
+        if not row.floor and row.tissue and row.tissue.get("warning")
+    ]
+
+
+def _objects(part: Table) -> tuple[list[str], list[list[str]]] | None:
+    """Small objects per class, vessels first, and boundaries."""
+    rows = [row for row in part.rows if row.objects]
+    if not rows:
+        return None
+    classes = sorted(rows[0].classes, key=lambda name: name != "blood_vessel")
+    lines = []
+    for row in rows:
+        assert row.objects is not None
+        own = [row.objects.get(name, {}) for name in classes]
+        found = [f"{_number(o.get('f1'), 2)} ({_number(o.get('recall'), 2)})" for o in own]
+        false = _number(own[0].get("false_per_mm2"), 1)
+        border = (row.without_border or {}).get("per_roi", {}).get("mean")
+        surface = (row.boundary or {}).get("mean")
+        lines.append([_name(row), *found, false, _number(surface), _number(border)])
+    columns = ["backend", *classes, f"false {classes[0]} / mm2", "surface Dice", "Dice off borders"]
+    return columns, lines
+
+
 def _promptings(part: Table) -> tuple[list[str], list[list[str]]]:
     """Every prompting's mean per-class Dice, a column per row of the board."""
     rows = [row for row in part.rows if row.key.get("prompting")]
@@ -221,8 +255,12 @@ def table(
         for note in _notes(part):
             console.print(f"  {note}", markup=False, soft_wrap=True)
         _verdicts(part, console)
-        for note in _monitored(part):
+        for note in [*_monitored(part), *_warnings(part)]:
             console.print(f"  {note}", markup=False, soft_wrap=True)
+        objects = _objects(part)
+        if objects:
+            _grid(console, "objects and borders", *objects, (0,))
+            console.print(f"  {OBJECTS}", markup=False, soft_wrap=True)
         if promptings and part.track == "prompted" and part.rows:
             columns, lines = _promptings(part)
             title = f"{part.suite} / prompted: mean per-class Dice (per ROI) by prompting"
@@ -436,7 +474,13 @@ def md(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None:
                 header,
                 [[row.backend, *(c["status"] for c in row.criteria)] for row in rows],
             )
-        stream.writelines(f"- {_escape(note)}\n" for note in _monitored(part))
+        notes = [*_monitored(part), *_warnings(part)]
+        stream.writelines(f"- {_escape(note)}\n" for note in notes)
+        objects = _objects(part)
+        if objects:
+            stream.write("\n")
+            _md_table(stream, *objects)
+            stream.write(f"- {OBJECTS}\n")
         for row, why in part.not_comparable:
             stream.write(f"- not comparable: {_escape(row.backend)}: {_escape(why)}\n")
         if part.track == "prompted" and any(row.others for row in part.rows):

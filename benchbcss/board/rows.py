@@ -70,6 +70,9 @@ class Row:
     regions: dict[str, Any] | None = None  # how CLIP named them
     region_accuracy: dict[str, Any] | None = None
     flaws: list[str] = field(default_factory=list)
+    objects: dict[str, Any] | None = None  # per class: recall, precision, F1 of components
+    boundary: dict[str, Any] | None = None
+    without_border: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)  # budget, steps, what chose the weights
     cost: dict[str, Any] = field(default_factory=dict)
     variant: str = ""  # tells runs of one backend and seed apart, where recipes were overridden
@@ -182,6 +185,9 @@ def _rows(result: dict[str, Any], run_dir: Path) -> list[Row]:
                 regions=section.get("regions"),
                 region_accuracy=section.get("region_accuracy"),
                 flaws=flaws,
+                objects=section.get("objects"),
+                boundary=section.get("boundary"),
+                without_border=section.get("without_border"),
                 training={name: (result.get("training") or {}).get(name) for name in TRAINING},
                 cost={
                     "parameters": (result.get("parameters") or {}).get("total"),

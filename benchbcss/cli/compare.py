@@ -91,6 +91,13 @@ def _show(found: dict[str, Any]) -> None:
             for i, (name, line) in enumerate(zip(names, found["wins"], strict=True))
         ],
     )
+    smallest = 2.0 ** (1 - found["rois"])
+    if smallest * max(1, len(found["pairs"])) >= found["level"]:
+        console.print(
+            f"With {found['rois']} ROIs p cannot be below {smallest:.3f} for one pair: too few to "
+            "tell these apart.",
+            markup=False,
+        )
     console.print(
         "A difference counts when its interval excludes 0 and p, adjusted for all pairs, is below "
         f"{found['level']:g}; otherwise it is a tie.",

@@ -60,9 +60,24 @@ def backends(form: str) -> None:
 
 
 @click.command()
+@click.option(
+    "--validate",
+    type=click.Path(path_type=Path),
+    help="Check a suite file of your own: every mistake, with its line.",
+)
 @_format
-def suites(form: str) -> None:
-    """List the suites."""
+def suites(form: str, validate: Path | None) -> None:
+    """List the suites, or check one."""
+    if validate is not None:
+        from benchbcss.suites import mistakes
+
+        found = mistakes(validate)
+        for line in found:
+            click.echo(line, err=True)
+        if found:
+            raise click.exceptions.Exit(2)
+        click.echo(f"{validate} is a valid suite.")
+        return
     from benchbcss import registry
     from benchbcss.suites import load_suite
 

@@ -76,3 +76,29 @@ def test_eight_backends_take_no_time():
     for triple in triples:
         bootstrap(triple, range(7), "pooled")
     assert time.perf_counter() - begun < 3  # 0.3 s where nothing else runs
+
+
+def test_bca_equals_scipys():
+    from scipy import stats
+
+    rng = np.random.default_rng(3)
+    true = np.full((40, 1), 1000, np.int64)
+    hit = (1000 * rng.beta(1, 6, (40, 1))).astype(np.int64)
+    triple = Triple(hit, true, true)
+    ours = bootstrap(triple, [0], "per_roi")
+    dice = hit[:, 0] / 1000
+    theirs = stats.bootstrap(
+        (dice,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(0)
+    ).confidence_interval
+    assert ours.classes_bca[0] == pytest.approx(tuple(theirs), abs=4e-3)
+    assert ours.mean_bca == ours.classes_bca[0]
+    # The distribution is skewed, so the plain percentiles lie elsewhere.
+    assert abs(ours.classes_bca[0][1] - ours.classes[0][1]) > 1e-3
+
+
+def test_bca_is_not_given_where_it_is_not_defined():
+    same = np.full((20, 1), 500, np.int64)
+    assert bootstrap(Triple(same, same, same), [0], "per_roi").classes_bca == [None]
+    one = np.zeros((20, 1), np.int64)
+    one[3] = 500  # one ROI has the class: without it there is nothing
+    assert bootstrap(Triple(one, one, one), [0], "pooled").classes_bca == [None]

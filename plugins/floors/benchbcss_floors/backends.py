@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -123,13 +124,12 @@ class BoxFill(Backend):
         return image.shape[-1]
 
     def predict_prompted(self, model: nn.Module, encoded: Any, prompts: list[Prompt]) -> Tensor:
-        centres = torch.arange(encoded) + 0.5
-        masks = []
-        for prompt in prompts:
+        masks = torch.full((len(prompts), encoded, encoded), -1.0)
+        for mask, prompt in zip(masks, prompts, strict=True):
             if prompt.box is None:
                 raise ValueError("floor_box_fill needs box prompts")
-            left, top, right, bottom = prompt.box
-            rows = (centres >= top) & (centres <= bottom)
-            columns = (centres >= left) & (centres <= right)
-            masks.append(rows[:, None] & columns[None])
-        return torch.stack(masks).float() * 2 - 1
+            # The pixels whose centres lie in the box.
+            left, top, right, bottom = (edge - 0.5 for edge in prompt.box)
+            rows = slice(math.ceil(top), math.floor(bottom) + 1)
+            mask[rows, math.ceil(left) : math.floor(right) + 1] = 1.0
+        return masks
