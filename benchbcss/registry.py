@@ -93,6 +93,11 @@ class Registry:
             hint = f"Not loaded: {which}"
         raise UnknownNameError("backend", name, self.backends, hint)
 
+    def hooks_of(self, source: Source) -> list[str]:
+        """The hooks that a loaded plugin implements."""
+        callers = self.manager.get_hookcallers(self.manager.get_plugin(source.plugin)) or []
+        return sorted(caller.name for caller in callers)
+
     def add(self, plugin: Any, source: Source) -> None:
         """Register one plugin object; on failure it is recorded as broken and undone."""
         backends, suites = dict(self.backends), dict(self.suites)

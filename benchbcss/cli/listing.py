@@ -116,6 +116,7 @@ def plugins(form: str) -> None:
                 "distribution": source.distribution,
                 "version": source.version,
                 "provides": sorted(names),
+                "hooks": found.hooks_of(source),
                 "state": "loaded",
             }
         )
@@ -126,6 +127,7 @@ def plugins(form: str) -> None:
                 "distribution": source.distribution,
                 "version": source.version,
                 "provides": [],
+                "hooks": [],
                 "state": f"broken: {reason}",
             }
         )

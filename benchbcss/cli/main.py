@@ -23,6 +23,8 @@ COMMANDS = {
     "suites": ("benchbcss.cli.listing", "List the suites."),
     "plugins": ("benchbcss.cli.listing", "List plugins, broken ones with their reason."),
     "show": ("benchbcss.cli.listing", "Show a backend's resolved recipe."),
+    "new-plugin": ("benchbcss.cli.new_plugin", "Write an installable package for a new backend."),
+    "check": ("benchbcss.cli.check", "Check that a backend keeps the contract."),
     "data": ("benchbcss.cli.data", "Verify a BCSS folder, show statistics, write a phantom."),
 }
 
@@ -37,7 +39,7 @@ class Lazy(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(COMMANDS[cmd_name][0])
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

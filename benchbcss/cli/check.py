@@ -1,0 +1,39 @@
+"""``benchbcss check``: does a backend keep the contract?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from benchbcss.cli.main import say
+
+
+@click.command()
+@click.argument("backend")
+@click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Of the recipe.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+def check(backend: str, overrides: tuple[str, ...], form: str) -> None:
+    """Check BACKEND on a tiny phantom: shapes, ignored pixels, seeds, checkpoints, leaks."""
+    from benchbcss.testing.checks import Outcome, run_checks
+
+    def tell(outcome: Outcome) -> None:
+        if form == "json":
+            return
+        click.echo(f"{outcome.status:<8} {outcome.name} ({outcome.seconds:.1f} s)")
+        if outcome.detail:
+            click.echo(f"         {outcome.detail}")
+        if outcome.status == "FAIL":
+            click.echo(f"         what helps: {outcome.hint}")
+
+    outcomes = run_checks(backend, overrides=overrides, say=tell)
+    failed = [outcome for outcome in outcomes if outcome.status == "FAIL"]
+    if form == "json":
+        plain: list[dict[str, Any]] = [vars(outcome) for outcome in outcomes]
+        click.echo(json.dumps(plain, indent=1))
+    if failed:
+        say(f"{backend} fails {len(failed)} of {len(outcomes)} checks")
+        sys.exit(1)
+    say(f"{backend} keeps the contract ({len(outcomes)} checks)")

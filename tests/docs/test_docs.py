@@ -1,0 +1,109 @@
+"""What the documentation says is so."""
+
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchbcss import hookspecs
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "METHODOLOGY.md", *(ROOT / "docs").glob("*.md")])
+
+
+def test_the_hook_reference_has_every_hook_with_its_signature():
+    text = (ROOT / "docs" / "hooks.md").read_text()
+    listed = set(re.findall(r"^\| `(benchbcss_\w+\([^)]*\))`", text, re.M))
+    specs = {
+        f"{name}({', '.join(inspect.signature(value).parameters)})"
+        for name, value in vars(hookspecs).items()
+        if name.startswith("benchbcss_")
+    }
+    assert listed == specs
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_and_option_named_exists(page):
+    from benchbcss.cli.main import COMMANDS, cli
+
+    for line in re.findall(r"^(?:\s*)benchbcss [^\n`]*", page.read_text(), re.M):
+        words = line.split("#")[0].split()
+        assert words[1] in COMMANDS, line
+        command = cli.get_command(None, words[1])
+        if hasattr(command, "commands"):
+            command = command.commands[words[2]]
+        known = {option for parameter in command.params for option in parameter.opts}
+        for word in words:
+            if word.startswith("--"):
+                assert word.split("=")[0] in known, line
+
+
+def blocks(page):
+    """{path: content} of the page's marked code blocks, and the commands of its run block."""
+    text = page.read_text()
+    files = dict(re.findall(r"<!-- file: (\S+) -->\n```\w*\n(.*?)```", text, re.S))
+    (run,) = re.findall(r"<!-- run -->\n```\n(.*?)```", text, re.S)
+    return files, run.strip().splitlines()
+
+
+@pytest.mark.slow
+def test_the_tutorial_leads_to_a_row_on_the_leaderboard(tmp_path):
+    files, commands = blocks(ROOT / "docs" / "tutorial.md")
+    package, site = tmp_path / "textnet", tmp_path / "site"
+    for name, content in files.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(content)
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(site),
+        "OMP_NUM_THREADS": "1",
+        "BENCHBCSS_WORKSPACE": str(tmp_path / "w"),
+    }
+    assert commands[0] == "pip install -e ."
+    install = ["-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target"]
+    subprocess.run([sys.executable, *install, str(site), str(package)], check=True)
+    output = ""
+    for command in commands[1:]:
+        words = command.split()
+        assert words[0] == "benchbcss"
+        done = subprocess.run(
+            [sys.executable, "-m", *words],
+            env=env,
+            cwd=package,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        output += done.stdout
+    assert "nests / semantic" in output
+    (path,) = tmp_path.glob("w/runs/nests/textnet/*/result.json")
+    result = json.loads(path.read_text())
+    assert result["plugin"]["distribution"] == "textnet-benchbcss"
+    assert result["training"]["steps"] == 40
+    majority = json.loads(
+        next(tmp_path.glob("w/runs/nests/floor_majority/*/result.json")).read_text()
+    )
+    scores = [r["tracks"]["semantic"]["headline"]["per_roi"]["mean"] for r in (result, majority)]
+    assert scores[0] > scores[1]
+    tests = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
+        env=env,
+        cwd=package,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert tests.returncode == 0, tests.stdout[-2000:]

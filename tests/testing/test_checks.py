@@ -1,0 +1,244 @@
+"""The kit: built-ins pass, and each check finds the fault it is there for."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchbcss.contract import Backend, BackendInfo
+from benchbcss.registry import Registered, Source
+from benchbcss.testing import parametrize_with_checks
+from benchbcss.testing.checks import CHECKS, run_checks
+from benchbcss.training.losses import dense_loss
+
+FLOORS = ["floor_majority", "floor_colour", "floor_box_fill"]
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_the_floors_keep_the_contract(name):
+    outcomes = run_checks(name)
+    assert [o.name for o in outcomes if o.status == "FAIL"] == []
+    assert len(outcomes) == len(CHECKS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["unetpp", "transunet", "mask2former", "sam2_v2", "sam2_v3", "sam_zeroshot"]
+)
+def test_the_models_keep_the_contract(name):
+    failed = {o.name: o.detail for o in run_checks(name) if o.status == "FAIL"}
+    assert failed == {}
+
+
+class Good(Backend):
+    """What all the broken ones below are made from."""
+
+    def build(self):
+        self.context.notes["weights"] = "random"
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 6, 1)
+        )
+
+    def loss(self, model, batch):
+        return dense_loss(model(batch.image), batch.target, None, {"cross_entropy": 1, "dice": 1})
+
+
+class NoNote(Good):
+    def build(self):
+        model = super().build()
+        self.context.notes.clear()
+        return model
+
+
+class Unseeded(Good):
+    def build(self):
+        model = super().build()
+        noise = np.random.default_rng().normal(size=8)
+        model[0].bias.data = torch.from_numpy(noise).float()
+        return model
+
+
+class Twice(Good):
+    def parameter_groups(self, model):
+        return {"a": list(model.parameters()), "b": list(model[0].parameters())}
+
+
+class Forgotten(Good):
+    def parameter_groups(self, model):
+        return {"a": list(model[0].parameters())}
+
+
+class OutOfRange(Good):
+    def predict_roi(self, model, image):
+        return np.full(image.shape[:2], 6, np.uint8)
+
+
+class OnlyMultiplesOf32(Good):
+    def predict_roi(self, model, image):
+        height, width = (side // 32 * 32 for side in image.shape[:2])
+        return np.zeros((height, width), np.uint8)
+
+
+class Dropping(Good):
+    def predict(self, model, image):
+        return torch.nn.functional.dropout(model(image), 0.5)
+
+
+class Counting(Good):
+    def build(self):
+        model = super().build()
+        model.register_buffer("calls", torch.zeros(()))
+        return model
+
+    def predict(self, model, image):
+        model.calls += 1
+        return model(image)
+
+
+class Overflowing(Good):
+    def loss(self, model, batch):
+        return {"log": torch.log(model(batch.image).sum() * 0)}
+
+
+class Background(Good):
+    """The classic: everything that is not the class is background, ignored or not."""
+
+    def loss(self, model, batch):
+        logits = model(batch.image)
+        truth = torch.nn.functional.one_hot(batch.target.clamp(max=6), 7)[..., :6]
+        return {
+            "bce": torch.nn.functional.binary_cross_entropy_with_logits(
+                logits, truth.movedim(-1, 1).float()
+            )
+        }
+
+
+class Clamped(Good):
+    def loss(self, model, batch):
+        target = batch.target.clamp(max=5)
+        return {"ce": torch.nn.functional.cross_entropy(model(batch.image), target)}
+
+
+class Outside(Good):
+    """Keeps what it learnt in the object, where no checkpoint finds it."""
+
+    def after_training(self, model, samples):
+        self.shift = 1 + len(list(samples.rois()))
+
+    def predict(self, model, image):
+        logits = model(image).clone()
+        logits[:, 3] += 100.0 * getattr(self, "shift", 0)
+        return logits
+
+
+class Forgetful(Good):
+    """A loss that depends on how often it was called in this process."""
+
+    calls = 0
+
+    def loss(self, model, batch):
+        self.calls += 1
+        terms = super().loss(model, batch)
+        return {name: term * (1 + 0.5 * self.calls) for name, term in terms.items()}
+
+
+class Detached(Good):
+    def loss(self, model, batch):
+        with torch.no_grad():
+            model(batch.image)
+        return {
+            "norm": sum((p**2).sum() for p in model.parameters())
+            * 1e-9
+            * float(bool((batch.target != 255).any()))
+        }
+
+
+class Peeking(Good):
+    """Looks for the masks beside what it is given."""
+
+    def after_training(self, model, samples):
+
+        self.data = samples
+
+    def predict_roi(self, model, image):
+        roi = self.data.training[0]
+        return np.minimum(roi.target(self.data.labels), 5)[: image.shape[0], : image.shape[1]]
+
+
+@pytest.fixture
+def entry(tmp_path, monkeypatch):
+    """Registers a class of this module, as a plugin's entry point would."""
+    import sys
+
+    package = tmp_path / "kit_case"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "case.yaml").write_text("name: case\ntrain: {lr: 1.0e-2, batch_size: 2}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("kit_case", None)
+
+    def make(cls, **options):
+        info = BackendInfo(
+            name="case",
+            summary="s",
+            recipe="kit_case:case.yaml",
+            **{"tracks": {"semantic"}, **options},
+        )
+        made = Registered(info, "unused:Unused", Source("kit", "kit", "1"))
+        monkeypatch.setattr(Registered, "load", lambda self: cls)
+        return made
+
+    return make
+
+
+def test_a_good_one_passes(entry):
+    assert {o.name for o in run_checks(entry(Good)) if o.status == "FAIL"} == set()
+
+
+@pytest.mark.parametrize(
+    ("cls", "check", "words"),
+    [
+        (NoNote, "builds_and_says_where_weights_came_from", "no context.notes"),
+        (Unseeded, "one_seed_one_network", "0.bias"),
+        (Twice, "parameter_groups_are_disjoint_and_complete", "two groups"),
+        (Forgotten, "parameter_groups_are_disjoint_and_complete", "never learn"),
+        (OutOfRange, "labels_are_valid_at_odd_and_tiny_sizes", "label 6"),
+        (OnlyMultiplesOf32, "labels_are_valid_at_odd_and_tiny_sizes", "expected uint8"),
+        (Dropping, "prediction_is_deterministic", "differ"),
+        (Counting, "prediction_has_no_side_effects", "calls"),
+        (Overflowing, "losses_are_finite", "not finite"),
+        (Background, "ignored_pixels_teach_nothing", "moves"),
+        (Clamped, "ignored_pixels_are_no_class", "trained as 'other'"),
+        (Outside, "saved_and_loaded_predicts_the_same", "not in the network"),
+        (Forgetful, "resumed_equals_uninterrupted", "differs in"),
+        (Detached, "learns_two_rois", "only"),
+        (Peeking, "ground_truth_is_out_of_reach", "while predicting it opened"),
+    ],
+)
+def test_every_fault_is_found_by_its_check(entry, cls, check, words):
+    failed = {o.name: o for o in run_checks(entry(cls)) if o.status == "FAIL"}
+    assert check in failed
+    assert words in failed[check].detail
+    assert failed[check].hint
+
+
+def test_dishonest_metadata(entry):
+    failed = {o.name for o in run_checks(entry(Good, tracks={"prompted"})) if o.status == "FAIL"}
+    assert "metadata_is_honest" in failed
+    failed = {o.name: o.detail for o in run_checks(entry(Good, requires=("no_such_thing",)))}
+    assert "it needs no_such_thing" in failed["metadata_is_honest"]
+
+
+def test_expected_failures_are_named_with_their_reason(entry):
+    outcomes = run_checks(entry(Clamped), {"ignored_pixels_are_no_class": "known, see #7"})
+    found = {o.name: o for o in outcomes}["ignored_pixels_are_no_class"]
+    assert (found.status, found.detail) == ("expected failure", "known, see #7")
+
+
+@parametrize_with_checks("floor_majority")
+def test_as_an_author_would_write_it(check):
+    check()
+
+
+def test_expectations_of_no_check_are_refused():
+    with pytest.raises(ValueError, match="no check of 'floor_majority'"):
+        parametrize_with_checks("floor_majority", {"flies": "because"})
