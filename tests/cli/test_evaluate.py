@@ -144,7 +144,6 @@ def test_tumor_against_the_rest_runs_with_the_same_backends(folder, checkpoint, 
         ("sam2_v3", "prompted"),
         ("floor_majority", "semantic"),
         ("floor_colour", "semantic"),
-        ("floor_box_fill", "prompted"),
     }
     assert all(row["classes"] == ["tumor"] for row in rows)
     own = next(row for row in rows if row["backend"] == "sam2_v3" and row["regions"])

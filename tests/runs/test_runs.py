@@ -158,7 +158,7 @@ import torch
 from benchbcss.contract import Backend, BackendInfo
 from benchbcss.hookspecs import hookimpl
 
-KINDS = ("raises", "nan", "shape", "exits", "hangs", "range", "fine", "prints")
+KINDS = ("raises", "nan", "shape", "exits", "hangs", "range", "fine", "prints", "memory")
 
 
 @hookimpl
@@ -184,6 +184,11 @@ class Bad(Backend):
             time.sleep(600)
         if self.kind == "prints":
             print("{not json")
+        if self.kind == "memory":
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+            kept = [bytearray(1 << 30) for _ in range(64)]
         return True
 
     def predict_roi(self, model, image):
@@ -231,6 +236,7 @@ def bad(tmp_path, monkeypatch):
         ("shape", r"shape \(1, 3, 256, 256\), expected \(1, 6, 256, 256\)", {}),
         ("range", r"label 77; labels are 0\.\.5", {}),
         ("exits", "exit status 7", {}),
+        ("memory", "MemoryError", {}),
         ("hangs", "stopped after 25 s", {"timeout": 25}),
     ],
 )

@@ -78,7 +78,8 @@ def test_what_is_written_is_tidy(tmp_path):
         for path in root.rglob("*.py"):
             compile(path.read_text(), str(path), "exec")
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--isolated", str(tmp_path)],
+        [sys.executable, "-m", "ruff", "check", "--isolated", "."],
+        cwd=tmp_path,  # so that benchbcss is a stranger, as in an author's own folder
         capture_output=True,
         text=True,
         check=False,

@@ -21,9 +21,7 @@ def test_the_floors_keep_the_contract(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["unetpp", "transunet", "mask2former", "sam2_v2", "sam2_v3", "sam_zeroshot"]
-)
+@pytest.mark.parametrize("name", ["unetpp", "transunet", "mask2former", "sam2_v3", "sam_zeroshot"])
 def test_the_models_keep_the_contract(name):
     failed = {o.name: o.detail for o in run_checks(name) if o.status == "FAIL"}
     assert failed == {}
@@ -142,14 +140,12 @@ class Forgetful(Good):
 
 
 class Detached(Good):
+    """Its terms never reach the parameters."""
+
     def loss(self, model, batch):
-        with torch.no_grad():
-            model(batch.image)
-        return {
-            "norm": sum((p**2).sum() for p in model.parameters())
-            * 1e-9
-            * float(bool((batch.target != 255).any()))
-        }
+        terms = super().loss(model, batch)
+        nothing = sum(p.sum() for p in model.parameters()) * 0
+        return {name: term.detach() + nothing for name, term in terms.items()}
 
 
 class Peeking(Good):
