@@ -52,7 +52,7 @@ def _has_ceiling(table: Table) -> bool:
     return any(row.ceiling for row in table.rows)
 
 
-def _name(row: Row) -> str:
+def name_of(row: Row) -> str:
     """Backend, seed unless 0, and the run where a backend has several of one seed."""
     variant = f" #{row.variant}" if row.variant else ""
     evaluated = " (evaluated)" if row.evaluated else ""
@@ -61,7 +61,7 @@ def _name(row: Row) -> str:
 
 def _cells(row: Row, ceiling: bool) -> list[str]:
     per_roi, pooled = row.headline["per_roi"], row.headline.get("pooled")
-    name = _name(row) + (" (floor)" if row.floor else "")
+    name = name_of(row) + (" (floor)" if row.floor else "")
     cells = [
         "" if row.rank is None else str(row.rank),
         name,
@@ -155,7 +155,7 @@ def _costs(board: Board) -> list[list[str]]:
         parameters = cost.get("parameters")
         lines.append(
             [
-                _name(row),
+                name_of(row),
                 row.weights,
                 training.get("budget") or ("own fit" if training.get("own_fit") else "-"),
                 steps,
@@ -176,7 +176,7 @@ def _monitored(part: Table) -> list[str]:
         training = row.training
         if training.get("monitor") == "any_tissue_dice" and training.get("best_mean_dice"):
             notes.append(
-                f"{_name(row)}: its weights were chosen by any-tissue Dice, "
+                f"{name_of(row)}: its weights were chosen by any-tissue Dice, "
                 f"{training['best_validation']:.3f} in validation; per class that was "
                 f"{training['best_mean_dice']:.3f}"
             )
@@ -192,7 +192,7 @@ OBJECTS = (
 def _warnings(part: Table) -> list[str]:
     """The trap in words, for each row that is in it."""
     return [
-        f"{_name(row)}: {row.tissue['warning']}"
+        f"{name_of(row)}: {row.tissue['warning']}"
         for row in part.rows
         if not row.floor and row.tissue and row.tissue.get("warning")
     ]
@@ -212,7 +212,7 @@ def _objects(part: Table) -> tuple[list[str], list[list[str]]] | None:
         false = _number(own[0].get("false_per_mm2"), 1)
         border = (row.without_border or {}).get("per_roi", {}).get("mean")
         surface = (row.boundary or {}).get("mean")
-        lines.append([_name(row), *found, false, _number(surface), _number(border)])
+        lines.append([name_of(row), *found, false, _number(surface), _number(border)])
     columns = ["backend", *classes, f"false {classes[0]} / mm2", "surface Dice", "Dice off borders"]
     return columns, lines
 
@@ -227,9 +227,9 @@ def _promptings(part: Table) -> tuple[list[str], list[list[str]]]:
         for each in [*mine, *row.others]:
             hint = each["prompting"]
             key = hint.get("key", f"{hint['strategy']}-{hint['scope']}")
-            scores.setdefault(key, {})[_name(row)] = _mean(each["headline"]["per_roi"])
+            scores.setdefault(key, {})[name_of(row)] = _mean(each["headline"]["per_roi"])
             ceilings[key] = _number((each.get("ceiling") or {}).get("mean"))
-    names = [_name(row) for row in rows]
+    names = [name_of(row) for row in rows]
     lines = [
         [key, *(own.get(name, "-") for name in names), ceilings[key]] for key, own in scores.items()
     ]
@@ -346,7 +346,7 @@ def _verdicts(part: Table, console: Any) -> None:
     columns = ["backend", *(criterion["label"] for criterion in rows[0].criteria)]
     cells = [
         [
-            _name(row),
+            name_of(row),
             *(
                 MARKS[c["status"]] + (f" ({c['point']})" if c.get("point") else "")
                 for c in row.criteria
@@ -361,7 +361,9 @@ def _verdicts(part: Table, console: Any) -> None:
                 "clip_accuracy",
                 "stability",
             ):
-                console.file.write(f"  {_name(row)}: {criterion['label']}: {criterion['reason']}\n")
+                console.file.write(
+                    f"  {name_of(row)}: {criterion['label']}: {criterion['reason']}\n"
+                )
 
 
 def json(board: Board, stream: TextIO, *, reported: list[dict[str, Any]]) -> None:

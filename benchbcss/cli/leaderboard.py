@@ -41,6 +41,11 @@ from benchbcss.cli.main import say, workspace_option
 @click.option(
     "--promptings", is_flag=True, help="Also the scores under every other oracle prompting."
 )
+@click.option(
+    "--details",
+    is_flag=True,
+    help="Also conventions, confusions, spread, worst ROIs and institutes of BACKENDs (or all).",
+)
 @workspace_option
 def leaderboard(
     backends: tuple[str, ...],
@@ -51,6 +56,7 @@ def leaderboard(
     check: bool,
     reported: bool,
     promptings: bool,
+    details: bool,
     workspace: Path,
 ) -> None:
     """Show the leaderboard of a workspace. With --check, judge BACKENDs (default: each best)."""
@@ -66,6 +72,12 @@ def leaderboard(
     stream = io.StringIO() if output else sys.stdout
     if form == "table":
         render.table(board, stream, reported=entries, promptings=promptings)
+        if details:
+            from benchbcss.board.details import write
+
+            for row in (row for part in board.tables for row in part.rows):
+                if not backends or row.backend in backends:
+                    write(row, render.name_of(row), stream)
     else:
         getattr(render, form)(board, stream, reported=entries)
     if output:

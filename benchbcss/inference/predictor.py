@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -80,34 +80,52 @@ class Predictor:
         roi: str = "",
         only_largest: bool = False,
     ) -> dict[str, dict[int, np.ndarray]]:
-        """{prompting's key: {label: mask bool [H, W]}} for the classes of the mean that ``target``
-        has, from oracle prompts.
+        """``each_prompted`` at once: {prompting's key: {label: mask bool [H, W]}}."""
+        return dict(
+            self.each_prompted(image, target, promptings, roi=roi, only_largest=only_largest)
+        )
+
+    def each_prompted(
+        self,
+        image: np.ndarray,
+        target: np.ndarray,
+        promptings: Sequence[Prompting],
+        *,
+        roi: str = "",
+        only_largest: bool = False,
+    ) -> Iterator[tuple[str, dict[int, np.ndarray]]]:
+        """(prompting's key, {label: mask bool [H, W]}) one after the other, for the classes of the
+        mean that ``target`` has, from oracle prompts.
 
         The ROI is encoded once per view, for all promptings together. Where one class has several
-        prompts their masks are united. ``only_largest`` keeps each mask's largest component.
+        prompts their masks are united. ``only_largest`` keeps each mask's largest component. One
+        prompting's masks are held at a time: all 24 of a large ROI would take many gigabytes.
         """
-        made = {
-            each: make_prompts(target, self.backend.task.mean_classes, self.prompt_size, each, roi)
-            for each in promptings
-        }
+        classes = self.backend.task.mean_classes
         shape = (image.shape[0], image.shape[1])
-        masks: dict[str, dict[int, np.ndarray]] = {each.key: {} for each in promptings}
-        if not any(made.values()):
-            return masks
+        if not any((target == label).any() for label in classes):
+            yield from ((each.key, {}) for each in promptings)
+            return
+        views = VIEWS if any(each.tta for each in promptings) else VIEWS[:1]
+        encoded = {}
         with self._inference():
             small = to_float(squash(image, self.prompt_size))[None].to(self.device)
-            views = VIEWS if any(each.tta for each in promptings) else VIEWS[:1]
-            encoded = {}
             for view in views:
                 with self.autocast():
                     encoded[view] = self.backend.encode(self.model, turn(small, view))
                 self.encoder_calls += 1
-            for each, prompts in made.items():
+        made: dict[tuple[str, str], list[Prompt]] = {}
+        for each in promptings:
+            how = (each.strategy, each.scope)
+            if how not in made:
+                made[how] = make_prompts(target, classes, self.prompt_size, each, roi)
+            masks = {}
+            with self._inference():
                 used = VIEWS if each.tta else VIEWS[:1]
-                for label, logits in self._by_class(encoded, prompts, used).items():
+                for label, logits in self._by_class(encoded, made[how], used).items():
                     mask = (enlarge(logits[None], shape)[0] > 0).cpu().numpy()
-                    masks[each.key][label] = keep_largest(mask) if only_largest else mask
-        return masks
+                    masks[label] = keep_largest(mask) if only_largest else mask
+            yield each.key, masks
 
     def _by_class(
         self, encoded: dict[str, Any], prompts: list[Prompt], views: Sequence[str]

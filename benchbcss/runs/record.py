@@ -25,7 +25,14 @@ from benchbcss.runs import regions as naming
 from benchbcss.runs.spec import METRICS_VERSION, SCHEMA_VERSION, RunSpec
 from benchbcss.scoring import binary_counts, pair_counts
 from benchbcss.scoring import metrics as m
-from benchbcss.scoring.bootstrap import DRAWS, SEED, Intervals, bootstrap, effective_rois
+from benchbcss.scoring.bootstrap import (
+    DRAWS,
+    SEED,
+    Intervals,
+    bootstrap,
+    effective_rois,
+    institute_interval,
+)
 from benchbcss.scoring.boundary import TOLERANCE_UM, surface_counts, without_border
 from benchbcss.scoring.components import Objects, match_objects, summarise
 from benchbcss.scoring.regions import region_score
@@ -157,6 +164,8 @@ def rescored(run_dir: Path, old: dict[str, Any]) -> dict[str, Any]:
         promptings,
         old["notes"].get("clip"),
     )
+    for name, section in tracks.items():
+        section["view"] = old["tracks"][name]["view"]  # how it was predicted has not changed
     return m.jsonable({**old, "metrics_version": METRICS_VERSION, "tracks": tracks})  # type: ignore[no-any-return]
 
 
@@ -450,6 +459,8 @@ def _common(
     headline: dict[str, Any] = {"per_roi": None, "pooled": None}
     for name, result in scores.items():
         headline[name] = _headline(result, intervals[name], classes, mean)
+        wider = institute_interval(triple, sites, mean, name)
+        headline[name]["mean_interval_institutes"] = wider
     per_class = {
         name: {
             metric: dict(zip(classes, getattr(result, metric), strict=True))

@@ -31,6 +31,9 @@ class Estimand(Open):
     of: int
     mean_interval: Bounds | None = Field(description="95 %, percentile, over ROIs")
     mean_interval_bca: Bounds | None = None
+    mean_interval_institutes: Bounds | None = Field(
+        None, description="95 %, whole institutes resampled: for a new hospital"
+    )
     dice: dict[str, float | None]
     intervals: dict[str, Bounds | None]
     intervals_bca: dict[str, Bounds | None] = {}

@@ -337,15 +337,14 @@ class Session:
         if track == "semantic":
             yield masks.folder(self.run_dir), predictor.semantic(roi.image())
             return
-        found = predictor.prompted(
+        for key, found in predictor.each_prompted(
             roi.image(),
             roi.target(self.labels),
             self.promptings,
             roi=roi.name,
             only_largest=self.spec.suite.prompting.only_largest,
-        )
-        for key, by_class in found.items():
-            yield masks.folder(self.run_dir, key), masks.pack(by_class, roi.shape)
+        ):
+            yield masks.folder(self.run_dir, key), masks.pack(found, roi.shape)
 
 
 def prompted_counts(

@@ -84,6 +84,21 @@ def bootstrap(triple: Triple, mean_classes: Sequence[int], estimand: str) -> Int
     )
 
 
+def institute_interval(
+    triple: Triple, institutes: Sequence[str], mean_classes: Sequence[int], estimand: str
+) -> tuple[float, float] | None:
+    """95 % interval of the mean when whole institutes are resampled: wider, and the honest one for
+    a new hospital. None with a single institute."""
+    names = sorted(set(institutes))
+    if len(names) < 2:
+        return None
+    belongs = np.array([[site == name for site in institutes] for name in names], np.float64)
+    weights = resample_weights(len(names)) @ belongs
+    present = [c for c in mean_classes if triple.true[:, c].any()]
+    drawn = mean_of(draws_of(triple, estimand, weights), present)
+    return interval(drawn[np.isfinite(drawn)])
+
+
 def mean_of(drawn: np.ndarray, classes: Sequence[int]) -> np.ndarray:
     """float64 [draws]: the mean of ``classes``, NaN where one of them was not drawn."""
     if not len(classes):

@@ -105,6 +105,22 @@ def test_a_run_a_board_and_a_rescore(folder, tmp_path):
     assert again["tables"] == board["tables"]
 
 
+def test_details_say_it_in_words(folder, tmp_path):
+    run(folder, tmp_path)
+    done = cli(
+        *("leaderboard", "floor_majority", "--details", "--workspace", tmp_path / "w"), check=0
+    )
+    for words in (
+        "floor_majority, bcss5 / semantic",
+        "was called",
+        "class in neither counts as nothing",
+        "worst ROIs:",
+        "institutes, mean Dice (ROIs)",
+        "painting tissue everywhere",
+    ):
+        assert words in done.stdout
+
+
 def test_check_exits_3_and_says_what_is_not_met(folder, tmp_path):
     run(folder, tmp_path)
     done = cli(

@@ -7,6 +7,7 @@ from benchbcss.scoring.bootstrap import (
     bootstrap,
     draws_of,
     effective_rois,
+    institute_interval,
     resample_weights,
 )
 from benchbcss.scoring.metrics import Triple, per_roi_of, pooled_of
@@ -102,3 +103,20 @@ def test_bca_is_not_given_where_it_is_not_defined():
     one = np.zeros((20, 1), np.int64)
     one[3] = 500  # one ROI has the class: without it there is nothing
     assert bootstrap(Triple(one, one, one), [0], "pooled").classes_bca == [None]
+
+
+def test_institutes_resampled_whole_give_wider_intervals():
+    """ROIs of one institute are alike, so there are far fewer independent ones than ROIs."""
+    rng = np.random.default_rng(0)
+    level = np.repeat(rng.uniform(0.2, 0.8, 6), 8)
+    true = np.full((48, 1), 10_000, np.int64)
+    hit = np.round(true[:, 0] * np.clip(level + rng.normal(0, 0.02, 48), 0, 1)).astype(np.int64)
+    triple = Triple(hit[:, None], true, true)
+    sites = [f"S{index // 8}" for index in range(48)]
+    for estimand in ("per_roi", "pooled"):
+        low, high = bootstrap(triple, [0], estimand).mean
+        wide_low, wide_high = institute_interval(triple, sites, [0], estimand)
+        assert wide_high - wide_low > 1.8 * (high - low)
+        alone = institute_interval(triple, [f"R{i}" for i in range(48)], [0], estimand)
+        assert alone == pytest.approx((low, high), abs=0.01)
+    assert institute_interval(triple, ["one"] * 48, [0], "pooled") is None
