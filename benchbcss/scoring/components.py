@@ -20,7 +20,7 @@ BINS = (500.0, 2_000.0, 10_000.0)  # um^2, between small, medium, large and very
 BIN_NAMES = ("<500", "500-2000", "2000-10000", ">10000")
 MATCH = 0.5  # IoU, exclusive
 COVERED = 0.5  # share of a true component under predicted pixels of its class
-COUNTERPART = 0.1  # share of a true component that makes a counterpart
+COUNTERPART = 0.1  # share of a component under another that makes it that one's counterpart
 IGNORE = 255
 
 _EIGHT = np.ones((3, 3), bool)
@@ -31,9 +31,9 @@ class Objects:
     """The kept components of one side of one ROI, as columns of equal length.
 
     ``label`` class, ``area`` known pixels, ``matched`` bool; ``covered`` share of a true component
-    under predicted pixels of its class (0 for predictions); ``counterparts``: for a true component
-    the predicted ones that each cover at least 10 % of it, for a predicted one the true ones of
-    which it covers at least 10 %.
+    under predicted pixels of its class (0 for predictions); ``counterparts``: the components of the
+    other side that this one covers by at least 10 % of their own area. Two or more are a split of a
+    true component, a merge by a predicted one.
     """
 
     label: np.ndarray
@@ -73,11 +73,12 @@ def match_objects(
     row, column, shared = row[both], column[both], shared[both]
     union = true_area[row] + found_known[column] - shared
     hit = shared > MATCH * union
-    partner = shared >= COUNTERPART * true_area[row]
+    part = shared >= COUNTERPART * found_known[column]
+    whole = shared >= COUNTERPART * true_area[row]
     true_matched = np.bincount(row[hit], minlength=len(true_label)) > 0
     found_matched = np.bincount(column[hit], minlength=len(found_label)) > 0
-    splits = np.bincount(row[partner], minlength=len(true_label))
-    merges = np.bincount(column[partner], minlength=len(found_label))
+    splits = np.bincount(row[part], minlength=len(true_label))
+    merges = np.bincount(column[whole], minlength=len(found_label))
     zeros = np.zeros(len(found_label))
     return (
         _kept(true_kept, true_label, true_area, true_matched, covered, splits),
@@ -115,8 +116,9 @@ def _runs(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def bin_of(area: np.ndarray, mpp: float) -> np.ndarray:
-    """Which of the four size bins each area (pixels) falls in."""
-    return np.searchsorted(BINS, area * mpp**2, side="right")
+    """Which of the four size bins each area (pixels) falls in; the last is above its bound."""
+    size = np.asarray(area) * mpp**2
+    return np.searchsorted(BINS[:-1], size, side="right") + (size > BINS[-1])
 
 
 def summarise(

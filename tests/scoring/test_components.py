@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from benchbcss.scoring.components import match_objects, summarise
+from benchbcss.scoring.components import bin_of, match_objects, summarise
 
 MPP = 5.0  # 25 um^2 a pixel: 50 um^2 are two pixels
 
@@ -48,7 +48,7 @@ def slow(target, prediction, classes, mpp):
                 len(pixels),
                 any(len(pixels & q) / len(pixels | q) > 0.5 for q in same),
                 len(pixels & painted) / len(pixels),
-                sum(len(pixels & q) >= 0.1 * len(pixels) for q in same),
+                sum(len(pixels & q) >= 0.1 * len(q) for q in same),
             )
         )
     others = []
@@ -144,6 +144,11 @@ def test_a_case_by_hand():
     # 16 px = 400, 80 px = 2 000, 100 px = 2 500, 200 px = 5 000 um^2
     assert [by_size[name]["truth"] for name in by_size] == [1, 0, 4, 0]
     assert found["clean_rois_without_class"] == {"clean": 0, "of": 0}
+
+
+def test_size_bins():
+    sizes = np.array([499.9, 500, 1999.9, 2000, 10_000, 10_000.1])
+    assert bin_of(sizes, 1.0).tolist() == [0, 1, 1, 2, 2, 3]
 
 
 def test_rois_without_the_class_that_stay_clean():
