@@ -28,6 +28,7 @@ Strategy = Literal["centroid", "points5", "box", "box_neg"]
 Scope = Literal["largest", "class", "components"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+PROMPT_VERSION = 2  # of how prompts are made; results of different versions do not compare
 IGNORE_INDEX = 255
 
 

@@ -10,7 +10,14 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from benchbcss.contract import SCOPES, STRATEGIES, Prompting, Scope, Strategy
+from benchbcss.contract import (
+    PROMPT_VERSION,
+    SCOPES,
+    STRATEGIES,
+    Prompting,
+    Scope,
+    Strategy,
+)
 from benchbcss.data.labels import LabelMap, build_label_map, label_map, official_codes
 from benchbcss.errors import BenchError, SuiteError, UnknownNameError
 from benchbcss.recipes import Strict, explain, merge
@@ -59,7 +66,7 @@ class PromptingSet(Strict):
     """Which oracle prompts the prompted track uses: every strategy with every scope, with and
     without averaged views. The ``headline`` one is ranked and judged."""
 
-    version: int = 2
+    version: int = PROMPT_VERSION
     strategies: tuple[Strategy, ...] = STRATEGIES
     scopes: tuple[Scope, ...] = SCOPES
     tta: tuple[bool, ...] = (False, True)

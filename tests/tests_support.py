@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 from PIL import Image
+
+
+def cli(*arguments, check=None, site=None, **environment):
+    """``benchbcss`` in a process of its own; ``site`` goes before the installed packages."""
+    environment = {"OMP_NUM_THREADS": "1", **environment}
+    if site:
+        paths = [str(site), os.environ.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchbcss", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    assert check is None or done.returncode == check, done.stdout + done.stderr
+    return done
 
 
 def tiny_clip(folder):

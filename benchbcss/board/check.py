@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchbcss.board.rows import Board
-from benchbcss.errors import UnknownNameError
+from benchbcss.board.rows import Board, of_backends
 
 
 def unmet(board: Board, backends: Sequence[str] = ()) -> list[str]:
@@ -14,10 +13,7 @@ def unmet(board: Board, backends: Sequence[str] = ()) -> list[str]:
     Without names, the best backend of each table is judged. A criterion may be met in either
     track of a backend's suite only where that track judges it; no result at all is unmet too.
     """
-    known = {row.backend for table in board.tables for row in table.rows}
-    for name in backends:
-        if name not in known:
-            raise UnknownNameError("result of backend", name, known, "Run it first.")
+    of_backends(board, backends)
     problems = []
     judged = 0
     for table in board.tables:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from benchbcss.errors import UnknownNameError
 
 #: results compare only when all of these agree, in the order they are named to the user
 COMPARABLE = (
@@ -137,6 +140,17 @@ def load(workspace: Path, suite: str | None = None, track: str | None = None) ->
         groups.setdefault((row.suite, row.track), []).append(row)
     tables = [_table(*key, group) for key, group in sorted(groups.items(), key=_semantic_first)]
     return Board(tables, failures, unreadable, missing)
+
+
+def of_backends(board: Board, backends: Sequence[str]) -> list[Row]:
+    """The comparable rows of ``backends`` (all for none). Raises UnknownNameError for one without a
+    result."""
+    rows = [row for part in board.tables for row in part.rows]
+    known = {row.backend for row in rows}
+    for name in backends:
+        if name not in known:
+            raise UnknownNameError("result of backend", name, known, "Run it first.")
+    return [row for row in rows if not backends or row.backend in backends]
 
 
 def _semantic_first(item: tuple[tuple[str, str], list[Row]]) -> tuple[str, bool]:

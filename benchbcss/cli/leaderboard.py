@@ -69,15 +69,15 @@ def leaderboard(
         from benchbcss.board.reported import load
 
         entries = load()
+    chosen = rows.of_backends(board, backends)
     stream = io.StringIO() if output else sys.stdout
     if form == "table":
         render.table(board, stream, reported=entries, promptings=promptings)
         if details:
             from benchbcss.board.details import write
 
-            for row in (row for part in board.tables for row in part.rows):
-                if not backends or row.backend in backends:
-                    write(row, render.name_of(row), stream)
+            for row in chosen:
+                write(row, render.name_of(row), stream)
     else:
         getattr(render, form)(board, stream, reported=entries)
     if output:

@@ -75,7 +75,7 @@ def suites(form: str, validate: Path | None) -> None:
         for line in found:
             click.echo(line, err=True)
         if found:
-            raise click.exceptions.Exit(2)
+            sys.exit(2)
         click.echo(f"{validate} is a valid suite.")
         return
     from benchbcss import registry

@@ -19,7 +19,7 @@ from filelock import FileLock
 from PIL import Image
 
 from benchbcss.errors import DataError
-from benchbcss.io import write_json
+from benchbcss.io import sha256, write_json
 
 MAX_PIXELS = 1_000_000_000  # the largest BCSS ROI at base scale has 126 Mpx; Pillow stops at 89
 
@@ -84,8 +84,7 @@ class TileStore:
             digest = memo.read_text(encoding="ascii").strip()
             if len(digest) == 64:
                 return digest
-        with open(path, "rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        digest = sha256(path)
         self.root.mkdir(parents=True, exist_ok=True)
         temporary = memo.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(digest, encoding="ascii")

@@ -6,9 +6,7 @@ with the reason.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -124,31 +122,6 @@ def crop(image: np.ndarray, mask: np.ndarray, settings: ClipSpec) -> np.ndarray 
     if settings.outside == "context":
         return np.array(image[window])
     return np.where(mask[window][..., None], image[window], np.uint8(255))
-
-
-def read_prompts(name: str) -> tuple[str, dict[str, list[str]]]:
-    """(name, {class: [prompt, ...]}) of a shipped set or of a JSON file. Raises WeightsError."""
-    shipped = resources.files("benchbcss.inference") / "clip_prompts"
-    known = sorted(each.name.removesuffix(".json") for each in shipped.iterdir())
-    path = shipped / f"{name}.json" if name in known else Path(name)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise WeightsError(
-            f"There is no CLIP prompt file {name}. Pass a path, or one of {', '.join(known)}."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"The CLIP prompt file {name} cannot be read: {error}") from error
-    good = isinstance(content, dict) and all(
-        isinstance(each, list) and each and all(isinstance(text, str) and text for text in each)
-        for each in content.values()
-    )
-    if not good or not content:
-        raise WeightsError(
-            f"The CLIP prompt file {name} must map each class to a list of prompts, such as "
-            '{"tumor": ["a histology image of breast cancer"]}.'
-        )
-    return (name if name in known else Path(name).name), content
 
 
 def _square(image: np.ndarray, size: int) -> np.ndarray:

@@ -1,9 +1,10 @@
 """Oracle prompts made from ground truth, for the prompted track.
 
-Version 2. A prompting is a strategy (what the hint looks like), a scope (which part of the class
-it points at) and whether views are averaged. Prompts are deterministic: what is random is seeded
-by ROI and class. Coordinates are (x, y) pixels of the square that the model encodes; a pixel's
-hint is its centre, a box has edges. Absent classes are not prompted.
+Version 2 (``contract.PROMPT_VERSION``). A prompting is a strategy (what the hint looks like), a
+scope (which part of the class it points at) and whether views are averaged. Prompts are
+deterministic: what is random is seeded by ROI and class. Coordinates are (x, y) pixels of the square
+that the model encodes; a pixel's hint is its centre, a box has edges. Absent classes are not
+prompted.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from scipy import ndimage
 
 from benchbcss.contract import Prompt, Prompting, Scope, Strategy
 
-VERSION = 2
 SMALLEST = 256  # px; smaller components are not prompted one by one
 NEGATIVES, OUTSIDE = 5, 10.0  # negative points, and their distance from the mask in px
 POINTS = 5

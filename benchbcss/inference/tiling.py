@@ -7,6 +7,7 @@ above it can no longer change and become labels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,28 +35,11 @@ def gaussian(tile: int) -> Tensor:
 
 
 def predict_tiled(
-    predict: Callable[[Tensor], Tensor],
-    image: np.ndarray,
-    num_classes: int,
-    *,
-    tile: int,
-    overlap: int,
-    batch: int = 1,
-    device: torch.device | str = "cpu",
-    accumulate: torch.dtype = torch.float32,
+    predict: Callable[[Tensor], Tensor], image: np.ndarray, num_classes: int, **settings: Any
 ) -> np.ndarray:
-    """Label map uint8 [H, W] of ``image`` uint8 [H, W, 3]; see ``blended`` for the rest."""
+    """Label map uint8 [H, W] of ``image`` uint8 [H, W, 3]; ``settings`` as of ``blended``."""
     labels = np.empty(image.shape[:2], np.uint8)
-    for top, scores in blended(
-        predict,
-        image,
-        num_classes,
-        tile=tile,
-        overlap=overlap,
-        batch=batch,
-        device=device,
-        accumulate=accumulate,
-    ):
+    for top, scores in blended(predict, image, num_classes, **settings):
         # The weights' sum is common to all classes, so the largest weighted sum wins as it is;
         # max's indices are several times faster than argmax here.
         found = scores.max(0).indices.byte().cpu().numpy()

@@ -22,6 +22,18 @@ def squash(image: np.ndarray, size: int) -> np.ndarray:
     return small.mul_(255).round_().byte().permute(1, 2, 0).numpy()
 
 
+def pad(image: Tensor, stride: int) -> Tensor:
+    """[..., H, W] extended at bottom and right to multiples of ``stride``: mirrored, so that no
+    edge appears. For networks that halve their input."""
+    height, width = image.shape[-2:]
+    down, right = -height % stride, -width % stride
+    if not (down or right):
+        return image
+    # a mirror cannot be longer than the image itself
+    mode = "reflect" if down < height and right < width else "replicate"
+    return F.pad(image, (0, right, 0, down), mode=mode)
+
+
 def squash_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """uint8 [H, W] -> uint8 ``shape`` by nearest pixel centres."""
     rows = ((np.arange(shape[0]) + 0.5) * labels.shape[0] / shape[0]).astype(np.int64)

@@ -17,7 +17,7 @@ from benchbcss import __version__
 from benchbcss.data import dataset as data
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.store import decode_mask
-from benchbcss.errors import DataError
+from benchbcss.errors import DataError, SuiteError
 from benchbcss.io import write_bytes, write_json
 from benchbcss.recipes import Recipe
 from benchbcss.runs import masks, record
@@ -34,6 +34,11 @@ def score(
     run's folder and warnings about files that no test ROI has. Raises DataError listing every
     missing, mis-sized and mis-coded file.
     """
+    if "semantic" not in prepared.suite.tracks:
+        raise SuiteError(
+            f"The suite '{prepared.suite.name}' has no semantic track, so label maps cannot be "
+            f"scored in it. Choose another --suite."
+        )
     with _folder(predictions) as folder:
         files = {path.name: path for path in sorted(folder.glob("*.png"))}
         if not files:

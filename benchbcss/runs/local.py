@@ -39,7 +39,6 @@ class _Running:
     spec: RunSpec
     run_dir: Path
     process: subprocess.Popen[bytes]
-    offset: int
 
 
 def run_all(
@@ -128,7 +127,7 @@ def _start(spec: RunSpec, run_dir: Path, fresh: bool) -> _Running:
         )
     finally:
         log.close()
-    return _Running(spec, run_dir, process, 0)
+    return _Running(spec, run_dir, process)
 
 
 def _set_aside(run_dir: Path) -> None:

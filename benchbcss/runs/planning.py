@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,10 +13,22 @@ from benchbcss.data import dataset as data
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.splits import Split, load_split
 from benchbcss.data.store import TileStore
-from benchbcss.errors import DataError, PluginError, RecipeError, SuiteError, WeightsError
+from benchbcss.errors import (
+    DataError,
+    InputError,
+    PluginError,
+    RecipeError,
+    SuiteError,
+    UnknownNameError,
+    WeightsError,
+)
+from benchbcss.inference import clip_prompts
+from benchbcss.io import sha256
 from benchbcss.recipes import resolve
 from benchbcss.runs.spec import Parts, RunSpec
 from benchbcss.suites import Clip, ClipSpec, Preset, Suite, find_suite, load_suite
+
+_WEIGHTS = (".pt", ".pth", ".safetensors", ".bin")
 
 
 @dataclass(frozen=True)
@@ -157,8 +168,13 @@ def specify(
                 f"Backend '{name}' has the track(s) {', '.join(sorted(registered.info.tracks))}, "
                 f"the suite '{prepared.suite.name}' has {', '.join(prepared.suite.tracks)}."
             )
-        # Overrides and weights are for the models asked about, not for the floors beside them.
+        # Overrides, weights and processes are for the models asked about, not for the floors
+        # beside them.
         floor = registered.info.floor
+        if floor and evaluate is not None:
+            raise InputError(
+                f"'{name}' is a floor: it has no weights to evaluate. Use: benchbcss run {name}"
+            )
         recipe = resolve(registered.info.recipe, prepared.preset, () if floor else overrides)
         if recipe.tracker == "tensorboard" and find_spec("tensorboard") is None:
             raise PluginError(
@@ -198,7 +214,7 @@ def specify(
                     clip=clip,
                     evaluate=evaluate,
                     seed=seed,
-                    processes=processes,
+                    processes=1 if floor else processes,
                     device=device,
                 )
             )
@@ -207,15 +223,11 @@ def specify(
 
 def clip_spec(clip: Clip) -> ClipSpec:
     """``clip`` with its prompt file read and its weights file hashed. Raises WeightsError."""
-    from benchbcss.inference.clip import read_prompts
-
-    name, prompts = read_prompts(clip.prompts)
+    name, prompts = clip_prompts.read(clip.prompts)
+    _known_clip(clip.model)
     path = Path(clip.weights)
-    digest = None
-    if path.is_file():
-        with open(path, "rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    elif "/" in clip.weights or path.suffix in (".pt", ".bin", ".safetensors"):
+    digest = sha256(path) if path.is_file() else None
+    if digest is None and _looks_like_a_file(clip.weights):
         raise WeightsError(
             f"The CLIP weights file {clip.weights} does not exist. Pass a path, or an open_clip "
             f"tag such as openai."
@@ -231,20 +243,42 @@ def clip_spec(clip: Clip) -> ClipSpec:
     )
 
 
+def _known_clip(model: str) -> None:
+    """Refuse a model that open_clip cannot build; its configurations are read, not imported."""
+    if model.startswith("hf-hub:"):
+        return
+    if model.startswith("local-dir:") or model.endswith(".json"):
+        path = Path(model.removeprefix("local-dir:"))
+        if not path.exists():
+            raise WeightsError(f"The CLIP model {path} does not exist.")
+        return
+    installed = find_spec("open_clip")
+    if installed is None or installed.origin is None:
+        return  # then CLIP is not measured, with that reason
+    known = {each.stem for each in (Path(installed.origin).parent / "model_configs").glob("*.json")}
+    if model not in known:
+        hint = "Or hf-hub:OWNER/NAME, local-dir:PATH, or a configuration file (.json)."
+        raise UnknownNameError("open_clip model", model, known, hint)
+
+
 def weights_digest(weights: str) -> str | None:
     """SHA-256 of a weights file; None for 'auto', 'none' and hub ids."""
     path = Path(weights)
     if weights in ("auto", "none"):
         return None
     if path.is_file():
-        with open(path, "rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    if path.suffix in (".pt", ".pth", ".safetensors", ".bin") or weights.startswith(("/", ".")):
+        return sha256(path)
+    if path.suffix in _WEIGHTS or weights.startswith(("/", ".")):
         raise WeightsError(
             f"The weights file {weights} does not exist. Pass a path, a hub id "
             f"such as facebook/sam2.1-hiera-large, 'auto' or 'none'."
         )
     return None
+
+
+def _looks_like_a_file(weights: str) -> bool:
+    """Of a CLIP weights setting, where tags have neither a slash nor a file's ending."""
+    return "/" in weights or Path(weights).suffix in _WEIGHTS
 
 
 def _few(names: Sequence[str], limit: int = 3) -> str:

@@ -23,8 +23,8 @@ from benchbcss.io import write_bytes
 from benchbcss.runs import masks
 from benchbcss.runs import regions as naming
 from benchbcss.runs.spec import METRICS_VERSION, SCHEMA_VERSION, RunSpec
-from benchbcss.scoring import binary_counts, pair_counts
 from benchbcss.scoring import metrics as m
+from benchbcss.scoring import pair_counts, prompted_counts
 from benchbcss.scoring.bootstrap import (
     DRAWS,
     SEED,
@@ -199,14 +199,10 @@ def score(
         sections["semantic"] = section
         _tabulate(table, "semantic", "", names, [*labels.class_names, "ignored"], pairs, labels)
     if "prompted" in tracks:
-        counts = {
-            each: np.stack(
-                [_prompted(rois[n], labels, masks.folder(run_dir, each.key) / n) for n in names]
-            )
-            for each in promptings
-        }
+        counts, ceilings = _prompted(rois, names, labels, promptings, run_dir)
+        regions = _regions(labels, run_dir, clip or {})
         section = _prompted_section(
-            spec, labels, rois, names, counts, stability, run_dir, clip or {}
+            spec.suite, labels, rois, names, counts, ceilings, regions, stability
         )
         # The whole ROI is encoded once, at this size.
         section["view"] = f"squash{spec.recipe.view.size}"
@@ -327,17 +323,36 @@ def _write_objects(
     _write_parquet(path, arrays)
 
 
-def _prompted(roi: Roi, labels: LabelMap, path: Path) -> np.ndarray:
-    """int64 [C, 4]; zeros for a class the ROI does not have, which is not prompted."""
-    packed = masks.read(path, roi.shape)
-    target = roi.target(labels)
-    valid = target != 255
-    counts = np.zeros((len(labels.mean), 4), np.int64)
-    for index, label in enumerate(labels.mean_classes):
-        mask = target == label
-        if mask.any():
-            counts[index] = binary_counts(mask, masks.unpack(packed, label), valid)
-    return counts
+def _prompted(
+    rois: dict[str, Roi],
+    names: tuple[str, ...],
+    labels: LabelMap,
+    promptings: Sequence[Prompting],
+    run_dir: Path,
+) -> tuple[dict[Prompting, np.ndarray], dict[Scope, dict[str, Any] | None]]:
+    """int64 [ROI, C, 4] of each prompting, and the ceiling of each scope: what a perfect outline of
+    the part pointed at would score against the whole class. Each ROI's target is made once."""
+    classes = labels.mean_classes
+    counts = {each: np.zeros((len(names), len(classes), 4), np.int64) for each in promptings}
+    true = np.zeros((len(names), len(classes)), np.int64)
+    reached = {each.scope: np.zeros_like(true) for each in promptings}
+    for i, name in enumerate(names):
+        target = rois[name].target(labels)
+        for each, own in counts.items():
+            packed = masks.read(masks.folder(run_dir, each.key) / name, target.shape)
+            found = {label: masks.unpack(packed, label) for label in classes}
+            own[i] = prompted_counts(target, found, classes)
+        for c, label in enumerate(classes):
+            mask = target == label
+            true[i, c] = np.count_nonzero(mask)
+            for scope, hit in reached.items():
+                hit[i, c] = true[i, c] if scope == "class" else covered(mask, scope)
+    ceilings: dict[Scope, dict[str, Any] | None] = {}
+    for scope, hit in reached.items():
+        result = m.per_roi_of(m.Triple(hit, true, hit), range(len(classes)))
+        dice = dict(zip(labels.mean, result.dice, strict=True))
+        ceilings[scope] = None if scope == "class" else {"mean": result.mean, "dice": dice}
+    return counts, ceilings
 
 
 def _semantic(
@@ -360,26 +375,24 @@ def _semantic(
 
 
 def _prompted_section(
-    spec: RunSpec,
+    suite: Suite,
     labels: LabelMap,
     rois: dict[str, Roi],
     names: tuple[str, ...],
     counts: dict[Prompting, np.ndarray],
+    ceilings: dict[Scope, dict[str, Any] | None],
+    regions: dict[str, Any],
     stability: dict[str, Any] | None,
-    run_dir: Path,
-    clip: dict[str, Any],
 ) -> dict[str, Any]:
     """The headline prompting in full, the others by their scores alone."""
     mean = tuple(range(len(labels.mean)))
-    ceilings = _ceilings(labels, rois, names, {each.scope for each in counts})
     parts = []
     for number, (prompting, own) in enumerate(counts.items()):
         triple = m.Triple.of_prompted(own)
         scores = {"per_roi": m.per_roi_of(triple, mean)}
         if number == 0:
-            regions = _regions(labels, run_dir, clip)
             section = _common(
-                spec.suite, labels.mean, mean, triple, scores, rois, names, stability, regions
+                suite, labels.mean, mean, triple, scores, rois, names, stability, regions
             )
             section["regions"] = regions
             section["counts"] = {"order": ["TP", "FP", "FN", "TN"], "by_class": own.sum(0)}
@@ -389,37 +402,16 @@ def _prompted_section(
             section = {"headline": {"per_roi": headline, "pooled": None}}
         section["prompting"] = {
             "key": prompting.key,
-            "version": spec.suite.prompting.version,
+            "version": suite.prompting.version,
             "strategy": prompting.strategy,
             "scope": prompting.scope,
             "tta": prompting.tta,
-            "only_largest": spec.suite.prompting.only_largest,
+            "only_largest": suite.prompting.only_largest,
         }
         section["ceiling"] = ceilings[prompting.scope]
         parts.append(section)
     parts[0]["others"] = parts[1:]
     return parts[0]
-
-
-def _ceilings(
-    labels: LabelMap, rois: dict[str, Roi], names: tuple[str, ...], scopes: set[Scope]
-) -> dict[str, dict[str, Any] | None]:
-    """What a perfect outline of the part pointed at would score against the whole class."""
-    found: dict[str, dict[str, Any] | None] = {"class": None}
-    for scope in scopes - {"class"}:
-        hit = np.zeros((len(names), len(labels.mean)), np.int64)
-        true = np.zeros_like(hit)
-        for i, name in enumerate(names):
-            target = rois[name].target(labels)
-            for c, label in enumerate(labels.mean_classes):
-                mask = target == label
-                hit[i, c], true[i, c] = covered(mask, scope), np.count_nonzero(mask)
-        result = m.per_roi_of(m.Triple(hit, true, hit), range(len(labels.mean)))
-        found[scope] = {
-            "mean": result.mean,
-            "dice": dict(zip(labels.mean, result.dice, strict=True)),
-        }
-    return found
 
 
 def _regions(labels: LabelMap, run_dir: Path, clip: dict[str, Any]) -> dict[str, Any]:

@@ -14,10 +14,9 @@ import numpy as np
 
 from benchbcss.data.dataset import Roi
 from benchbcss.data.labels import LabelMap
-from benchbcss.inference.clip import RESIZE, Clip, crop
+from benchbcss.inference.clip import RESIZE, Clip, Source, crop
 from benchbcss.io import write_bytes
 from benchbcss.runs import masks
-from benchbcss.suites import ClipSpec
 
 if TYPE_CHECKING:
     from benchbcss.runs.session import Session
@@ -56,12 +55,12 @@ def label(session: Session, stage: Callable[..., None]) -> None:
         stage("naming regions", roi=number, of=len(session.spec.scored))
         roi = session.rois[name]
         packed = masks.read(folder / name, roi.shape)
-        table += _name(roi, packed, session.labels, clip, session.spec.clip)
+        table += _name(roi, packed, session.labels, clip, session.context.clip)
     _write(session.run_dir / NAME, table)
 
 
 def _name(
-    roi: Roi, packed: np.ndarray, labels: LabelMap, clip: Clip, settings: ClipSpec
+    roi: Roi, packed: np.ndarray, labels: LabelMap, clip: Clip, source: Source
 ) -> list[tuple[str, str, str, str]]:
     """(kind, ROI, true class, chosen class or '') of the ROI's regions."""
     target, image = roi.target(labels), roi.image()
@@ -72,13 +71,13 @@ def _name(
         if not region.any():
             continue
         for kind, mask in zip(KINDS, (region, masks.unpack(packed, index)), strict=True):
-            piece = crop(image, mask, settings)
+            piece = crop(image, mask, source.settings)
             found.append((kind, true, None if piece is None else len(crops)))
             if piece is not None:
                 crops.append(piece)
     if not crops:
         return []
-    chosen = clip.logits(crops, [settings.prompts[name] for name in labels.mean]).argmax(1)
+    chosen = clip.logits(crops, source.prompts(labels.mean)).argmax(1)
     return [
         (kind, roi.name, true, "" if place is None else labels.mean[int(chosen[place])])
         for kind, true, place in found

@@ -18,18 +18,19 @@ from benchbcss import registry
 from benchbcss.contract import Context, Task, Track
 from benchbcss.data.dataset import Dataset, Roi
 from benchbcss.data.store import TileStore
-from benchbcss.errors import BenchError, PluginError
+from benchbcss.errors import BenchError, PluginError, WeightsError
 from benchbcss.inference.clip import Source
 from benchbcss.inference.predictor import Predictor
+from benchbcss.inference.prompts import BOX_CLASS
 from benchbcss.io import read_json, write_bytes, write_json
 from benchbcss.runs import masks
 from benchbcss.runs.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.runs.spec import RunSpec
 from benchbcss.scoring import (
-    binary_counts,
     pair_counts,
     per_roi,
     per_roi_prompted,
+    prompted_counts,
 )
 from benchbcss.training import loop, schedule, stability
 from benchbcss.training.samples import TrainingData
@@ -74,7 +75,9 @@ class Session:
             spec.seed,
             self.accelerator.device,
             spec.weights,
-            strict_weights=spec.preset == "full" and spec.weights != "none",
+            # A random start would be a silent stand-in for the weights to be scored.
+            strict_weights=spec.weights != "none"
+            and (spec.preset == "full" or spec.evaluate is not None),
             class_pixels=[int(count) for count in pixels],
             clip=Source(spec.clip, self.accelerator.device),
             evaluating=spec.evaluate is not None,
@@ -82,7 +85,12 @@ class Session:
         torch.manual_seed(spec.seed)
         self.backend = registered.load()(self.task, recipe.model_dump(), self.context)
         self.model: nn.Module = self.backend.build().to(self.accelerator.device)
-        self.context.notes.setdefault("weights", "random")
+        start = self.context.notes.setdefault("weights", "random")
+        if spec.evaluate and spec.weights != "none" and start.startswith("random"):
+            raise WeightsError(
+                f"There are no weights to evaluate: '{spec.backend}' starts from {start}. "
+                f"Pass --weights PATH."
+            )
         parameters = list(self.model.parameters())
         self.parameters = {  # counted before a schedule freezes some of them for a while
             "total": sum(p.numel() for p in parameters),
@@ -244,7 +252,7 @@ class Session:
             rows = []
             for roi in rois:
                 target = roi.target(self.labels)
-                found = predictor.prompted(roi.image(), target)["box-class"]
+                found = predictor.prompted(roi.image(), target)[BOX_CLASS.key]
                 rows.append(prompted_counts(target, found, self.labels.mean_classes))
                 true = np.isin(target, self.labels.tissue_classes)
                 union = np.zeros_like(true)
@@ -345,18 +353,6 @@ class Session:
             only_largest=self.spec.suite.prompting.only_largest,
         ):
             yield masks.folder(self.run_dir, key), masks.pack(found, roi.shape)
-
-
-def prompted_counts(
-    target: np.ndarray, found: dict[int, np.ndarray], classes: tuple[int, ...]
-) -> np.ndarray:
-    """int64 [C, 4]: TP, FP, FN, TN of each prompted class; zeros where the class is absent."""
-    valid = target != 255
-    rows = np.zeros((len(classes), 4), np.int64)
-    for index, label in enumerate(classes):
-        if label in found:
-            rows[index] = binary_counts(target == label, found[label], valid)
-    return rows
 
 
 def _none(value: float | None) -> float | None:

@@ -48,6 +48,11 @@ def write(name: str, kind: str, parent: Path) -> Path:
         for mark, word in words.items():
             text = text.replace(mark, word)
         path = root / target
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be written: {error.strerror}. Choose another --into folder."
+            ) from error
     return root

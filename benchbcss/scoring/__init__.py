@@ -5,6 +5,7 @@ from benchbcss.scoring.counts import (
     binary_counts,
     confusion_counts,
     pair_counts,
+    prompted_counts,
 )
 from benchbcss.scoring.metrics import (
     Score,
@@ -26,4 +27,5 @@ __all__ = [
     "per_roi_prompted",
     "pooled",
     "pooled_prompted",
+    "prompted_counts",
 ]

@@ -5,6 +5,7 @@ Counts are int64: a BCSS ROI can have more pixels than float32 has exact integer
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -44,6 +45,20 @@ def binary_counts(target: np.ndarray, found: np.ndarray, valid: np.ndarray) -> n
     hit = int(np.count_nonzero(target & found & valid))
     total = int(np.count_nonzero(valid))
     return np.array([hit, positive - hit, true - hit, total - true - positive + hit], np.int64)
+
+
+def prompted_counts(
+    target: np.ndarray, found: Mapping[int, np.ndarray], classes: Sequence[int]
+) -> np.ndarray:
+    """int64 [C, 4]: TP, FP, FN, TN of each class's mask in ``found`` against ``target`` uint8
+    [H, W]; zeros for a class that ``target`` does not have, which is not prompted."""
+    valid = target != IGNORE
+    rows = np.zeros((len(classes), 4), np.int64)
+    for index, label in enumerate(classes):
+        mask = target == label
+        if label in found and mask.any():
+            rows[index] = binary_counts(mask, found[label], valid)
+    return rows
 
 
 def _packed(target: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:

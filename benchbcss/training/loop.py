@@ -141,8 +141,11 @@ def train(
             if total.requires_grad:  # nothing to learn while warmup is at rate 0 and all is frozen
                 accelerator.backward(total / micro)
             epoch.add(terms, total)
-        finite = torch.tensor([math.isfinite(epoch.last)], device=accelerator.device)
-        if not bool(accelerator.gather(finite).all()):
+        finite = math.isfinite(epoch.last)
+        if world > 1:  # one process's trouble ends all, or the others would wait for ever
+            everywhere = torch.tensor([finite], device=accelerator.device)
+            finite = bool(accelerator.gather(everywhere).all())
+        if not finite:
             if history.best is None and not history.records:
                 raise PluginError(f"the loss was not finite at step {step}: {epoch.describe()}")
             history.records.append(epoch.record(step, plan, rates, finite=False))

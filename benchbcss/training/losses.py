@@ -123,3 +123,21 @@ def dense_loss(
     if not terms:
         raise RecipeError("loss.cross_entropy and loss.dice are both 0: there is nothing to learn")
     return terms
+
+
+def balanced_loss(
+    logits: Tensor,
+    target: Tensor,
+    pixels: Sequence[int],
+    settings: dict[str, Any],
+    ignore_index: int = IGNORE_INDEX,
+) -> dict[str, Tensor]:
+    """``dense_loss`` with the class weights that a recipe's loss section asks for:
+    ``class_weights`` (a scheme, default inverse_sqrt), ``beta`` and ``cap``."""
+    weights = class_weights(
+        pixels,
+        settings.get("class_weights", "inverse_sqrt"),
+        beta=float(settings.get("beta", 0.9999)),
+        cap=float(settings.get("cap", 0.0)),
+    )
+    return dense_loss(logits, target, weights, settings, ignore_index)

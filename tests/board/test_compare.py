@@ -1,12 +1,9 @@
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests_support import write_folder
+from tests_support import cli, write_folder
 
 from benchbcss.board.compare import Entry, compare, holm
 from benchbcss.scoring.metrics import Triple
@@ -88,18 +85,6 @@ def test_sign_flips_equal_scipys_permutation_test(seed):
 
 
 # -- the command, on predictions made elsewhere ----------------------------------------------
-
-
-def cli(*args, check=None):
-    done = subprocess.run(
-        [sys.executable, "-m", "benchbcss", *map(str, args)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert check is None or done.returncode == check, done.stderr
-    return done
 
 
 @pytest.fixture

@@ -9,19 +9,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-
-
-def cli(*arguments, check=None, **environment):
-    done = subprocess.run(
-        [sys.executable, "-m", "benchbcss", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        check=False,
-    )
-    if check is not None:
-        assert done.returncode == check, done.stderr
-    return done
+from tests_support import cli
 
 
 def refused(done, *words):
@@ -103,6 +91,22 @@ def test_a_run_a_board_and_a_rescore(folder, tmp_path):
         cli("leaderboard", "--workspace", tmp_path / "w", "--format", "json", check=0).stdout
     )
     assert again["tables"] == board["tables"]
+
+
+def test_a_suite_file_is_validated(tmp_path):
+    from benchbcss import registry
+
+    path, _ = registry.load().suites["bcss5"]
+    assert "is a valid suite" in cli("suites", "--validate", path, check=0).stdout
+    (tmp_path / "mine.yaml").write_text("label_map: bcss5\nmpp: -1\n")
+    assert "mine.yaml:2: mpp" in cli("suites", "--validate", tmp_path / "mine.yaml", check=2).stderr
+    assert "cannot be read" in cli("suites", "--validate", tmp_path / "none", check=2).stderr
+
+
+def test_a_backend_without_a_result_is_named(folder, tmp_path):
+    run(folder, tmp_path)
+    done = cli("leaderboard", "floor_majorty", "--workspace", tmp_path / "w", check=2)
+    assert "Did you mean 'floor_majority'" in done.stderr
 
 
 def test_details_say_it_in_words(folder, tmp_path):

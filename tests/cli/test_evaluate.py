@@ -1,30 +1,17 @@
 """Whole commands of the SAM family: evaluate, CLIP, brief-repro."""
 
 import json
-import os
 import subprocess
 import sys
 
 import pytest
 import torch
-from tests_support import tiny_clip
+from tests_support import cli, tiny_clip
 
 from benchbcss.contract import SCOPES, STRATEGIES
 
 pytest.importorskip("sam2")
 pytest.importorskip("open_clip")
-
-
-def cli(*args, check=None):
-    done = subprocess.run(
-        [sys.executable, "-m", "benchbcss", *map(str, args)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert check is None or done.returncode == check, done.stderr
-    return done
 
 
 def boards(workspace, **where):
@@ -159,3 +146,53 @@ def test_evaluate_needs_weights_and_rois(folder, tmp_path):
         check=2,
     )
     assert "has no val ROI among those present" in done.stderr
+
+
+def test_nonsense_is_one_sentence_and_exit_2(folder, tmp_path):
+    common = ["--data", folder, "--split", folder / "splits.csv", "--workspace", tmp_path]
+    common += ["--preset", "smoke", "--dry-run"]
+    for words, message in (
+        (["evaluate", "floor_majority", "--weights", "none"], "is a floor: it has no weights"),
+        (["run", "sam2_v3", "--clip-model", "ViT-B-23"], "Did you mean 'ViT-B-32'"),
+        (["run", "sam2_v3", "--clip-model", "none.json"], "CLIP model none.json does not exist"),
+        (["run", "sam2_v3", "--clip-prompts", "nope"], "There is no CLIP prompt file nope"),
+        (["run", "sam2_v3", "--clip-weights", "no.pt"], "weights file no.pt does not exist"),
+        (["run", "unetpp", "--set", "tracker=mlflow"], "tracker: Input should be"),
+    ):
+        errors = [
+            line
+            for line in cli(*words, *common, check=2).stderr.splitlines()
+            if line.startswith("error: ")
+        ]
+        assert len(errors) == 1
+        assert message in errors[0]
+
+
+def test_planning_imports_no_torch(folder, tmp_path):
+    """The controller stays light: models are imported by the workers."""
+    code = (
+        "import sys\n"
+        "from benchbcss.cli.main import cli\n"
+        "cli.main(sys.argv[1:], standalone_mode=False)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    words = ["run", "sam2_v3", "--data", folder, "--split", folder / "splits.csv", "--dry-run"]
+    words += ["--workspace", tmp_path, "--preset", "smoke"]
+    done = subprocess.run([sys.executable, "-c", code, *map(str, words)], check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.slow
+def test_weights_to_be_evaluated_are_never_replaced_by_random_ones(phantom, tmp_path):
+    done = cli(
+        *("evaluate", "unetpp", "--weights", "auto", "--data", phantom, "--workspace", tmp_path),
+        *("--set", "model.weights=imagenet"),
+        check=1,
+    )
+    assert "cannot be had" in done.stderr
+    done = cli(
+        *("evaluate", "unetpp", "--weights", "auto", "--data", phantom, "--workspace", tmp_path),
+        check=1,
+    )
+    assert "There are no weights to evaluate" in done.stderr
+    assert list(tmp_path.glob("runs/*/*/*/result.json")) == []

@@ -1,31 +1,16 @@
 """``benchbcss score``: label maps made elsewhere, against independent implementations."""
 
 import json
-import os
-import subprocess
-import sys
 import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn import metrics
-from tests_support import write_folder
+from tests_support import cli, write_folder
 
 NAMES = ["tumor", "stroma", "lymphocyte", "necrosis", "blood_vessel", "other"]
 CODES = {1: 0, 2: 1, 3: 2, 4: 3, 18: 4, 9: 5, 6: 5, 0: 255, 7: 255}
-
-
-def cli(*args, check=None):
-    done = subprocess.run(
-        [sys.executable, "-m", "benchbcss", *map(str, args)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert check is None or done.returncode == check, done.stderr
-    return done
 
 
 @pytest.fixture
@@ -148,3 +133,5 @@ def test_strangers_are_a_warning_and_mistakes_are_explained(case):
     assert "cannot be a row's name" in done.stderr
     done = cli("score", root / "labels", "--name", "floor_majority", *common, check=2)
     assert "is a backend that runs here" in done.stderr
+    done = cli("score", root / "labels", "--suite", "brief-repro", *common, check=2)
+    assert "has no semantic track" in done.stderr

@@ -1,26 +1,12 @@
 """Options of training as a user types them: processes, TensorBoard, averages of weights."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+from tests_support import cli
 
 pytest.importorskip("segmentation_models_pytorch")
 SHORT = ["--set", "train.budget=recipe", "--set", "train.steps=14"]
-
-
-def cli(*args, check=None):
-    done = subprocess.run(
-        [sys.executable, "-m", "benchbcss", *map(str, args)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert check is None or done.returncode == check, done.stderr
-    return done
 
 
 def result(workspace):

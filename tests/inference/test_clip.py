@@ -6,7 +6,8 @@ import torch
 from tests_support import tiny_clip
 
 from benchbcss.errors import WeightsError
-from benchbcss.inference.clip import Source, crop, read_prompts
+from benchbcss.inference.clip import Source, crop
+from benchbcss.inference.clip_prompts import read as read_prompts
 from benchbcss.runs.planning import clip_spec
 from benchbcss.suites import Clip
 

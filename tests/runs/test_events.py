@@ -1,11 +1,9 @@
 """A tracker and a suite from a distribution of their own."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+from tests_support import cli
 
 PLUGIN = """
 import json
@@ -51,7 +49,7 @@ default_preset: smoke
 
 
 @pytest.fixture
-def environment(tmp_path):
+def site(tmp_path):
     package = tmp_path / "site" / "their_tracker"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(PLUGIN)
@@ -60,25 +58,14 @@ def environment(tmp_path):
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-tracker\nVersion: 2.0\n")
     (info / "entry_points.txt").write_text("[benchbcss]\ntheirs = their_tracker\n")
-    path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-
-
-def cli(environment, *args):
-    return subprocess.run(
-        [sys.executable, "-m", "benchbcss", *map(str, args)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
+    return tmp_path / "site"
 
 
 @pytest.mark.slow
-def test_a_strangers_tracker_hears_every_event_and_their_suite_runs(environment, tmp_path):
+def test_a_strangers_tracker_hears_every_event_and_their_suite_runs(site, tmp_path):
     pytest.importorskip("segmentation_models_pytorch")
     done = cli(
-        environment, "run", "unetpp", "--suite", "short", "--no-floors", "--workspace", tmp_path
+        "run", "unetpp", "--suite", "short", "--no-floors", "--workspace", tmp_path, site=site
     )
     assert done.returncode == 0, done.stderr
     (run,) = tmp_path.glob("runs/short/unetpp/*")
@@ -91,8 +78,8 @@ def test_a_strangers_tracker_hears_every_event_and_their_suite_runs(environment,
     assert events[-1]["mean"] == pytest.approx(mean)
 
 
-def test_they_are_listed_and_can_be_left_out(environment):
-    listed = json.loads(cli(environment, "plugins", "--format", "json").stdout)
+def test_they_are_listed_and_can_be_left_out(site):
+    listed = json.loads(cli("plugins", "--format", "json", site=site).stdout)
     own = next(entry for entry in listed if entry["distribution"] == "their-tracker")
     assert own["version"] == "2.0"
     assert own["provides"] == ["short"]
@@ -102,6 +89,6 @@ def test_they_are_listed_and_can_be_left_out(environment):
         "benchbcss_run_end",
         "benchbcss_run_start",
     ]
-    only = {**environment, "BENCHBCSS_PLUGINS": "floors,suites"}
-    listed = json.loads(cli(only, "plugins", "--format", "json").stdout)
+    done = cli("plugins", "--format", "json", site=site, BENCHBCSS_PLUGINS="floors,suites")
+    listed = json.loads(done.stdout)
     assert [entry["plugin"] for entry in listed] == ["floors", "suites"]

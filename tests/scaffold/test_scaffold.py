@@ -6,24 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from tests_support import cli
 
 from benchbcss import scaffold
 from benchbcss.errors import InputError
-
-
-def cli(*args, site=None, check=None):
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    if site:
-        env["PYTHONPATH"] = os.pathsep.join([str(site), env.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-m", "benchbcss", *map(str, args)],
-        capture_output=True,
-        text=True,
-        env=env,
-        check=False,
-    )
-    assert check is None or done.returncode == check, done.stdout + done.stderr
-    return done
 
 
 def install(package, site):
@@ -99,3 +85,6 @@ def test_nothing_is_overwritten(tmp_path):
         scaffold.write("mine", "dense", tmp_path)
     done = cli("new-plugin", "unetpp", "--into", tmp_path, check=2)
     assert "There is a backend 'unetpp' already" in done.stderr
+    (tmp_path / "file").write_text("")
+    done = cli("new-plugin", "another", "--into", tmp_path / "file", check=2)
+    assert "cannot be written: Not a directory" in done.stderr

@@ -10,9 +10,10 @@ from transformers import Mask2FormerForUniversalSegmentation
 from benchbcss import weights as files
 from benchbcss.contract import Backend, Batch
 from benchbcss.errors import WeightsError
+from benchbcss.inference.views import pad
 from benchbcss_mask2former import weights as stored
 from benchbcss_mask2former.criterion import SetLoss
-from benchbcss_mask2former.network import SemanticMask2Former, pad, pad_target
+from benchbcss_mask2former.network import STRIDE, SemanticMask2Former, pad_target
 
 
 class Mask2Former(Backend):
@@ -41,7 +42,7 @@ class Mask2Former(Backend):
         assert isinstance(model, SemanticMask2Former)
         ignore = self.task.ignore_index
         criterion = SetLoss(self.task.num_classes, **self.recipe["loss"], ignore_index=ignore)
-        return criterion(model.queries(pad(batch.image)), pad_target(batch.target, ignore))
+        return criterion(model.queries(pad(batch.image, STRIDE)), pad_target(batch.target, ignore))
 
     def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """``backbone`` (Swin) and ``head`` (pixel decoder, transformer decoder, class head)."""

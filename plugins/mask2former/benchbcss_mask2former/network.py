@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Mask2FormerForUniversalSegmentation
 
+from benchbcss.inference.views import pad
 from benchbcss_mask2former.criterion import Queries
 
 STRIDE = 32
@@ -51,7 +52,7 @@ class SemanticMask2Former(nn.Module):
         averaging overlapping tiles multiplies probabilities as it does for softmax networks.
         """
         height, width = image.shape[-2:]
-        padded = pad(image)
+        padded = pad(image, STRIDE)
         class_logits, mask_logits = self.queries(padded)[-1]
         classes = class_logits.float().softmax(-1)[..., :-1]
         tiles = []
@@ -63,17 +64,6 @@ class SemanticMask2Former(nn.Module):
                 tiles.append(torch.einsum("qk,qhw->khw", one_class, masks.sigmoid()))
         scores = torch.stack(tiles) + FLOOR
         return (scores / scores.sum(1, keepdim=True)).log()
-
-
-def pad(image: Tensor, stride: int = STRIDE) -> Tensor:
-    """Extend bottom and right to multiples of ``stride``: mirrored, so that no edge appears."""
-    height, width = image.shape[-2:]
-    down, right = -height % stride, -width % stride
-    if not (down or right):
-        return image
-    # a mirror cannot be longer than the image itself
-    mode = "reflect" if down < height and right < width else "replicate"
-    return F.pad(image, (0, right, 0, down), mode=mode)
 
 
 def pad_target(target: Tensor, ignore_index: int, stride: int = STRIDE) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchbcss import weights as files
 from benchbcss.contract import Backend, Batch
 from benchbcss.errors import RecipeError, WeightsError
-from benchbcss.training.losses import class_weights, dense_loss
+from benchbcss.training.losses import balanced_loss
 from benchbcss_transunet.network import TransUNet as Network
 
 
@@ -48,15 +48,13 @@ class TransUNet(Backend):
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Class-balanced cross-entropy and soft Dice of the known pixels."""
-        settings = self.recipe["loss"]
-        weights = class_weights(
+        return balanced_loss(
+            model(batch.image),
+            batch.target,
             self.context.class_pixels,
-            settings["class_weights"],
-            beta=float(settings["beta"]),
-            cap=float(settings["cap"]),
+            self.recipe["loss"],
+            self.task.ignore_index,
         )
-        ignore = self.task.ignore_index
-        return dense_loss(model(batch.image), batch.target, weights, settings, ignore)
 
     def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """``encoder`` (CNN and transformer) and ``decoder``."""

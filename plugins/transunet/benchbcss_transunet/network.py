@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from benchbcss.inference.views import pad
+
 STRIDE = 16
 
 
@@ -46,7 +48,7 @@ class TransUNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
-        x = pad((image - self.mean) / self.std)
+        x = pad((image - self.mean) / self.std, STRIDE)
         backbone = self.vit.patch_embed.backbone
         half = backbone.stem.norm(backbone.stem.conv(x))
         quarter = backbone.stages[0](backbone.stem.pool(half))
@@ -72,13 +74,3 @@ def _conv(before: int, after: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(True)
     )
-
-
-def pad(image: Tensor, stride: int = STRIDE) -> Tensor:
-    """Extend bottom and right to multiples of ``stride``: mirrored, so that no edge appears."""
-    height, width = image.shape[-2:]
-    down, right = -height % stride, -width % stride
-    if not (down or right):
-        return image
-    mode = "reflect" if down < height and right < width else "replicate"
-    return F.pad(image, (0, right, 0, down), mode=mode)

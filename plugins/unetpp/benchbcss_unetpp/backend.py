@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchbcss import weights as files
 from benchbcss.contract import Backend, Batch
 from benchbcss.errors import RecipeError, WeightsError
-from benchbcss.training.losses import class_weights, dense_loss
+from benchbcss.training.losses import balanced_loss
 from benchbcss_unetpp import weights as stored
 from benchbcss_unetpp.network import Normalised
 
@@ -44,15 +44,13 @@ class UNetPP(Backend):
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Class-balanced cross-entropy and soft Dice of the known pixels."""
-        settings = self.recipe["loss"]
-        weights = class_weights(
+        return balanced_loss(
+            model(batch.image),
+            batch.target,
             self.context.class_pixels,
-            settings.get("class_weights", "inverse_sqrt"),
-            beta=float(settings.get("beta", 0.9999)),
-            cap=float(settings.get("cap", 0.0)),
+            self.recipe["loss"],
+            self.task.ignore_index,
         )
-        ignore = self.task.ignore_index
-        return dense_loss(model(batch.image), batch.target, weights, settings, ignore)
 
     def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """``encoder`` (pretrained) and ``decoder`` (decoder and head)."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from benchbcss.inference.views import pad
 
 STRIDE = 32  # five halvings: smp refuses other multiples
 
@@ -27,16 +28,5 @@ class Normalised(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
-        logits: Tensor = self.net(pad((image - self.mean) / self.std))
+        logits: Tensor = self.net(pad((image - self.mean) / self.std, STRIDE))
         return logits[..., :height, :width]
-
-
-def pad(image: Tensor, stride: int = STRIDE) -> Tensor:
-    """Extend bottom and right to multiples of ``stride``: mirrored, so that no edge appears."""
-    height, width = image.shape[-2:]
-    down, right = -height % stride, -width % stride
-    if not (down or right):
-        return image
-    # a mirror cannot be longer than the image itself
-    mode = "reflect" if down < height and right < width else "replicate"
-    return F.pad(image, (0, right, 0, down), mode=mode)

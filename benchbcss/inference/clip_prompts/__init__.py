@@ -1,0 +1,35 @@
+"""CLIP prompt sets; the shipped ones lie here. Read while planning, so without torch."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+
+from benchbcss.errors import WeightsError
+
+
+def read(name: str) -> tuple[str, dict[str, list[str]]]:
+    """(name, {class: [prompt, ...]}) of a shipped set or of a JSON file. Raises WeightsError."""
+    shipped = resources.files(__name__)
+    names = [each.name for each in shipped.iterdir()]
+    known = sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
+    path = shipped / f"{name}.json" if name in known else Path(name)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"There is no CLIP prompt file {name}. Pass a path, or one of {', '.join(known)}."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"The CLIP prompt file {name} cannot be read: {error}") from error
+    good = isinstance(content, dict) and all(
+        isinstance(each, list) and each and all(isinstance(text, str) and text for text in each)
+        for each in content.values()
+    )
+    if not good or not content:
+        raise WeightsError(
+            f"The CLIP prompt file {name} must map each class to a list of prompts, such as "
+            '{"tumor": ["a histology image of breast cancer"]}.'
+        )
+    return (name if name in known else Path(name).name), content
