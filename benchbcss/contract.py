@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Track = Literal["semantic", "prompted"]
+TRACKS: tuple[Track, ...] = get_args(Track)
 Strategy = Literal["centroid", "points5", "box", "box_neg"]
 Scope = Literal["largest", "class", "components"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
@@ -52,11 +53,10 @@ class BackendInfo:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tracks", frozenset(self.tracks))
-        unknown = self.tracks - {"semantic", "prompted"}
-        if unknown or not self.tracks:
+        if self.tracks - set(TRACKS) or not self.tracks:
             raise ValueError(
                 f"backend '{self.name}': tracks must be a non-empty subset of "
-                f"{{'semantic', 'prompted'}}, got {sorted(self.tracks)}"
+                f"{', '.join(TRACKS)}, got {sorted(self.tracks)}"
             )
 
 
@@ -114,6 +114,10 @@ class Prompting:
         if strategy not in STRATEGIES or scope not in SCOPES or tail not in ("", "tta"):
             raise ValueError(f"'{key}' is not a prompting such as box-class or box_neg-largest-tta")
         return cls(strategy, scope, bool(tail))  # type: ignore[arg-type]
+
+
+#: what validation falls back on, and what checks ask for first
+BOX_CLASS = Prompting("box", "class")
 
 
 @dataclass

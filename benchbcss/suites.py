@@ -14,13 +14,16 @@ from benchbcss.contract import (
     PROMPT_VERSION,
     SCOPES,
     STRATEGIES,
+    TRACKS,
     Prompting,
     Scope,
     Strategy,
+    Track,
 )
 from benchbcss.data.labels import LabelMap, build_label_map, label_map, official_codes
 from benchbcss.errors import BenchError, SuiteError, UnknownNameError
 from benchbcss.recipes import Strict, explain, merge
+from benchbcss.results.schema import Criterion
 
 Preset = Literal["full", "smoke"]
 
@@ -53,13 +56,6 @@ class Budget(Strict):
     epochs: int | None = Field(None, ge=1)
     steps: int | None = Field(None, ge=1)
     seconds: float | None = Field(None, gt=0)
-
-
-class Criterion(Strict):
-    """A success criterion: ``metric`` is mean_dice, clip_accuracy, stability, or dice.CLASS."""
-
-    metric: str
-    at_least: float | None = None
 
 
 class PromptingSet(Strict):
@@ -136,7 +132,7 @@ class Suite(Strict):
     protocol: Literal["native", "squash1024"] = "native"
     mpp: float = Field(0.30, gt=0, description="um per pixel; BCSS file names say 0.25, see docs")
     tile: Tile = Tile()
-    tracks: tuple[Literal["semantic", "prompted"], ...] = ("semantic", "prompted")
+    tracks: tuple[Track, ...] = TRACKS
     prompting: PromptingSet = PromptingSet()
     clip: Clip = Clip()
     budget: Budget = Budget(epochs=100)
@@ -144,6 +140,8 @@ class Suite(Strict):
     criteria: tuple[Criterion, ...] = ()
     default_preset: Preset = "full"
     flaws: tuple[str, ...] = Field((), description="known faults; with any, nothing is ranked")
+    highlight: str | None = Field(None, description="a class that boards show first")
+    file: str | None = Field(None, description="set when read: the suite file of a user's own")
 
     def labels(self, table: dict[str, int] | None = None) -> LabelMap:
         """The label map, resolved through the dataset's code table."""
@@ -156,7 +154,15 @@ class Suite(Strict):
     def fingerprint(self) -> str:
         """SHA-256 of what can change a number."""
         content = self.model_dump(
-            exclude={"summary", "criteria", "floors", "default_preset", "flaws"}
+            exclude={
+                "summary",
+                "criteria",
+                "floors",
+                "default_preset",
+                "flaws",
+                "file",
+                "highlight",
+            }
         )
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchbcss.board.rows import Board, of_backends
+from benchbcss.board.model import Board, of_backends
 
 
 def unmet(board: Board, backends: Sequence[str] = ()) -> list[str]:
@@ -21,12 +21,12 @@ def unmet(board: Board, backends: Sequence[str] = ()) -> list[str]:
         chosen = [row for row in table.rows if row.backend in backends] if backends else ranked[:1]
         for row in chosen:
             judged += 1
-            for criterion in row.criteria:
-                if criterion["status"] != "pass":
-                    problems.append(
-                        f"{row.backend} ({table.suite}, {table.track}): {criterion['label']}: "
-                        f"{criterion['status']}, {criterion['reason']}"
-                    )
+            problems += [
+                f"{row.backend} ({table.suite}, {table.track.name}): {verdict.label}: "
+                f"{verdict.status}, {verdict.reason}"
+                for verdict in row.verdicts
+                if verdict.status != "pass"
+            ]
     if not judged:
         problems.append("there is no ranked result to judge; run a backend first")
     return problems

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchbcss.board.rows import Board, Row, Table
-from benchbcss.errors import InputError, UnknownNameError
+from benchbcss.board.model import Board, Row, Table
+from benchbcss.errors import DataError, InputError, UnknownNameError
 from benchbcss.scoring.bootstrap import draws_of, interval, mean_of
 from benchbcss.scoring.metrics import Triple, dice_of, nanmean
+from benchbcss.tracks import TRACKS
 
 FLIPS = 10_000
 SEED = 0
@@ -69,7 +69,7 @@ def choose(board: Board, backends: Sequence[str]) -> tuple[Table, list[Entry]]:
             name, why = next((n, w) for n, w in apart.items() if n not in rows)
             raise InputError(f"{name} cannot be compared with the others: {why}.")
     tables = "; ".join(
-        f"{part.suite} / {part.track}: {', '.join(sorted({r.backend for r in part.rows}))}"
+        f"{part.suite} / {part.track.name}: {', '.join(sorted({r.backend for r in part.rows}))}"
         for part in board.tables
     )
     raise InputError(
@@ -90,41 +90,18 @@ def _entry(name: str, part: Table) -> Entry:
 
 
 def read_triple(row: Row) -> Triple:
-    """From ``counts.parquet``: [ROI, C] of the classes in the mean, ROIs in the stored order."""
-    import pyarrow.parquet as pq
-
-    path = Path(row.run) / "counts.parquet"
+    """From the stored tables: [ROI, C] of the classes in the mean, ROIs in the stored order."""
     try:
-        table = pq.read_table(path).to_pandas()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}. Run: benchbcss rescore {row.run}") from (
-            error
-        )
-    hint = row.key.get("prompting") or {}
-    table = table[(table.track == row.track) & (table.prompting == hint.get("key", ""))]
-    rois = list(dict.fromkeys(table.roi))
-    cube = table.pivot_table(
-        index="roi", columns=["true", "predicted"], values="pixels", observed=True, sort=False
-    ).loc[rois]
-    if row.track == "prompted":
-        parts = [
-            np.stack([cube[name, kind].to_numpy() for name in row.classes], 1)
-            for kind in ("TP", "FP", "FN")
-        ]
-        hit, false, missed = (part.astype(np.int64) for part in parts)
-        return Triple(hit, hit + missed, hit + false)
-    known = list(dict.fromkeys(table.predicted))  # so rows of ignored pixels are left out
-    hit = np.stack([cube[name, name].to_numpy() for name in row.classes], 1)
-    true = np.stack([cube[name].to_numpy().sum(1) for name in row.classes], 1)
-    predicted = np.stack(
-        [sum(cube[other, name].to_numpy() for other in known) for name in row.classes], 1
-    )
-    return Triple(*(part.astype(np.int64) for part in (hit, true, predicted)))
+        _, triple = TRACKS[row.track].triple(row.run, row.scores)
+    except DataError as error:
+        raise InputError(f"{error} {row.run}") from error
+    return triple
 
 
-def compare(entries: Sequence[Entry], classes: Sequence[str], track: str) -> dict[str, Any]:
+def compare(
+    entries: Sequence[Entry], classes: Sequence[str], estimands: Sequence[str]
+) -> dict[str, Any]:
     """Everything ``benchbcss compare`` says, as plain data."""
-    estimands = ["per_roi", "pooled"] if track == "semantic" else ["per_roi"]
     true = entries[0].triples[0].true
     for entry in entries:
         if any(not np.array_equal(t.true, true) for t in entry.triples):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from benchbcss.board.rows import Row
+from benchbcss.board.model import Row
+from benchbcss.results.schema import Bounds, Distribution
+from benchbcss.tracks.base import number
 
 CONVENTIONS = {
     "both_empty_nan": "class in neither counts as nothing",
@@ -16,65 +16,59 @@ CONVENTIONS = {
 }
 
 
-def write(row: Row, title: str, stream: TextIO) -> None:
+def write(row: Row, stream: TextIO) -> None:
     """Everything about one track of one run that the board has no column for."""
-    result = json.loads((Path(row.run) / "result.json").read_text(encoding="utf-8"))
-    section = result["tracks"][row.track]
-    lines = [f"{title}, {row.suite} / {row.track}"]
-    lines.append("  other conventions (mean Dice): " + "; ".join(_conventions(section)))
-    if section.get("confusion"):
-        found = section["confusion"]["most_confused"]
-        lines.append("  confusions: " + ("; ".join(found) if found else "none"))
-    tissue = section.get("tissue")
-    if tissue and tissue["dice"] is not None:
-        lines.append(
-            f"  tissue Dice {_show(tissue['dice'])}, painting tissue everywhere "
-            f"{_show(tissue['painter'])}, skill {_show(tissue['skill'])}: "
-            f"{tissue['warning'] or 'not misleading here'}"
-        )
-    for name, part in section["headline"].items():
-        wider = part and part.get("mean_interval_institutes")
-        if wider:
-            lines.append(
-                f"  mean ({name}) {_show(part['mean'])}, 95 % over ROIs "
-                f"{_bounds(part['mean_interval'])}, over institutes (for a new hospital) "
-                f"{_bounds(wider)}"
-            )
-    spread = section["spread"]
-    lines.append("  Dice over ROIs: mean, sd, quartiles")
-    for name, part in zip(section["all_classes"], spread["classes"], strict=True):
-        lines.append(f"    {name:<14} {_five(part)}")
-    lines.append(f"    {'mean of an ROI':<14} {_five(spread['roi_mean'])}")
-    lines.append("  worst ROIs:")
-    lines += [f"    {_show(each['mean_dice'])} {each['roi']}" for each in spread["worst"]]
-    sites = [
-        f"{site} {_show(part['mean_dice'])} ({part['rois']})"
-        for site, part in spread["institutes"].items()
+    scores = row.scores
+    lines = [f"{row.name}, {row.result.suite.name} / {row.track}"]
+    conventions = [
+        f"{CONVENTIONS.get(name, name)} {number(part.mean)}"
+        for name, part in scores.conventions.items()
     ]
-    lines.append("  institutes, mean Dice (ROIs): " + "; ".join(sites))
+    lines.append("  other conventions (mean Dice): " + "; ".join(conventions))
+    if scores.confusion:
+        lines.append("  confusions: " + ("; ".join(scores.confusion.most_confused) or "none"))
+    tissue = scores.tissue
+    if tissue and tissue.dice is not None:
+        lines.append(
+            f"  tissue Dice {number(tissue.dice)}, painting tissue everywhere "
+            f"{number(tissue.painter)}, skill {number(tissue.skill)}: "
+            f"{tissue.warning or 'not misleading here'}"
+        )
+    for name, part in scores.headline.estimands().items():
+        if part.mean_interval_institutes:
+            lines.append(
+                f"  mean ({name}) {number(part.mean)}, 95 % over ROIs "
+                f"{_bounds(part.mean_interval)}, over institutes (for a new hospital) "
+                f"{_bounds(part.mean_interval_institutes)}"
+            )
+    lines += _spread(row)
     stream.write("\n".join(lines) + "\n\n")
 
 
-def _conventions(section: dict[str, Any]) -> list[str]:
-    return [
-        f"{CONVENTIONS.get(name, name)} {_show(part['mean'])}"
-        for name, part in section["conventions"].items()
+def _spread(row: Row) -> list[str]:
+    spread = row.scores.spread
+    if spread is None:
+        return []
+    lines = ["  Dice over ROIs: mean, sd, quartiles"]
+    lines += [f"    {name:<14} {_distribution(part)}" for name, part in spread.classes.items()]
+    lines.append(f"    {'mean of an ROI':<14} {_distribution(spread.roi_mean)}")
+    lines.append("  worst ROIs:")
+    lines += [f"    {number(roi.mean_dice)} {roi.roi}" for roi in spread.worst]
+    sites = [
+        f"{site} {number(part.mean_dice)} ({part.rois})" for site, part in spread.institutes.items()
     ]
+    return [*lines, "  institutes, mean Dice (ROIs): " + "; ".join(sites)]
 
 
-def _five(part: dict[str, Any]) -> str:
-    if not part["rois"]:
+def _distribution(part: Distribution) -> str:
+    if not part.rois or part.quartiles is None:
         return "not in the scored ROIs"
-    low, middle, high = part["quartiles"]
+    low, middle, high = part.quartiles
     return (
-        f"{_show(part['mean'])} {_show(part['sd'])} "
-        f"[{_show(low)}, {_show(middle)}, {_show(high)}] in {part['rois']} ROIs"
+        f"{number(part.mean)} {number(part.sd)} "
+        f"[{number(low)}, {number(middle)}, {number(high)}] in {part.rois} ROIs"
     )
 
 
-def _bounds(bounds: list[float] | None) -> str:
-    return "-" if bounds is None else f"[{_show(bounds[0])}, {_show(bounds[1])}]"
-
-
-def _show(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _bounds(bounds: Bounds | None) -> str:
+    return "-" if bounds is None else f"[{number(bounds[0])}, {number(bounds[1])}]"

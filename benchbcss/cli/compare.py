@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from benchbcss.cli.main import workspace_option
+from benchbcss.tracks import TRACKS
 
 
 @click.command()
 @click.argument("backends", nargs=-1, required=True, metavar="A B [BACKEND]...")
 @click.option("--suite", help="Only this suite.")
-@click.option("--track", type=click.Choice(["semantic", "prompted"]), help="Only this track.")
+@click.option("--track", type=click.Choice(list(TRACKS)), help="Only this track.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
 @workspace_option
 def compare(
@@ -25,13 +26,13 @@ def compare(
     if len(set(backends)) < 2:
         raise click.UsageError("Name at least two different backends.")
     from benchbcss.board import compare as comparing
-    from benchbcss.board import rows
+    from benchbcss.board import model
 
-    board = rows.load(workspace, suite=suite, track=track)
+    board = model.load(workspace, suite=suite, track=track)
     part, entries = comparing.choose(board, list(dict.fromkeys(backends)))
-    classes = part.rows[0].classes
-    found = {"suite": part.suite, "track": part.track}
-    found |= comparing.compare(entries, classes, part.track)
+    classes = part.rows[0].scores.classes
+    found = {"suite": part.suite, "track": part.track.name}
+    found |= comparing.compare(entries, classes, part.track.estimands)
     if form == "json":
         click.echo(json.dumps(found, indent=1, allow_nan=False))
     else:

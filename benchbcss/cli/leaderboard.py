@@ -9,12 +9,13 @@ from pathlib import Path
 import click
 
 from benchbcss.cli.main import say, workspace_option
+from benchbcss.tracks import TRACKS
 
 
 @click.command()
 @click.argument("backends", nargs=-1, metavar="[BACKEND]...")
 @click.option("--suite", help="Only this suite.")
-@click.option("--track", type=click.Choice(["semantic", "prompted"]), help="Only this track.")
+@click.option("--track", type=click.Choice(list(TRACKS)), help="Only this track.")
 @click.option(
     "--format",
     "form",
@@ -60,26 +61,31 @@ def leaderboard(
     workspace: Path,
 ) -> None:
     """Show the leaderboard of a workspace. With --check, judge BACKENDs (default: each best)."""
-    from benchbcss.board import render, rows
-    from benchbcss.board.check import unmet
+    import gc
 
-    board = rows.load(workspace, suite=suite, track=track)
+    from benchbcss.board import model
+    from benchbcss.board.check import unmet
+    from benchbcss.board.exporters import data, markdown, terminal
+
+    gc.disable()  # a thousand records are many small objects, and none of them is garbage
+    board = model.load(workspace, suite=suite, track=track)
     entries = []
     if reported:
         from benchbcss.board.reported import load
 
         entries = load()
-    chosen = rows.of_backends(board, backends)
+    chosen = model.of_backends(board, backends)
     stream = io.StringIO() if output else sys.stdout
     if form == "table":
-        render.table(board, stream, reported=entries, promptings=promptings)
+        terminal.table(board, stream, reported=entries, promptings=promptings)
         if details:
             from benchbcss.board.details import write
 
             for row in chosen:
-                write(row, render.name_of(row), stream)
+                write(row, stream)
     else:
-        getattr(render, form)(board, stream, reported=entries)
+        exporter = {"json": data.json, "csv": data.csv, "md": markdown.md}[form]
+        exporter(board, stream, reported=entries)
     if output:
         from benchbcss.io import write_bytes
 

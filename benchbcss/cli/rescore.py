@@ -15,8 +15,7 @@ from benchbcss.cli.main import say, workspace_option
 def rescore(runs: tuple[Path, ...], workspace: Path) -> None:
     """Recompute the results of RUN_DIRs (default: every finished run of the workspace)."""
     from benchbcss.errors import BenchError, InputError, RunError
-    from benchbcss.io import read_json, write_json
-    from benchbcss.runs.record import rescored
+    from benchbcss.results import evaluate, store
 
     chosen = list(runs) or sorted(
         path.parent for path in (workspace / "runs").glob("*/*/[!.]*/result.json")
@@ -25,11 +24,10 @@ def rescore(runs: tuple[Path, ...], workspace: Path) -> None:
         raise InputError(f"There is no finished run under {workspace / 'runs'}.")
     failed = 0
     for run_dir in chosen:
-        path = run_dir / "result.json"
-        if not path.is_file():
+        if not store.is_finished(run_dir):
             raise InputError(f"{run_dir} holds no result.json; name the folder of a finished run.")
         try:
-            write_json(path, rescored(run_dir, read_json(path)))
+            store.save(run_dir, evaluate.rescore(run_dir))
             say(f"rescored {run_dir}")
         except BenchError as error:
             failed += 1

@@ -206,10 +206,11 @@ def launch(
             )
         )
     else:
-        from benchbcss.board import render, rows
+        from benchbcss.board import model
+        from benchbcss.board.exporters import terminal
 
-        board = rows.load(workspace, suite=definition.name)
-        render.table(board, sys.stdout, reported=[])
+        board = model.load(workspace, suite=definition.name)
+        terminal.table(board, sys.stdout, reported=[])
     if failed:
         say(f"{len(failed)} of {len(outcomes)} runs failed; the same command runs only those again")
         sys.exit(1)

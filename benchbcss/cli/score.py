@@ -72,7 +72,8 @@ def score(
     if form == "json":
         click.echo((run_dir / "result.json").read_text(encoding="utf-8"), nl=False)
         return
-    from benchbcss.board import render, rows
+    from benchbcss.board import model
+    from benchbcss.board.exporters import terminal
 
-    render.table(rows.load(workspace, suite=definition.name), sys.stdout, reported=[])
+    terminal.table(model.load(workspace, suite=definition.name), sys.stdout, reported=[])
     say(f"kept in {run_dir}")

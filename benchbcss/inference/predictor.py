@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchbcss.contract import Backend, Prompt, Prompting
+from benchbcss.contract import BOX_CLASS, Backend, Prompt, Prompting
 from benchbcss.errors import PluginError
-from benchbcss.inference.prompts import BOX_CLASS, keep_largest, make_prompts
+from benchbcss.inference.prompts import keep_largest, make_prompts
 from benchbcss.inference.tiling import checked, predict_tiled
 from benchbcss.inference.views import (
     VIEWS,

@@ -2,9 +2,9 @@
 
 Version 2 (``contract.PROMPT_VERSION``). A prompting is a strategy (what the hint looks like), a
 scope (which part of the class it points at) and whether views are averaged. Prompts are
-deterministic: what is random is seeded by ROI and class. Coordinates are (x, y) pixels of the square
-that the model encodes; a pixel's hint is its centre, a box has edges. Absent classes are not
-prompted.
+deterministic: what is random is seeded by ROI and class. Coordinates are (x, y) pixels of the
+square that the model encodes; a pixel's hint is its centre, a box has edges. Absent classes are
+not prompted.
 """
 
 from __future__ import annotations
@@ -24,9 +24,6 @@ POINTS = 5
 _LONGEST = 2048  # px; longer masks are thinned out before distances are computed
 
 _EIGHT = np.ones((3, 3), bool)
-
-
-BOX_CLASS = Prompting("box", "class")
 
 
 @dataclass(frozen=True)

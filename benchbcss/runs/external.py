@@ -11,18 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from benchbcss import __version__
 from benchbcss.data import dataset as data
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.store import decode_mask
 from benchbcss.errors import DataError, SuiteError
-from benchbcss.io import write_bytes, write_json
+from benchbcss.io import write_bytes
 from benchbcss.recipes import Recipe
-from benchbcss.runs import masks, record
+from benchbcss.results import evaluate, provenance, store
+from benchbcss.results.schema import Cost, Training, WeightsUsed
+from benchbcss.results.spec import Parts, RunSpec
 from benchbcss.runs.planning import Prepared, clip_spec, is_phantom
-from benchbcss.runs.spec import Parts, RunSpec
+from benchbcss.tracks import shared
+from benchbcss.tracks.base import Facts
+from benchbcss.tracks.semantic import Semantic
 
 
 def score(
@@ -34,10 +37,10 @@ def score(
     run's folder and warnings about files that no test ROI has. Raises DataError listing every
     missing, mis-sized and mis-coded file.
     """
-    if "semantic" not in prepared.suite.tracks:
+    if not shared(prepared.suite.tracks, [Semantic.name]):
         raise SuiteError(
-            f"The suite '{prepared.suite.name}' has no semantic track, so label maps cannot be "
-            f"scored in it. Choose another --suite."
+            f"The suite '{prepared.suite.name}' has no {Semantic.name} track, so label maps cannot "
+            f"be scored in it. Choose another --suite."
         )
     with _folder(predictions) as folder:
         files = {path.name: path for path in sorted(folder.glob("*.png"))}
@@ -65,25 +68,29 @@ def score(
         extra = sorted(set(files) - set(wanted))
     spec = _spec(prepared, name, digest.hexdigest(), workspace)
     run_dir = spec.run_dir(workspace)
-    target = masks.folder(run_dir)
+    track = Semantic()
+    target = track.folder(run_dir)
     target.mkdir(parents=True, exist_ok=True)
-    write_json(run_dir / "spec.json", spec.model_dump(mode="json"))
+    store.save_spec(run_dir, spec)
     for roi, labels in maps.items():
-        write_bytes(target / roi, masks.png(Image.fromarray(labels)))
+        write_bytes(target / roi, track.picture(labels))
     begun = time.time()
     rois = {roi: prepared.rois[roi] for roi in wanted}
-    facts = record.Facts(
-        notes={
-            "weights": "not known: predictions made elsewhere",
-            "predictions": {"from": predictions.name, "codes": codes},
-        },
-        training={"trained": False, "seconds": None, "budget": None},
-        cost={"device": "not known", "inference_seconds": {}, "train_seconds": None},
+    frame = evaluate.frame_of(spec, prepared.labels, rois, ())
+    tracks = evaluate.evaluate(frame, [track], rois, run_dir, {track.name: Facts("not known")})
+    facts = store.Facts(
+        notes={"predictions": {"from": predictions.name, "codes": codes}},
+        training=Training(),
+        cost=Cost(device="not known", total_seconds=round(time.time() - begun, 2)),
+        weights=WeightsUsed(
+            requested="none",
+            sha256=spec.weights_sha256,
+            provenance="not known: predictions made elsewhere",
+        ),
+        packages=provenance.versions(),
     )
-    result = record.build(spec, run_dir, prepared.labels, rois, ["semantic"], [], facts)
-    result["tracks"]["semantic"]["view"] = "not known"
-    result["cost"]["total_seconds"] = round(time.time() - begun, 2)
-    write_json(run_dir / "result.json", result)
+    masks = evaluate.mask_hashes(rois)
+    store.save(run_dir, store.record(spec, prepared.labels, masks, tracks, facts))
     warnings = [f"{len(extra)} file(s) belong to no test ROI: {', '.join(extra[:3])}"] * bool(extra)
     return run_dir, warnings
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchbcss.errors import BenchError
 from benchbcss.io import read_json, write_json
-from benchbcss.runs.spec import RunSpec
+from benchbcss.results.spec import RunSpec
 
 POLL_SECONDS = 0.2
 HEARTBEAT_LOST = 300.0  # seconds without a heartbeat after which a worker counts as hung

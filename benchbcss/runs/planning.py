@@ -25,7 +25,8 @@ from benchbcss.errors import (
 from benchbcss.inference import clip_prompts
 from benchbcss.io import sha256
 from benchbcss.recipes import resolve
-from benchbcss.runs.spec import Parts, RunSpec
+from benchbcss.results import provenance
+from benchbcss.results.spec import Parts, RunSpec
 from benchbcss.suites import Clip, ClipSpec, Preset, Suite, find_suite, load_suite
 
 _WEIGHTS = (".pt", ".pth", ".safetensors", ".bin")
@@ -51,7 +52,11 @@ def choose_suite(
     if name is None:
         name = "phantom" if folder is None or is_phantom(folder) else "bcss5"
     known = {key: path for key, (path, _) in registry.load().suites.items()}
-    return load_suite(find_suite(name, known), preset)
+    path = find_suite(name, known)
+    suite, used = load_suite(path, preset)
+    if path not in known.values():  # so that its criteria are found again when a board is read
+        suite = suite.model_copy(update={"file": str(path.resolve())})
+    return suite, used
 
 
 def is_phantom(folder: Path) -> bool:
@@ -194,6 +199,8 @@ def specify(
                     plugin=registered.source.plugin,
                     distribution=registered.source.distribution,
                     distribution_version=registered.source.version,
+                    code_sha256=provenance.code_digest(registered.target),
+                    core_sha256=provenance.core_digest(),
                     suite=prepared.suite,
                     suite_fingerprint=prepared.suite.fingerprint(),
                     label_map_fingerprint=prepared.labels.fingerprint(),

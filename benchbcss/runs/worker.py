@@ -14,13 +14,18 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from benchbcss.errors import BenchError, RunError
-from benchbcss.io import read_json, write_json
-from benchbcss.runs.spec import RunSpec
+from benchbcss.io import write_json
+from benchbcss.results import store
+from benchbcss.results.spec import RunSpec
+
+if TYPE_CHECKING:
+    from benchbcss.results.schema import Cost, Training
+    from benchbcss.runs.setup import Job
 
 HEARTBEAT_SECONDS = 2.0
 
@@ -42,7 +47,7 @@ def main(run_dir: Path) -> int:
     stage = Stage(run_dir)
     followers: list[subprocess.Popen[bytes]] = []
     try:
-        spec = RunSpec.model_validate(read_json(run_dir / "spec.json"))
+        spec = store.load_spec(run_dir)
         (run_dir / "failure.json").unlink(missing_ok=True)
         if spec.processes > 1 and "RANK" not in os.environ:
             followers = _start_followers(run_dir, spec.processes)
@@ -91,7 +96,8 @@ def _start_followers(run_dir: Path, processes: int) -> list[subprocess.Popen[byt
 
 def _follow(run_dir: Path) -> int:
     """Ranks above 0: train along; errors go to the log, and the first process notices."""
-    from benchbcss.runs.session import Session
+    from benchbcss.runs import train
+    from benchbcss.runs.setup import setup
 
     parent = os.getppid()
 
@@ -101,7 +107,7 @@ def _follow(run_dir: Path) -> int:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    Session(RunSpec.model_validate(read_json(run_dir / "spec.json")), run_dir).follow()
+    train.follow(setup(store.load_spec(run_dir), run_dir))
     return 0
 
 
@@ -146,36 +152,77 @@ class Stage:
 
 def execute(spec: RunSpec, run_dir: Path, stage: Stage) -> None:
     """Train, predict, score; writes result.json last."""
-    from benchbcss.runs import record, regions
-    from benchbcss.runs.session import Session
+    from benchbcss.results import evaluate, provenance
+    from benchbcss.results.schema import WeightsUsed
+    from benchbcss.runs import predict, train
+    from benchbcss.runs.setup import setup
+    from benchbcss.tracks.base import Facts
 
     begun = time.time()
     stage("loading")
-    session = Session(spec, run_dir)
-    session.hooks.benchbcss_run_start(run_dir=run_dir, spec=spec.model_dump(mode="json"))
-    training = session.train(stage)
-    seconds = session.predict(stage)
-    regions.label(session, stage)
+    job = setup(spec, run_dir)
+    job.hooks.benchbcss_run_start(run_dir=run_dir, spec=spec.model_dump(mode="json"))
+    training, stability = train.train(job, stage)
+    seconds = predict.predict(job, stage)
     stage("scoring")
-    result = record.build(
+    notes = dict(job.context.notes)
+    facts = {
+        track.name: Facts(predict.view_of(job, track), notes.get("clip") or {})
+        for track in job.tracks
+    }
+    frame = job.frame
+    tracks = evaluate.evaluate(frame, job.tracks, job.rois, run_dir, facts)
+    weights = WeightsUsed(
+        requested=spec.weights,
+        sha256=spec.weights_sha256,
+        provenance=str(notes.pop("weights", "random")),
+        tcga_overlap=notes.pop("tcga_overlap", "not declared"),
+    )
+    result = store.record(
         spec,
-        run_dir,
-        session.labels,
-        session.rois,
-        session.tracks,
-        session.promptings,
-        record.Facts(
-            notes=session.context.notes,
+        job.labels,
+        {name: job.rois[name].mask_entry.sha256 for name in frame.rois},
+        tracks,
+        store.Facts(
+            notes=notes,
             training=training,
-            cost=record.cost(session, training, seconds, begun),
-            parameters=session.parameters,
-            floor=session.info.floor,
-            not_measured=session.not_measured,
+            stability=stability,
+            cost=_cost(job, training, seconds, begun),
+            weights=weights,
+            parameters=job.parameters,
+            floor=job.registered.info.floor,
+            not_measured=job.not_measured,
+            packages=provenance.versions(*job.registered.info.requires),
         ),
     )
-    write_json(run_dir / "result.json", result)
-    session.hooks.benchbcss_run_end(run_dir=run_dir, result=result)
+    store.save(run_dir, result)
+    job.hooks.benchbcss_run_end(run_dir=run_dir, result=result.model_dump(mode="json"))
     stage("done")
+
+
+def _cost(job: Job, training: Training, seconds: dict[str, float], begun: float) -> Cost:
+    """Seconds, memory, device and precision of this run."""
+    import torch
+
+    from benchbcss.results import provenance
+    from benchbcss.results.schema import Cost
+
+    device = job.accelerator.device.type
+    cuda = device == "cuda"
+    extra = training.model_extra or {}
+    images, loop = extra.get("images"), extra.get("loop_seconds")
+    return Cost(
+        device=torch.cuda.get_device_name() if cuda else provenance.processor(),
+        device_type=device,
+        threads=torch.get_num_threads(),
+        precision=str(job.accelerator.mixed_precision).replace("no", "fp32"),
+        train_seconds=training.seconds,
+        train_images_per_second=images / loop if images and loop else None,
+        inference_seconds=seconds,
+        total_seconds=round(time.time() - begun, 2),
+        peak_host_bytes=provenance.peak_host_bytes(),
+        peak_gpu_bytes=torch.cuda.max_memory_allocated() if cuda else None,
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,22 @@ from accelerate import Accelerator
 from torch import nn
 
 from benchbcss import registry
-from benchbcss.contract import Backend, Batch, Context, Prompt, Task
+from benchbcss.contract import BOX_CLASS, Backend, Batch, Context, Prompt, Task
 from benchbcss.data.dataset import Dataset, Roi
 from benchbcss.data.labels import label_map
 from benchbcss.data.phantom import generate
 from benchbcss.data.store import TileStore
 from benchbcss.errors import PluginError
 from benchbcss.inference.predictor import Predictor
-from benchbcss.inference.prompts import BOX_CLASS
 from benchbcss.recipes import Recipe, Train, resolve
 from benchbcss.registry import Registered
 from benchbcss.runs.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.runs.planning import clip_spec
 from benchbcss.suites import Budget, Clip
 from benchbcss.testing.guard import forbid
+from benchbcss.tracks import Track, shared
+from benchbcss.tracks.prompted import Prompted
+from benchbcss.tracks.semantic import Semantic
 from benchbcss.training import loop
 from benchbcss.training.samples import TrainingData
 from benchbcss.training.schedule import plan
@@ -98,12 +101,17 @@ class Case:
         return self.recipe.view.size if self.recipe.view.protocol == "squash" else None
 
     @property
-    def semantic(self) -> bool:
-        return "semantic" in self.entry.info.tracks
+    def tracks(self) -> list[Track]:
+        return shared(self.entry.info.tracks)
 
-    @property
-    def prompted(self) -> bool:
-        return "prompted" in self.entry.info.tracks
+    def needs(self, kind: type[Track]) -> None:
+        """Raises Skipped for a backend without the track."""
+        if kind.name not in self.entry.info.tracks:
+            raise Skipped(f"it has no {kind.name} track")
+
+    def available(self, made: Backend) -> list[Track]:
+        """The tracks that can be measured here: a labeller's weights may be missing."""
+        return [track for track in self.tracks if not made.unavailable(track.name)]
 
     def rois(self) -> list[Roi]:
         """Six ROIs: the first four train, the last two are for testing."""
@@ -140,8 +148,7 @@ class Case:
         made, model = self.backend()
         made.fit(model, self.data())
         model.eval()
-        if not (self.semantic and made.unavailable("semantic")):
-            made.after_training(model, self.data())
+        made.after_training(model, self.data())
         return made, model
 
     def predictor(self, made: Backend, model: nn.Module) -> Predictor:
@@ -190,10 +197,10 @@ def _metadata(case: Case) -> None:
     for preset in ("full", "smoke"):
         resolve(info.recipe, preset)  # raises where it is not valid
     cls = case.entry.load()
-    if case.prompted:
-        for method in ("encode", "predict_prompted"):
+    for track in case.tracks:
+        for method in track.required:
             assert getattr(cls, method) is not getattr(Backend, method), (
-                f"the track 'prompted' is declared, but {cls.__name__} has no {method}()"
+                f"the track '{track.name}' is declared, but {cls.__name__} has no {method}()"
             )
     if info.trains and case.recipe.train is None:
         made, model = case.backend()
@@ -228,10 +235,9 @@ def _groups(case: Case) -> None:
 
 
 def _labels(case: Case) -> None:
-    if not case.semantic:
-        raise Skipped("it has no semantic track")
+    case.needs(Semantic)
     made, model = case.fitted()
-    reason = made.unavailable("semantic")
+    reason = made.unavailable(Semantic.name)
     if reason:
         raise Skipped(reason)
     predictor = case.predictor(made, model)
@@ -243,8 +249,7 @@ def _labels(case: Case) -> None:
 
 
 def _masks(case: Case) -> None:
-    if not case.prompted:
-        raise Skipped("it has no prompted track")
+    case.needs(Prompted)
     made, model = case.fitted()
     allowed = made.strategies or ("centroid", "points5", "box", "box_neg")
     size = case.predictor(made, model).prompt_size
@@ -291,14 +296,8 @@ def _deterministic(case: Case) -> None:
 
 def _predict(case: Case, made: Backend, model: nn.Module) -> dict[str, np.ndarray]:
     predictor = case.predictor(made, model)
-    found = {}
-    if case.semantic and not made.unavailable("semantic"):
-        found["semantic"] = predictor.semantic(case.image())
-    if case.prompted:
-        target = _two_classes((ROI, ROI))
-        masks = predictor.prompted(case.image(), target)["box-class"]
-        found["prompted"] = np.stack([masks[label] for label in sorted(masks)])
-    return found
+    image, target = case.image(), _two_classes((ROI, ROI))
+    return {track.name: track.answer(predictor, image, target) for track in case.available(made)}
 
 
 def _no_side_effects(case: Case) -> None:
@@ -462,15 +461,13 @@ def _guarded(case: Case) -> None:
     ]
     unseen += [each.array for roi in rois[4:] for each in (roi.image_entry, roi.mask_entry)]
     _under_guard(unseen, "while fitting", lambda: made.fit(model, case.data()))
-    if not (case.semantic and made.unavailable("semantic")):
-        model.eval()
-        _under_guard(unseen, "after training", lambda: made.after_training(model, case.data()))
+    model.eval()
+    _under_guard(unseen, "after training", lambda: made.after_training(model, case.data()))
     predictor = case.predictor(made, model)
     everything = [case.root / "data", case.root / "store"]
-    if case.semantic and not made.unavailable("semantic"):
-        _under_guard(everything, "while predicting", lambda: predictor.semantic(image))
-    if case.prompted:
-        _under_guard(everything, "while predicting", lambda: predictor.prompted(image, target))
+    for track in case.available(made):
+        work = partial(track.answer, predictor, image, target)
+        _under_guard(everything, "while predicting", work)
 
 
 def _under_guard(paths: Sequence[Path], when: str, work: Callable[[], Any]) -> None:

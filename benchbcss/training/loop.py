@@ -26,6 +26,7 @@ from benchbcss.contract import Backend, Batch
 from benchbcss.errors import PluginError, RunError
 from benchbcss.recipes import Train
 from benchbcss.runs.checkpoint import load_checkpoint, save_checkpoint
+from benchbcss.tracks.base import Validation
 from benchbcss.training.samples import StepDataset, TrainingData, seed_of
 from benchbcss.training.schedule import Plan, group_rates
 
@@ -41,19 +42,6 @@ class History:
     best_step: int | None = None
     stopped: str = "budget spent"
     seconds: float = 0.0
-
-
-@dataclass
-class Validation:
-    """A validation's outcome: mean per-class Dice (None if undefined), Dice per class, and the
-    Dice of any tissue against the rest, which misleads and is computed beside it to show so."""
-
-    mean: float | None
-    per_class: dict[str, float | None]
-    any_tissue: float | None = None
-
-    def monitored(self, monitor: str) -> float | None:
-        return self.any_tissue if monitor == "any_tissue_dice" else self.mean
 
 
 def train(

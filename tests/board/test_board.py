@@ -7,25 +7,37 @@ import time
 
 import pytest
 
-from benchbcss.board import render, reported, rows
+from benchbcss.board import model, reported
 from benchbcss.board.check import unmet
+from benchbcss.board.exporters import data, markdown, terminal
 from benchbcss.errors import UnknownNameError
+from benchbcss.results import store
+from benchbcss.results.migrate import lift
+from benchbcss.results.schema import RunResult
+
+EXPORTERS = {
+    "table": terminal.table,
+    "json": data.json,
+    "csv": data.csv,
+    "md": markdown.md,
+}
 
 CLASSES = ["tumor", "stroma", "lymphocyte", "necrosis", "blood_vessel"]
 
 
-def headline(mean):
+def headline(mean, half=0.1):
+    low, high = max(0.0, mean - half), min(1.0, mean + half)
     return {
         "mean": mean,
         "defined": 5,
         "of": 5,
-        "mean_interval": [mean - 0.1, mean + 0.1],
+        "mean_interval": [low, high],
         "dice": dict.fromkeys(CLASSES, mean),
-        "intervals": {key: [mean - 0.1, mean + 0.1] for key in CLASSES},
+        "intervals": {key: [low, high] for key in CLASSES},
     }
 
 
-def result(backend, mean=0.5, track="semantic", status="pass", **over):
+def result(backend, mean=0.5, track="semantic", half=0.1, rois=45, **over):
     content = {
         "schema_version": 1,
         "metrics_version": 1,
@@ -45,9 +57,12 @@ def result(backend, mean=0.5, track="semantic", status="pass", **over):
             track: {
                 "classes": CLASSES,
                 "view": "native",
+                "rois": rois,
+                "rois_with_class": dict.fromkeys(CLASSES, rois),
+                "effective_rois": dict.fromkeys(CLASSES, rois),
                 "headline": {
-                    "per_roi": headline(mean),
-                    "pooled": headline(mean) if track == "semantic" else None,
+                    "per_roi": headline(mean, half),
+                    "pooled": headline(mean, half) if track == "semantic" else None,
                 },
                 "tissue": {"dice": 0.9, "skill": 0.1} if track == "semantic" else None,
                 "prompting": {"strategy": "box"} if track == "prompted" else None,
@@ -55,7 +70,7 @@ def result(backend, mean=0.5, track="semantic", status="pass", **over):
                     {
                         "metric": "mean_dice",
                         "label": "mean_dice >= 0.65",
-                        "status": status,
+                        "status": "pass",
                         "reason": "r",
                         "point": "0.5",
                     }
@@ -78,7 +93,7 @@ def test_ranked_by_mean_and_floors_apart(tmp_path):
     write(tmp_path, result("low", 0.4))
     write(tmp_path, result("high", 0.6))
     write(tmp_path, result("floor", 0.9, floor=True))
-    table = rows.load(tmp_path).tables[0]
+    table = model.load(tmp_path).tables[0]
     assert [(row.backend, row.rank) for row in table.rows] == [
         ("floor", None),
         ("high", 1),
@@ -90,7 +105,7 @@ def test_runs_of_one_backend_are_told_apart(tmp_path):
     write(tmp_path, result("a", 0.5), "seed0-123456789abc")
     write(tmp_path, result("a", 0.6), "seed0-fedcba987654")
     stream = io.StringIO()
-    render.table(rows.load(tmp_path), stream, reported=[])
+    terminal.table(model.load(tmp_path), stream, reported=[])
     assert "a #123456" in stream.getvalue()
     assert "a #fedcba" in stream.getvalue()
 
@@ -101,13 +116,13 @@ def test_what_a_run_cost_and_where_its_weights_came_from(tmp_path):
         result(
             "a",
             training={"budget": "suite", "steps": 300, "batch_size": 2},
-            parameters={"total": 26_100_000},
+            parameters={"total": 26_100_000, "trainable": 1_000},
             cost={"device": "H100", "precision": "bf16", "train_seconds": 61.4}
             | {"inference_seconds": {"semantic": 3.0, "prompted": 4.0}, "peak_gpu_bytes": 4e9},
         ),
     )
     stream = io.StringIO()
-    render.table(rows.load(tmp_path), stream, reported=[])
+    terminal.table(model.load(tmp_path), stream, reported=[])
     line = stream.getvalue().split("what it cost")[1]
     for text in ("random", "suite", "300 x 2", "26.1 M", "61", " 7 ", "H100 bf16", "4.0"):
         assert text in line
@@ -118,7 +133,7 @@ def test_weights_chosen_by_the_misleading_metric_are_named(tmp_path):
     write(tmp_path, result("a", training=chosen))
     write(tmp_path, result("b", training={**chosen, "monitor": "perclass_dice"}))
     stream = io.StringIO()
-    render.table(rows.load(tmp_path), stream, reported=[])
+    terminal.table(model.load(tmp_path), stream, reported=[])
     text = stream.getvalue()
     words = "any-tissue Dice, 0.820 in validation; per class that was 0.420"
     assert f"a: its weights were chosen by {words}" in text
@@ -144,10 +159,10 @@ def prompted(backend, others):
 def test_other_promptings_stand_in_a_table_of_their_own(tmp_path):
     write(tmp_path, prompted("a", {"box-class": 0.31, "centroid-class": 0.22}))
     write(tmp_path, prompted("b", {"box-class": 0.41}))
-    board = rows.load(tmp_path)
+    board = model.load(tmp_path)
     plain, full = io.StringIO(), io.StringIO()
-    render.table(board, plain, reported=[])
-    render.table(board, full, reported=[], promptings=True)
+    terminal.table(board, plain, reported=[])
+    terminal.table(board, full, reported=[], promptings=True)
     assert "2 other promptings: benchbcss leaderboard --promptings" in plain.getvalue()
     assert "centroid-class" not in plain.getvalue()
     lines = {line.split()[1]: line for line in full.getvalue().splitlines() if line.startswith("│")}
@@ -156,14 +171,14 @@ def test_other_promptings_stand_in_a_table_of_their_own(tmp_path):
     assert "0.750" in lines["box-largest"]
     for name in ("csv", "md"):
         stream = io.StringIO()
-        getattr(render, name)(board, stream, reported=[])
+        EXPORTERS[name](board, stream, reported=[])
         assert "centroid-class" in stream.getvalue()
 
 
 def test_tracks_that_were_not_measured_are_listed_with_the_reason(tmp_path):
     write(tmp_path, result("a", not_measured={"prompted": "CLIP weights cannot be had"}))
     stream = io.StringIO()
-    render.table(rows.load(tmp_path), stream, reported=[])
+    terminal.table(model.load(tmp_path), stream, reported=[])
     assert "not measured: a (bcss5, prompted): CLIP weights cannot be had" in stream.getvalue()
 
 
@@ -175,7 +190,7 @@ def test_validation_rois_do_not_compare_with_test_rois(tmp_path):
             "b", created="2025-01-01T00:00:00Z", split={"fingerprint": "c" * 64, "scored": "val"}
         ),
     )
-    (table,) = rows.load(tmp_path).tables
+    (table,) = model.load(tmp_path).tables
     assert [row.backend for row in table.rows] == ["a"]
     assert "scored differs (val here, test in the ranking)" in table.not_comparable[0][1]
 
@@ -183,8 +198,8 @@ def test_validation_rois_do_not_compare_with_test_rois(tmp_path):
 def test_tracks_are_never_ranked_together(tmp_path):
     write(tmp_path, result("a"))
     write(tmp_path, result("b", 0.9, track="prompted"))
-    tables = rows.load(tmp_path).tables
-    assert [(t.track, [r.backend for r in t.rows]) for t in tables] == [
+    tables = model.load(tmp_path).tables
+    assert [(t.track.name, [r.backend for r in t.rows]) for t in tables] == [
         ("semantic", ["a"]),
         ("prompted", ["b"]),
     ]
@@ -205,7 +220,7 @@ def test_what_does_not_compare_is_listed_with_the_field(tmp_path, field, value):
     write(tmp_path, result("a"))
     write(tmp_path, result("b"))
     write(tmp_path, result("other", 0.99, **{field: value}))
-    table = rows.load(tmp_path).tables[0]
+    table = model.load(tmp_path).tables[0]
     assert [row.backend for row in table.rows] == ["a", "b"]
     ((row, why),) = table.not_comparable
     assert row.backend == "other"
@@ -216,10 +231,10 @@ def test_audit_label_maps_are_never_ranked_and_say_why(tmp_path):
     content = result("a")
     content["label_map"]["not_ranked"] = "blood_vessel is read from the code of fat"
     write(tmp_path, content)
-    table = rows.load(tmp_path).tables[0]
+    table = model.load(tmp_path).tables[0]
     assert [row.rank for row in table.rows] == [None]
     stream = io.StringIO()
-    render.table(rows.load(tmp_path), stream, reported=[])
+    terminal.table(model.load(tmp_path), stream, reported=[])
     assert "never ranked: blood_vessel is read from the code of fat" in stream.getvalue()
 
 
@@ -231,30 +246,28 @@ def test_failures_and_unreadable_files_are_listed_and_harm_nothing(tmp_path):
     failed = tmp_path / "runs" / "bcss5" / "broken" / "seed0-y"
     failed.mkdir(parents=True)
     (failed / "failure.json").write_text('{"reason": "killed by SIGKILL"}')
-    board = rows.load(tmp_path)
+    board = model.load(tmp_path)
     assert [row.backend for row in board.tables[0].rows] == ["a"]
     assert len(board.unreadable) == 2
     assert str(old) in board.unreadable[0]
-    assert board.failures == [
-        {"suite": "bcss5", "backend": "broken", "run": str(failed), "reason": "killed by SIGKILL"}
-    ]
+    assert board.failures == [model.Failure("bcss5", "broken", str(failed), "killed by SIGKILL")]
     stream = io.StringIO()
-    render.table(board, stream, reported=[])
+    terminal.table(board, stream, reported=[])
     assert "failed: broken (bcss5): killed by SIGKILL" in stream.getvalue()
 
 
 def test_formats(tmp_path):
     write(tmp_path, result("a|b", 0.5))
     write(tmp_path, result("prompted", 0.7, track="prompted"))
-    board, entries = rows.load(tmp_path), reported.load()
+    board, entries = model.load(tmp_path), reported.load()
     out = {}
     for name in ("table", "json", "csv", "md"):
         stream = io.StringIO()
-        getattr(render, name)(board, stream, reported=entries)
+        EXPORTERS[name](board, stream, reported=entries)
         out[name] = stream.getvalue()
-    data = json.loads(out["json"])
-    assert data["tables"][0]["rows"][0]["headline"]["per_roi"]["mean"] == 0.5
-    assert len(data["reported"]) == len(entries)
+    content = json.loads(out["json"])
+    assert content["tables"][0]["rows"][0]["headline"]["per_roi"]["mean"] == 0.5
+    assert len(content["reported"]) == len(entries)
     lines = list(csv.DictReader(io.StringIO(out["csv"])))
     vessel = [
         line for line in lines if line["class"] == "blood_vessel" and line["backend"] == "prompted"
@@ -280,20 +293,23 @@ def test_every_reported_result_is_there(shared):
 
 
 def test_criteria_must_be_met(tmp_path):
-    write(tmp_path, result("good", 0.7, status="pass"))
-    write(tmp_path, result("better", 0.8, status="undecided"))
-    board = rows.load(tmp_path)
+    suite = {"name": "theirs", "fingerprint": "a" * 64}
+    write(tmp_path, result("good", 0.7, half=0.04, suite=suite))
+    write(tmp_path, result("better", 0.8, half=0.2, suite=suite))
+    board = model.load(tmp_path)
     assert unmet(board, ["good"]) == []
     assert "better" in unmet(board)[0]  # the best one is judged when none is named
     with pytest.raises(UnknownNameError, match="Did you mean 'good'"):
         unmet(board, ["god"])
-    assert unmet(rows.load(tmp_path / "empty")) != []
+    assert unmet(model.load(tmp_path / "empty")) != []
 
 
 def test_a_thousand_runs_within_the_import_of_pandas(tmp_path):
     filler = {"recipe": {f"key{i}": "x" * 60 for i in range(200)}}  # records are about 17 KB
     for index in range(1000):
-        write(tmp_path, result(f"b{index % 8}", 0.3 + index / 3000, **filler), f"seed{index}")
+        content = lift(result(f"b{index % 8}", 0.3 + index / 3000, **filler))
+        folder = write(tmp_path, content, f"seed{index}")
+        store.save(folder, RunResult.model_validate(content))
 
     def seconds(*command):
         times = []

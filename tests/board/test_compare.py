@@ -9,6 +9,7 @@ from benchbcss.board.compare import Entry, compare, holm
 from benchbcss.scoring.metrics import Triple
 
 CLASSES = ["tumor", "stroma"]
+BOTH = ["per_roi", "pooled"]
 
 
 def entry(name, shift, noise_seed, rois=45, seeds=1, sd=0.02):
@@ -24,7 +25,7 @@ def entry(name, shift, noise_seed, rois=45, seeds=1, sd=0.02):
 
 
 def test_a_real_difference_is_found_and_bounded():
-    found = compare([entry("a", 0.05, 1), entry("b", 0.0, 2)], CLASSES, "semantic")
+    found = compare([entry("a", 0.05, 1), entry("b", 0.0, 2)], CLASSES, BOTH)
     (pair,) = found["pairs"]
     low, high = pair["per_roi"]["mean_interval"]
     assert 0 < low < 0.05 < high + 0.02
@@ -39,7 +40,7 @@ def test_pairing_sees_what_separate_intervals_cannot():
     """ROIs differ by far more than the models; the paired difference is sharp all the same."""
     a, b = entry("a", 0.02, 1), entry("b", 0.0, 2)
     spread = [np.ptp(np.quantile(e.draws("per_roi"), [0.025, 0.975], axis=0)) for e in (a, b)]
-    (pair,) = compare([a, b], CLASSES, "semantic")["pairs"]
+    (pair,) = compare([a, b], CLASSES, BOTH)["pairs"]
     low, high = pair["per_roi"]["mean_interval"]
     assert high - low < 0.6 * min(spread)
     assert pair["verdict"] == "a"
@@ -48,7 +49,7 @@ def test_pairing_sees_what_separate_intervals_cannot():
 def test_runs_that_differ_by_noise_tie():
     """Under no difference at all, at most about one pair in twenty is called one."""
     verdicts = [
-        compare([entry("a", 0, 10 * k), entry("b", 0, 10 * k + 5)], CLASSES, "prompted")["pairs"][
+        compare([entry("a", 0, 10 * k), entry("b", 0, 10 * k + 5)], CLASSES, ["per_roi"])["pairs"][
             0
         ]["verdict"]
         for k in range(1, 61)

@@ -216,7 +216,8 @@ def test_three_objects_of_one_image_can_be_learnt():
         sum(made.loss(net, Batch(image, target, ["a"], step)).values()).backward()
         torch.nn.utils.clip_grad_norm_(decoder, 1.0)
         optimizer.step()
-    from benchbcss.inference.prompts import BOX_CLASS, make_prompts
+    from benchbcss.contract import BOX_CLASS
+    from benchbcss.inference.prompts import make_prompts
     from benchbcss.inference.views import enlarge
 
     net.eval()

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchbcss.errors import DataError, PluginError, RunError, SuiteError, WeightsError
+from benchbcss.errors import DataError, RunError, SuiteError, WeightsError
 from benchbcss.io import read_json, write_bytes, write_json
-from benchbcss.runs import local, masks, planning
+from benchbcss.results import evaluate, store
+from benchbcss.runs import local, planning
 from benchbcss.runs.checkpoint import load_checkpoint, save_checkpoint
-from benchbcss.runs.record import rescored
+from benchbcss.tracks import pictures
 
 
 def specs(folder, workspace, backends, seed=0, **options):
@@ -76,8 +77,6 @@ def test_a_run_leaves_everything_a_result_must_carry(finished):
         "confusion",
         "tissue",
         "spread",
-        "criteria",
-        "bootstrap",
         "effective_rois",
     ):
         assert field in section, field
@@ -100,7 +99,7 @@ def test_counts_are_stored_and_give_the_numbers_back(finished):
 
     _, (majority, _) = finished
     counts = pd.read_parquet(majority.run_dir / "counts.parquet")
-    known = counts[counts["true"] != "ignored"]
+    known = counts  # ignored pixels are not in it: a naive sum is right
     hit = known[(known["true"] == "tumor") & (known["predicted"] == "tumor")]["pixels"].sum()
     true = known[known["true"] == "tumor"]["pixels"].sum()
     predicted = known[known["predicted"] == "tumor"]["pixels"].sum()
@@ -121,8 +120,21 @@ def test_a_finished_run_is_not_repeated(finished, phantom):
 def test_rescoring_gives_the_same_numbers(finished):
     _, outcomes = finished
     for outcome in outcomes:
-        old = read_json(outcome.run_dir / "result.json")
-        assert rescored(outcome.run_dir, old) == old
+        old = store.load(outcome.run_dir)
+        assert evaluate.rescore(outcome.run_dir) == old
+
+
+def test_the_result_follows_from_the_tables_alone(finished, tmp_path):
+    """Neither predictions nor masks are there any more."""
+    import shutil
+
+    _, outcomes = finished
+    for outcome in outcomes:
+        copy = shutil.copytree(outcome.run_dir, tmp_path / outcome.spec.backend)
+        shutil.rmtree(copy / "predictions")
+        old = store.load(copy)
+        spec = outcome.spec.model_copy(update={"data_root": "/nowhere"})
+        assert evaluate.from_tables(spec, copy, old) == old.tracks
 
 
 def test_rescoring_names_a_missing_or_foreign_prediction(finished, tmp_path):
@@ -130,14 +142,13 @@ def test_rescoring_names_a_missing_or_foreign_prediction(finished, tmp_path):
 
     _, (majority, _) = finished
     copy = shutil.copytree(majority.run_dir, tmp_path / "run")
-    old = read_json(copy / "result.json")
     path = next((copy / "predictions" / "semantic").iterdir())
-    write_bytes(path, masks.png(masks.Image.fromarray(np.full((128, 128), 9, np.uint8))))
+    write_bytes(path, pictures.label_map(np.full((128, 128), 9, np.uint8)))
     with pytest.raises(DataError, match=r"outside labels 0\.\.5, such as 9"):
-        rescored(copy, old)
+        evaluate.rescore(copy)
     path.unlink()
     with pytest.raises(DataError, match="is missing"):
-        rescored(copy, old)
+        evaluate.rescore(copy)
 
 
 def test_the_fingerprint_follows_what_changes_a_number(phantom, tmp_path):
@@ -249,10 +260,10 @@ def test_a_broken_backend_is_recorded_and_harms_no_other(
     outcomes, _ = run(specs(phantom, tmp_path, [kind, "floor_majority"]), tmp_path, **options)
     assert [outcome.status for outcome in outcomes] == ["failed", "done"]
     assert re.search(reason, outcomes[0].reason), outcomes[0].reason
-    from benchbcss.board import rows
+    from benchbcss.board import model
 
-    board = rows.load(tmp_path)
-    assert board.failures[0]["backend"] == kind
+    board = model.load(tmp_path)
+    assert board.failures[0].backend == kind
     assert [row.backend for row in board.tables[0].rows] == ["floor_majority"]
 
 
@@ -382,16 +393,6 @@ def test_checkpoints_keep_weights_moments_and_state(tmp_path):
     (tmp_path / "checkpoints" / "last.safetensors").write_bytes(b"torn")
     with pytest.raises(RunError, match="Delete it to train anew"):
         load_checkpoint(tmp_path, "last", other, None)
-
-
-def test_prompted_masks_may_overlap():
-    a, b = np.zeros((2, 5, 6), bool)
-    a[:3], b[2:] = True, True
-    packed = masks.pack({0: a, 4: b}, (5, 6))
-    assert (masks.unpack(packed, 0) == a).all()
-    assert (masks.unpack(packed, 4) == b).all()
-    with pytest.raises(PluginError, match="first 8"):
-        masks.pack({8: a}, (5, 6))
 
 
 def test_phantom_and_real_data_never_mix(phantom, folder, tmp_path):

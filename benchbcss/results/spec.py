@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchbcss.recipes import Recipe, Strict
+from benchbcss.results.schema import METRICS_VERSION, SCHEMA_VERSION
 from benchbcss.suites import ClipSpec, Suite
-
-SCHEMA_VERSION = 2
-METRICS_VERSION = 1
 
 #: what can change a number; device, worker count and folders are not here
 FINGERPRINT_FIELDS = (
@@ -24,6 +22,8 @@ FINGERPRINT_FIELDS = (
     "backend",
     "distribution",
     "distribution_version",
+    "code_sha256",
+    "core_sha256",
     "recipe",
     "preset",
     "weights",
@@ -52,6 +52,9 @@ class RunSpec(Strict):
     plugin: str
     distribution: str
     distribution_version: str
+    #: of the plugin's own source files, and of those of the core that can change a number
+    code_sha256: str = ""
+    core_sha256: str = ""
     suite: Suite
     suite_fingerprint: str
     label_map_fingerprint: str

@@ -1,0 +1,1 @@
+"""A board as text: for a terminal, as JSON, CSV or Markdown."""

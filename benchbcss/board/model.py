@@ -1,0 +1,239 @@
+"""What a leaderboard says, typed: comparable rows, what stands apart, failures.
+
+Imports neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchbcss.errors import DataError, UnknownNameError
+from benchbcss.results import judge, store
+from benchbcss.results.schema import RunResult, TrackResult
+from benchbcss.scoring.verdicts import Verdict
+from benchbcss.tracks import TRACKS, Track
+
+#: results compare only when all of these agree, in the order they are named to the user
+COMPARABLE = (
+    "suite",
+    "label_map",
+    "split",
+    "data",
+    "preset",
+    "protocol",
+    "mpp",
+    "prompting",
+    "scored",
+    "metrics_version",
+)
+
+
+@dataclass
+class Row:
+    """One track of one finished run; ``rank`` is None for floors and what is never ranked."""
+
+    result: RunResult
+    track: str
+    run: Path
+    rank: int | None = None
+    variant: str = ""  # tells runs of one backend and seed apart, where recipes were overridden
+
+    @property
+    def scores(self) -> TrackResult:
+        return self.result.tracks[self.track]
+
+    @property
+    def backend(self) -> str:
+        return self.result.backend
+
+    @property
+    def seed(self) -> int:
+        return self.result.seed
+
+    @property
+    def floor(self) -> bool:
+        return self.result.floor
+
+    @property
+    def name(self) -> str:
+        """Backend, seed unless 0, and the run where a backend has several of one seed."""
+        variant = f" #{self.variant}" if self.variant else ""
+        evaluated = " (evaluated)" if self.result.evaluated else ""
+        return self.backend + (f" s{self.seed}" if self.seed else "") + variant + evaluated
+
+    @property
+    def not_ranked(self) -> str | None:
+        """Why no result of this suite is ranked, or None."""
+        flawed = "the suite has known flaws, listed below" if self.result.suite.flaws else None
+        return self.result.label_map.not_ranked or flawed
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """Of the suite's criteria as they are now."""
+        return judge.verdicts(self.result, self.track)
+
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        """The values of ``COMPARABLE``."""
+        result, prompting = self.result, self.scores.prompting
+        return {
+            "suite": result.suite.fingerprint,
+            "label_map": result.label_map.fingerprint,
+            "split": result.split.fingerprint,
+            "data": result.data.fingerprint,
+            "preset": result.preset,
+            "protocol": result.protocol,
+            "mpp": result.mpp,
+            "prompting": None if prompting is None else prompting.model_dump(),
+            "scored": result.split.scored,
+            "metrics_version": result.metrics_version,
+        }
+
+    def sort_value(self) -> float:
+        """Mean per-class Dice by the ``per_roi`` estimand: every track has it."""
+        value = self.scores.headline.per_roi.mean
+        return -1.0 if value is None else value
+
+
+@dataclass
+class Table:
+    """The comparable rows of one suite and track, best first, and what stands apart."""
+
+    suite: str
+    track: Track
+    rows: list[Row]
+    not_comparable: list[tuple[Row, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that ended without a result."""
+
+    suite: str
+    backend: str
+    run: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class NotMeasured:
+    """A track that a finished run could not be measured in."""
+
+    suite: str
+    backend: str
+    run: str
+    track: str
+    reason: str
+
+
+@dataclass
+class Board:
+    """Everything a leaderboard shows."""
+
+    tables: list[Table]
+    failures: list[Failure]
+    unreadable: list[str]
+    not_measured: list[NotMeasured] = field(default_factory=list)
+
+
+def load(workspace: Path, suite: str | None = None, track: str | None = None) -> Board:
+    """Read every run under ``workspace/runs``; a torn or foreign file is listed, not fatal."""
+    rows: list[Row] = []
+    board = Board([], [], [])
+    for run_dir in sorted((workspace / "runs").glob("*/*/[!.]*")):
+        if suite is not None and run_dir.parent.parent.name != suite:
+            continue
+        if not store.is_finished(run_dir):
+            failure = _failure(run_dir)
+            if failure is not None:
+                board.failures.append(failure)
+            continue
+        try:
+            result = store.load(run_dir)
+        except DataError as error:
+            board.unreadable.append(str(error))
+            continue
+        rows += [Row(result, name, run_dir) for name in result.tracks if track in (None, name)]
+        board.not_measured += [
+            NotMeasured(result.suite.name, result.backend, str(run_dir), name, reason)
+            for name, reason in result.not_measured.items()
+            if track in (None, name)
+        ]
+    groups: dict[tuple[str, int], list[Row]] = {}
+    order = list(TRACKS)
+    for row in rows:
+        groups.setdefault((row.result.suite.name, order.index(row.track)), []).append(row)
+    board.tables = [
+        _table(name, TRACKS[order[place]], group) for (name, place), group in sorted(groups.items())
+    ]
+    return board
+
+
+def of_backends(board: Board, backends: Sequence[str]) -> list[Row]:
+    """The comparable rows of ``backends`` (all for none). Raises UnknownNameError for one without a
+    result."""
+    rows = [row for part in board.tables for row in part.rows]
+    known = {row.backend for row in rows}
+    for name in backends:
+        if name not in known:
+            raise UnknownNameError("result of backend", name, known, "Run it first.")
+    return [row for row in rows if not backends or row.backend in backends]
+
+
+def _failure(run_dir: Path) -> Failure | None:
+    try:
+        reason = json.loads((run_dir / "failure.json").read_text(encoding="utf-8"))["reason"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        reason = "failure.json cannot be read"
+    suite, backend = run_dir.parent.parent.name, run_dir.parent.name
+    return Failure(suite, backend, str(run_dir), str(reason))
+
+
+def _table(suite: str, track: Track, group: list[Row]) -> Table:
+    """Split a group by comparability; the largest set of comparable rows is ranked.
+
+    Among equally large sets the one with the newest result wins.
+    """
+    keys = {id(row): json.dumps(row.key, sort_keys=True) for row in group}
+    sizes = Counter(keys.values())
+    newest = {key: max(r.result.created for r in group if keys[id(r)] == key) for key in sizes}
+    chosen = max(sizes, key=lambda key: (sizes[key], newest[key]))
+    reference = next(row for row in group if keys[id(row)] == chosen)
+    table = Table(suite, track, [])
+    for row in group:
+        if keys[id(row)] == chosen:
+            table.rows.append(row)
+        else:
+            table.not_comparable.append((row, _difference(row, reference)))
+    same = Counter((row.backend, row.seed) for row in table.rows)
+    for row in table.rows:
+        if same[row.backend, row.seed] > 1:
+            row.variant = row.run.name.rpartition("-")[2][:6]
+    table.rows.sort(key=lambda row: (-row.sort_value(), row.backend, row.seed))
+    rank = 0
+    for row in table.rows:
+        if not row.floor and not row.not_ranked:
+            rank += 1
+            row.rank = rank
+    return table
+
+
+def _difference(row: Row, reference: Row) -> str:
+    differs = [name for name in COMPARABLE if row.key[name] != reference.key[name]]
+
+    def show(value: Any) -> str:
+        text = str(value)
+        return text[:8] if len(text) == 64 else text
+
+    return "; ".join(
+        f"{name} differs ({show(row.key[name])} here, {show(reference.key[name])} in the ranking)"
+        for name in differs
+    )

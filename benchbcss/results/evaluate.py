@@ -1,0 +1,127 @@
+"""Predictions and masks -> count tables -> track results. No model, no GPU.
+
+Each tier is rebuilt from the one before: ``evaluate`` compares the stored predictions with the
+masks and writes the tables, ``from_tables`` needs the tables alone. Both end with the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchbcss.contract import Prompting
+from benchbcss.data.dataset import Dataset, Roi, fingerprint
+from benchbcss.data.labels import LabelMap
+from benchbcss.data.store import TileStore
+from benchbcss.errors import DataError
+from benchbcss.io import Coded, read_table, write_table
+from benchbcss.results import store
+from benchbcss.results.schema import METRICS_VERSION, RunResult, TrackResult
+from benchbcss.results.spec import RunSpec
+from benchbcss.tracks import TRACKS, Track
+from benchbcss.tracks.base import Facts, Frame
+
+ROIS = "rois.parquet"  # roi, site: what the rows of every table belong to
+
+
+def frame_of(
+    spec: RunSpec, labels: LabelMap, rois: Mapping[str, Roi], promptings: Sequence[Prompting]
+) -> Frame:
+    """The frame of a run's tables, its ROIs in the order of the split."""
+    sites = tuple(rois[name].institute for name in spec.scored)
+    return Frame(spec.suite, labels, spec.scored, sites, tuple(promptings))
+
+
+def evaluate(
+    frame: Frame,
+    tracks: Sequence[Track],
+    rois: Mapping[str, Roi],
+    run_dir: Path,
+    facts: Mapping[str, Facts],
+) -> dict[str, TrackResult]:
+    """Score the predictions in ``run_dir``, and write the tables that the result follows from.
+
+    ``facts`` holds those of each track by its name. Raises DataError naming a missing or mis-sized
+    prediction.
+    """
+    found = {}
+    for track in tracks:
+        counts = track.count(frame, rois, run_dir)
+        track.write(counts, frame, run_dir)
+        found[track.name] = track.result(counts, frame, run_dir, facts[track.name])
+    number = np.arange(len(frame.rois))
+    columns = {"roi": Coded(number, frame.rois), "site": Coded(number, frame.sites)}
+    write_table(run_dir / ROIS, columns)
+    return found
+
+
+def from_tables(spec: RunSpec, run_dir: Path, old: RunResult) -> dict[str, TrackResult]:
+    """The track results of a finished run from its tables alone. Raises DataError."""
+    table = read_table(run_dir / ROIS)
+    labels = spec.suite.labels()
+    frame = Frame(spec.suite, labels, tuple(table["roi"]), tuple(table["site"]), _promptings(old))
+    return {
+        name: TRACKS[name].result(
+            TRACKS[name].read(frame, run_dir), frame, run_dir, _facts(old, name)
+        )
+        for name in old.tracks
+    }
+
+
+def rescore(run_dir: Path) -> RunResult:
+    """The record of a finished run with its tables and scores computed anew from the stored
+    predictions and the very masks that the record names.
+
+    Raises DataError for masks that have changed, naming the ROI, and for missing predictions.
+    """
+    old = store.load(run_dir)
+    spec = store.load_spec(run_dir)
+    source = Dataset(Path(spec.data_root), TileStore(Path(spec.store_root)))
+    labels = spec.suite.labels(source.code_table())
+    rois = source.rois(spec.scored, labels)
+    _check_masks(old, spec, source, labels, rois)
+    frame = frame_of(spec, labels, rois, _promptings(old))
+    facts = {name: _facts(old, name) for name in old.tracks}
+    tracks = evaluate(frame, [TRACKS[name] for name in old.tracks], rois, run_dir, facts)
+    data = old.data.model_copy(update={"masks": mask_hashes(rois)})
+    return old.model_copy(
+        update={"metrics_version": METRICS_VERSION, "tracks": tracks, "data": data}
+    )
+
+
+def mask_hashes(rois: Mapping[str, Roi]) -> dict[str, str]:
+    """ROI -> SHA-256 of its mask file."""
+    return {name: roi.mask_entry.sha256 for name, roi in rois.items()}
+
+
+def _check_masks(
+    old: RunResult, spec: RunSpec, source: Dataset, labels: LabelMap, rois: Mapping[str, Roi]
+) -> None:
+    """A score may only be replaced by one of the same masks: its fingerprint says which."""
+    now = mask_hashes(rois)
+    changed = [name for name, digest in old.data.masks.items() if now.get(name) != digest]
+    if not old.data.masks:  # an older record knows its data only as a whole
+        names = (*spec.split.train, *spec.split.val, *spec.split.test)
+        if fingerprint(source.rois(names, labels).values()) != old.data.fingerprint:
+            changed = ["one of the ROIs"]
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise DataError(
+            f"The mask of {changed[0]}{more} is not the one this run was scored against. Restore "
+            f"the file, or run the backend again on the corrected data."
+        )
+
+
+def _facts(old: RunResult, track: str) -> Facts:
+    return Facts(old.tracks[track].view, old.notes.get("clip") or {})
+
+
+def _promptings(old: RunResult) -> tuple[Prompting, ...]:
+    """Those of the record, the headline first."""
+    keys: list[str] = []
+    for part in old.tracks.values():
+        if part.prompting is not None:
+            keys += [part.prompting.key, *(other.prompting.key for other in part.others)]
+    return tuple(Prompting.parse(key) for key in keys)

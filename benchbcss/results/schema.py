@@ -1,0 +1,423 @@
+"""The record of a run: one set of models to write it, to read it and to publish its JSON Schema.
+
+``python -m benchbcss.results.schema docs/schema`` writes the published files; a test keeps them
+fresh. Undefined values are null, never NaN, and a share outside 0..1 is refused when read. Fields
+may be added within a schema version; a reader ignores what it does not know.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+SCHEMA_VERSION: Literal[3] = 3
+#: rises whenever the meaning of a number changes; results of different versions do not compare
+METRICS_VERSION = 1
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Bounds = tuple[Share, Share]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Record(BaseModel):
+    """Base of all parts. Frozen; NaN and infinity are refused, unknown fields ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False, defer_build=True)
+
+
+class Criterion(Record):
+    """A success criterion of a suite: ``metric`` is mean_dice, clip_accuracy, stability, or
+    METRIC.CLASS; what it asks of the value is ``at_least``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    metric: str
+    at_least: float | None = None
+
+
+# -- one track's scores ----------------------------------------------------------------------------
+
+
+class Estimand(Record):
+    """One estimand's scores; ``defined`` of ``of`` classes have ground truth."""
+
+    mean: Share | None
+    defined: Count
+    of: Count
+    mean_interval: Bounds | None = Field(None, description="95 %, over ROIs")
+    mean_interval_bca: Bounds | None = None
+    mean_interval_institutes: Bounds | None = Field(
+        None, description="95 %, over institutes: for a new hospital"
+    )
+    dice: dict[str, Share | None]
+    intervals: dict[str, Bounds | None] = {}
+    intervals_bca: dict[str, Bounds | None] = {}
+
+
+class Headline(Record):
+    """Both estimands; ``pooled`` is null where a track has none."""
+
+    per_roi: Estimand
+    pooled: Estimand | None = None
+
+    def estimands(self) -> dict[str, Estimand]:
+        """Those that there are, by name."""
+        parts = {"per_roi": self.per_roi, "pooled": self.pooled}
+        return {name: part for name, part in parts.items() if part is not None}
+
+
+class ClassScores(Record):
+    """Metric -> class -> value."""
+
+    dice: dict[str, Share | None]
+    iou: dict[str, Share | None]
+    precision: dict[str, Share | None]
+    recall: dict[str, Share | None]
+
+
+class Convention(Record):
+    """Dice per class and its mean under another convention; see METHODOLOGY."""
+
+    dice: dict[str, Share | None] | None
+    mean: Share | None
+
+
+class Distribution(Record):
+    """Of a per-ROI score, over the ROIs where it is defined."""
+
+    rois: Count
+    mean: Share | None
+    sd: float | None
+    quartiles: tuple[Share, Share, Share] | None
+
+
+class RoiScore(Record):
+    roi: str
+    mean_dice: Share
+
+
+class Site(Record):
+    rois: Count
+    mean_dice: Share
+
+
+class Spread(Record):
+    """How per-ROI Dice varies: per class, for the mean of an ROI, by institute."""
+
+    classes: dict[str, Distribution]
+    roi_mean: Distribution
+    worst: list[RoiScore]
+    institutes: dict[str, Site]
+
+
+class Tissue(Record):
+    """Any tissue against the rest, which misleads; ``skill`` is what a model adds to ``painter``,
+    the score of painting tissue everywhere."""
+
+    dice: Share | None
+    painter: Share | None = None
+    skill: float | None = None
+    warning: str | None = None
+
+
+class Confusion(Record):
+    """Pixels by true (rows) and predicted class, and normalised by row and by column."""
+
+    names: list[str]
+    counts: list[list[Count]]
+    by_truth: list[list[Share | None]]
+    by_prediction: list[list[Share | None]]
+    most_confused: list[str]
+
+
+class SizeBin(Record):
+    truth: Count
+    recall: Share | None
+
+
+class Clean(Record):
+    """ROIs without the class that stayed without it."""
+
+    clean: Count
+    of: Count
+
+
+class ObjectScores(Record):
+    """8-connected components of one class, matched one to one at IoU > 0.5."""
+
+    truth: Count
+    predicted: Count
+    matched: Count
+    recall: Share | None
+    precision: Share | None
+    f1: Share | None
+    recall_by_size_um2: dict[str, SizeBin]
+    recall_covered_half: Share | None
+    false_per_mm2: float | None
+    splits: Count
+    merges: Count
+    clean_rois_without_class: Clean
+
+
+class Boundary(Record):
+    """Normalised surface Dice; ``counts`` are class -> surface elements (true, true near
+    predicted, predicted, predicted near true)."""
+
+    tolerance_um: float
+    surface_dice: dict[str, Share | None]
+    mean: Share | None
+    counts: dict[str, tuple[Count, Count, Count, Count]] = {}
+
+
+class MeanDice(Record):
+    mean: Share | None
+    dice: dict[str, Share | None]
+
+
+class WithoutBorder(Record):
+    """Dice without a band around class borders."""
+
+    band_um: float
+    per_roi: MeanDice
+    pooled: MeanDice
+
+
+class RegionAccuracy(Record):
+    """Share of ground-truth regions that are mostly given their own label."""
+
+    accuracy: Share | None
+    regions: Count
+
+
+class PromptingUsed(Record):
+    """How oracle prompts were made."""
+
+    key: str
+    version: int
+    strategy: str
+    scope: str
+    tta: bool
+    only_largest: bool = False
+
+
+class OtherPrompting(Record):
+    """Scores under a prompting that is not the headline's."""
+
+    prompting: PromptingUsed
+    headline: Headline
+    ceiling: MeanDice | None = None
+
+
+class NamedRegions(Record):
+    """``confusion``: true class (rows) by chosen class; the last column: nothing was found."""
+
+    accuracy: Share | None
+    interval: Bounds | None = None
+    balanced: Share | None
+    confusion: list[list[Count]]
+    regions: Count
+
+
+class Regions(Record):
+    """How a labeller named the regions, or why that was not measured."""
+
+    not_measured: str | None = None
+    classes: list[str] = []
+    rois: Count = 0
+    predicted: NamedRegions | None = None
+    ground_truth: NamedRegions | None = None
+    clip: dict[str, Any] = {}
+
+
+class MetricValues(Record):
+    """A registered metric: its value per class, and the mean over the classes in the mean."""
+
+    label: str
+    direction: Literal["higher", "lower"]
+    values: dict[str, float | None]
+    mean: float | None
+
+
+class TrackResult(Record):
+    """One track's scores. ``classes`` are those in the mean, ``all_classes`` those scored."""
+
+    classes: list[str]
+    all_classes: list[str]
+    rois: Count
+    view: str
+    headline: Headline
+    per_class: dict[str, ClassScores] = Field({}, description="estimand -> scores")
+    rois_with_class: dict[str, Count] = {}
+    effective_rois: dict[str, float] = {}
+    conventions: dict[str, Convention] = {}
+    spread: Spread | None = None
+    tissue: Tissue | None = Field(None, description="misleading; see its skill")
+    confusion: Confusion | None = None
+    objects: dict[str, ObjectScores] | None = None
+    boundary: Boundary | None = None
+    without_border: WithoutBorder | None = None
+    region_accuracy: RegionAccuracy | None = None
+    prompting: PromptingUsed | None = None
+    ceiling: MeanDice | None = Field(
+        None, description="what a perfect outline of the part pointed at would score"
+    )
+    others: list[OtherPrompting] = []
+    regions: Regions | None = None
+    metrics: dict[str, MetricValues] = Field({}, description="registered metrics beyond Dice")
+
+
+# -- the run ---------------------------------------------------------------------------------------
+
+
+class PluginUsed(Record):
+    name: str
+    distribution: str
+    version: str
+
+
+class SuiteUsed(Record):
+    """``criteria`` as they stood when the run was made; ``file`` is a user's own suite file."""
+
+    name: str
+    fingerprint: str = Field(description="SHA-256")
+    flaws: list[str] = []
+    criteria: list[Criterion] = []
+    highlight: str | None = None
+    file: str | None = None
+
+
+class LabelMapUsed(Record):
+    name: str
+    fingerprint: str = Field(description="SHA-256")
+    classes: dict[str, list[int]] = {}
+    ignore: list[int] = []
+    mean: list[str] = []
+    not_ranked: str | None = None
+
+
+class SplitUsed(Record):
+    name: str = ""
+    fingerprint: str = Field(description="SHA-256")
+    train: Count = 0
+    val: Count = 0
+    test: Count = 0
+    leakage: list[str] = []
+    scored: Literal["val", "test"] = "test"
+
+
+class DataUsed(Record):
+    """``masks`` are the SHA-256 of the mask files that were scored, by ROI."""
+
+    fingerprint: str = Field(description="SHA-256")
+    phantom: bool
+    masks: dict[str, str] = {}
+
+
+class WeightsUsed(Record):
+    requested: str = "auto"
+    sha256: str | None = None
+    provenance: str
+    tcga_overlap: str = "not declared"
+
+
+class Parameters(Record):
+    total: Count
+    trainable: Count
+
+
+class Stability(Record):
+    """``evidence`` is what the status was judged from."""
+
+    status: str
+    reason: str
+    note: str | None = None
+    evidence: dict[str, Any] = {}
+
+
+class Training(Record):
+    """What the harness's loop did; ``own_fit`` where the backend fitted itself."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+    trained: bool = False
+    own_fit: bool = False
+    seconds: float | None = None
+    budget: str | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    monitor: str | None = None
+    best_validation: float | None = None
+    best_mean_dice: float | None = None
+
+
+class Cost(Record):
+    """Seconds, memory in bytes, device and precision."""
+
+    device: str | None = None
+    device_type: str | None = None
+    threads: int | None = None
+    precision: str | None = None
+    train_seconds: float | None = None
+    train_images_per_second: float | None = None
+    inference_seconds: dict[str, float] = {}
+    total_seconds: float | None = None
+    peak_host_bytes: Annotated[int | None, BeforeValidator(lambda v: v and int(v))] = None
+    peak_gpu_bytes: Annotated[int | None, BeforeValidator(lambda v: v and int(v))] = None
+
+
+class RunResult(Record):
+    """``result.json``."""
+
+    schema_version: Literal[3] = 3
+    metrics_version: int
+    backend: str
+    floor: bool
+    plugin: PluginUsed | None = None
+    run: str = ""
+    fingerprint: str = ""
+    seed: int
+    created: str
+    preset: Literal["full", "smoke"]
+    protocol: str
+    mpp: float = Field(gt=0)
+    suite: SuiteUsed
+    label_map: LabelMapUsed
+    split: SplitUsed
+    data: DataUsed
+    weights: WeightsUsed
+    recipe: dict[str, Any] = {}
+    budget: str | None = None
+    parameters: Parameters | None = None
+    evaluated: bool = Field(False, description="weights scored as they are, not trained here")
+    not_measured: dict[str, str] = Field({}, description="track -> why")
+    training: Training = Field(default_factory=Training)
+    stability: Stability | None = None
+    notes: dict[str, Any] = {}
+    cost: Cost = Field(default_factory=Cost)
+    packages: dict[str, str] = {}
+    tracks: dict[str, TrackResult]
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """File name -> JSON Schema of what the project publishes."""
+    from benchbcss.suites import Suite
+
+    return {
+        "result.schema.json": RunResult.model_json_schema(),
+        "suite.schema.json": Suite.model_json_schema(),
+    }
+
+
+def text(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=1, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, schema in schemas().items():
+        (folder / name).write_text(text(schema), encoding="utf-8")

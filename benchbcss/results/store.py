@@ -1,0 +1,167 @@
+"""The record in a run folder: read, checked, written. Nothing else writes ``result.json``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from benchbcss.errors import DataError
+from benchbcss.io import write_json
+from benchbcss.results.migrate import lift
+from benchbcss.results.schema import (
+    METRICS_VERSION,
+    SCHEMA_VERSION,
+    Cost,
+    DataUsed,
+    LabelMapUsed,
+    Parameters,
+    PluginUsed,
+    RunResult,
+    SplitUsed,
+    SuiteUsed,
+    TrackResult,
+    Training,
+    WeightsUsed,
+)
+
+if TYPE_CHECKING:
+    from benchbcss.data.labels import LabelMap
+    from benchbcss.results.spec import RunSpec
+
+RESULT = "result.json"
+SPEC = "spec.json"
+_PRESENT = f'"schema_version": {SCHEMA_VERSION},'.encode()
+
+
+def is_finished(run_dir: Path) -> bool:
+    return (run_dir / RESULT).is_file()
+
+
+def load(run_dir: Path) -> RunResult:
+    """The record of any schema version. Raises DataError naming the file and what is wrong."""
+    path = run_dir / RESULT
+    try:
+        raw = path.read_bytes()
+        if _PRESENT in raw[:40]:  # parsed and checked in one pass
+            return RunResult.model_validate_json(raw)
+        return RunResult.model_validate(lift(json.loads(raw)))
+    except (DataError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: {_first(error)}") from error
+
+
+def save(run_dir: Path, result: RunResult) -> None:
+    write_json(run_dir / RESULT, result.model_dump(mode="json"))
+
+
+def load_spec(run_dir: Path) -> RunSpec:
+    """Raises DataError."""
+    from benchbcss.results.spec import RunSpec
+
+    path = run_dir / SPEC
+    try:
+        return RunSpec.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: {_first(error)}") from error
+
+
+def save_spec(run_dir: Path, spec: RunSpec) -> None:
+    write_json(run_dir / SPEC, spec.model_dump(mode="json"))
+
+
+def _first(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        item = error.errors()[0]
+        where = ".".join(str(step) for step in item["loc"])
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        return f"{where}: {item['msg']}{more}"
+    if isinstance(error, KeyError):
+        return f"the field {error} is missing"
+    return str(error) or type(error).__name__
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a record says beside its scores."""
+
+    notes: dict[str, Any]
+    training: Training
+    cost: Cost
+    weights: WeightsUsed
+    stability: Any = None
+    parameters: Parameters | None = None
+    floor: bool = False
+    not_measured: dict[str, str] = field(default_factory=dict)
+    packages: dict[str, str] = field(default_factory=dict)
+
+
+def record(
+    spec: RunSpec,
+    labels: LabelMap,
+    masks: Mapping[str, str],
+    tracks: dict[str, TrackResult],
+    facts: Facts,
+) -> RunResult:
+    """The record of a run: its specification, its facts and its scores."""
+    return RunResult(
+        metrics_version=METRICS_VERSION,
+        backend=spec.backend,
+        floor=facts.floor,
+        plugin=PluginUsed(
+            name=spec.plugin,
+            distribution=spec.distribution,
+            version=spec.distribution_version,
+        ),
+        run=spec.run_id(),
+        fingerprint=spec.fingerprint(),
+        seed=spec.seed,
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        preset=spec.preset,
+        protocol=spec.suite.protocol,
+        mpp=spec.suite.mpp,
+        suite=SuiteUsed(
+            name=spec.suite.name,
+            fingerprint=spec.suite_fingerprint,
+            flaws=list(spec.suite.flaws),
+            criteria=list(spec.suite.criteria),
+            highlight=spec.suite.highlight,
+            file=spec.suite.file,
+        ),
+        label_map=LabelMapUsed(
+            name=labels.name,
+            fingerprint=spec.label_map_fingerprint,
+            classes={name: list(codes) for name, codes in labels.classes},
+            ignore=list(labels.ignore),
+            mean=list(labels.mean),
+            not_ranked=labels.not_ranked,
+        ),
+        split=SplitUsed(
+            name=spec.split_name,
+            fingerprint=spec.split_fingerprint,
+            train=len(spec.split.train),
+            val=len(spec.split.val),
+            test=len(spec.split.test),
+            leakage=list(spec.leakage),
+            scored=spec.evaluate or "test",
+        ),
+        data=DataUsed(
+            fingerprint=spec.data_fingerprint, phantom=spec.data_is_phantom, masks=dict(masks)
+        ),
+        weights=facts.weights,
+        recipe=spec.recipe.model_dump(mode="json"),
+        budget=facts.training.budget,
+        parameters=facts.parameters,
+        evaluated=spec.evaluate is not None,
+        not_measured=facts.not_measured,
+        training=facts.training,
+        stability=facts.stability,
+        notes=facts.notes,
+        cost=facts.cost,
+        packages=facts.packages,
+        tracks=tracks,
+    )

@@ -1,0 +1,175 @@
+"""Inside a worker: everything that a run needs, loaded and checked before its first step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import nn
+
+from benchbcss import registry
+from benchbcss.contract import Backend, Context, Prompting, Task
+from benchbcss.data.dataset import Dataset, Roi
+from benchbcss.data.labels import LabelMap
+from benchbcss.data.store import TileStore
+from benchbcss.errors import WeightsError
+from benchbcss.inference.clip import Source
+from benchbcss.inference.predictor import Predictor
+from benchbcss.registry import Registered
+from benchbcss.results import evaluate
+from benchbcss.results.schema import Parameters
+from benchbcss.results.spec import RunSpec
+from benchbcss.tracks import Track, shared
+from benchbcss.tracks.base import Frame
+from benchbcss.tracks.prompted import usable
+
+
+@dataclass
+class Job:
+    """One run in its worker: its specification, its data, and the model that ``setup`` built."""
+
+    spec: RunSpec
+    run_dir: Path
+    hooks: Any
+    registered: Registered
+    labels: LabelMap
+    rois: dict[str, Roi]
+    accelerator: Accelerator
+    context: Context
+    backend: Backend
+    model: nn.Module
+    parameters: Parameters
+    promptings: tuple[Prompting, ...]
+    tracks: list[Track]
+    not_measured: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def view(self) -> int | None:
+        """Side of the square that a whole ROI is resized to; None for tiles."""
+        recipe, suite = self.spec.recipe.view, self.spec.suite
+        if recipe.protocol == "squash":
+            return recipe.size
+        return suite.tile.size if suite.protocol == "squash1024" else None
+
+    @property
+    def frame(self) -> Frame:
+        return evaluate.frame_of(self.spec, self.labels, self.rois, self.promptings)
+
+    def predictor(self, model: nn.Module) -> Predictor:
+        cuda = self.accelerator.device.type == "cuda"
+        return Predictor(
+            self.backend,
+            model,
+            self.view,
+            self.spec.suite.tile.size,
+            self.spec.suite.tile.overlap,
+            self.spec.recipe.view.size,
+            self.accelerator.device,
+            self.accelerator.autocast,
+            batch=8 if cuda else 1,
+            tta=self.spec.recipe.view.tta,
+            accumulate=getattr(torch, self.spec.suite.tile.accumulate),
+        )
+
+
+def setup(spec: RunSpec, run_dir: Path) -> Job:
+    """Load data, plugin and model. Raises DataError, PluginError and WeightsError."""
+    plugins = registry.load()
+    registered = plugins.backend(spec.backend)
+    dataset = Dataset(Path(spec.data_root), TileStore(Path(spec.store_root)))
+    labels = spec.suite.labels(dataset.code_table())
+    rois = dataset.rois((*spec.split.train, *spec.split.val, *spec.split.test), labels)
+    accelerator = _accelerator(spec)
+    context = _context(spec, labels, [rois[name] for name in spec.split.train], accelerator)
+    task = Task(labels.class_names, labels.mean_classes, spec.suite.mpp, spec.suite.tile.size)
+    torch.manual_seed(spec.seed)
+    backend = registered.load()(task, spec.recipe.model_dump(), context)
+    model = backend.build().to(accelerator.device)
+    _refuse_random(spec, context)
+    promptings = usable(backend, spec.suite.prompting.all())
+    tracks, not_measured = _tracks(spec, registered, backend, promptings)
+    return Job(
+        spec,
+        run_dir,
+        plugins.manager.hook,
+        registered,
+        labels,
+        rois,
+        accelerator,
+        context,
+        backend,
+        model,
+        _parameters(model),
+        tuple(promptings),
+        tracks,
+        not_measured,
+    )
+
+
+def _accelerator(spec: RunSpec) -> Accelerator:
+    wanted = spec.recipe.train.precision if spec.recipe.train else "auto"
+    cuda = torch.cuda.is_available() and spec.device != "cpu"
+    return Accelerator(
+        # Without a GPU, accelerate must be told so before it lets several processes train.
+        cpu=spec.device == "cpu" or (spec.processes > 1 and not torch.cuda.is_available()),
+        mixed_precision="bf16" if wanted == "bf16" or (wanted == "auto" and cuda) else "no",
+        # Frozen groups thaw later, and prompts may not touch every parameter.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+
+
+def _context(
+    spec: RunSpec, labels: LabelMap, training: Sequence[Roi], accelerator: Accelerator
+) -> Context:
+    pixels = np.zeros(len(labels.classes), np.int64)
+    for roi in training:
+        pixels += roi.class_pixels(labels)
+    evaluating = spec.evaluate is not None
+    return Context(
+        spec.seed,
+        accelerator.device,
+        spec.weights,
+        # A random start would be a silent stand-in for the weights to be scored.
+        strict_weights=spec.weights != "none" and (spec.preset == "full" or evaluating),
+        class_pixels=[int(count) for count in pixels],
+        clip=Source(spec.clip, accelerator.device),
+        evaluating=evaluating,
+    )
+
+
+def _refuse_random(spec: RunSpec, context: Context) -> None:
+    start = context.notes.setdefault("weights", "random")
+    if spec.evaluate and spec.weights != "none" and start.startswith("random"):
+        raise WeightsError(
+            f"There are no weights to evaluate: '{spec.backend}' starts from {start}. "
+            f"Pass --weights PATH."
+        )
+
+
+def _parameters(model: nn.Module) -> Parameters:
+    """Counted before a schedule freezes some of them for a while."""
+    parameters = list(model.parameters())
+    return Parameters(
+        total=sum(p.numel() for p in parameters),
+        trainable=sum(p.numel() for p in parameters if p.requires_grad),
+    )
+
+
+def _tracks(
+    spec: RunSpec, registered: Registered, backend: Backend, promptings: Sequence[Prompting]
+) -> tuple[list[Track], dict[str, str]]:
+    """The tracks that the run is measured in, and why not in the others that it declares."""
+    headline = spec.suite.prompting.headline
+    tracks, not_measured = [], {}
+    for track in shared(spec.suite.tracks, registered.info.tracks):
+        problem = track.problem(backend, promptings, headline)
+        if problem:
+            not_measured[track.name] = problem
+        else:
+            tracks.append(track)
+    return tracks, not_measured

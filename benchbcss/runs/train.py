@@ -1,0 +1,172 @@
+"""The training step of a run: the harness's loop, the backend's own fit, or nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from benchbcss.contract import BOX_CLASS, Prompting
+from benchbcss.io import read_json, write_json
+from benchbcss.results.schema import Stability, Training
+from benchbcss.runs.checkpoint import load_checkpoint, save_checkpoint
+from benchbcss.runs.setup import Job
+from benchbcss.tracks import get
+from benchbcss.tracks.base import Validation
+from benchbcss.training import loop, schedule, stability
+from benchbcss.training.samples import TrainingData
+
+SUMMARY = "training.json"
+Stage = Callable[..., None]
+
+
+def follow(job: Job) -> None:
+    """What every process but the first does: its share of each training batch."""
+    if not (job.run_dir / SUMMARY).is_file():
+        _train(job, lambda *_, **__: None, {})
+
+
+def train(job: Job, stage: Stage) -> tuple[Training, Stability | None]:
+    """Train unless it is done already; what the record says about it."""
+    done = job.run_dir / SUMMARY
+    if done.is_file():
+        load_checkpoint(job.run_dir, "final", job.model, None)
+        summary: dict[str, Any] = read_json(done)
+        job.context.notes.update(summary["notes"])
+        return _typed(summary)
+    summary = {"trained": False, "seconds": 0.0, "stability": None}
+    begun = time.monotonic()
+    data = _train(job, stage, summary)
+    stage("finishing training")
+    job.model.eval()
+    job.backend.after_training(job.model, data)
+    summary["seconds"] = round(time.monotonic() - begun, 2)
+    summary["notes"] = job.context.notes
+    save_checkpoint(job.run_dir, "final", job.model, None, {})
+    write_json(done, summary)
+    return _typed(summary)
+
+
+def _typed(summary: dict[str, Any]) -> tuple[Training, Stability | None]:
+    apart = ("notes", "stability")
+    training = Training(**{key: value for key, value in summary.items() if key not in apart})
+    verdict = summary.get("stability") if training.trained else None
+    return training, None if verdict is None else Stability.model_validate(verdict)
+
+
+def _train(job: Job, stage: Stage, summary: dict[str, Any]) -> TrainingData:
+    """The loop, or the backend's own fit; returns the data without augmentation."""
+    settings = job.spec.recipe.train
+    data = TrainingData(
+        [job.rois[name] for name in job.spec.split.train],
+        job.labels,
+        job.spec.suite.tile.size,
+        job.view,
+        job.spec.seed,
+    )
+    if job.spec.evaluate is not None:
+        pass  # the weights are scored as they are
+    elif job.accelerator.is_main_process and job.backend.fit(job.model, data):
+        stage("fitted")
+        summary["own_fit"] = True
+    elif job.registered.info.trains and settings is not None:
+        data.augment = settings.augment
+        data.rare_class_probability = settings.rare_class_probability
+        data.scales = settings.scales
+        summary.update(_loop(job, data, stage))
+    data.rare_class_probability = 0.0
+    return data
+
+
+def _loop(job: Job, data: TrainingData, stage: Stage) -> dict[str, Any]:
+    settings = job.spec.recipe.train
+    assert settings is not None
+    plan = schedule.plan(settings, job.spec.suite.budget, len(data))
+    history = loop.train(
+        job.backend,
+        job.model,
+        data,
+        settings,
+        plan,
+        run_dir=job.run_dir,
+        seed=job.spec.seed,
+        accelerator=job.accelerator,
+        validate=(lambda model: validate(job, model)) if job.spec.split.val else None,
+        on_epoch=lambda record: _log(job, record, plan.epochs, stage),
+        workers=8 if job.accelerator.device.type == "cuda" else 0,
+    )
+    validated = [r for r in history.records if "val_mean_dice" in r]
+    best = next((r for r in validated if r["step"] == history.best_step), {})
+    steps = history.records[-1]["step"] if history.records else 0
+    return {
+        "trained": True,
+        "steps": steps,
+        "epochs": len(history.records),
+        "batch_size": plan.batch_size,
+        "processes": job.accelerator.num_processes,
+        "images": plan.batch_size * steps,
+        "budget": plan.budget,
+        "stopped": history.stopped,
+        "checkpoint": "best" if history.best is not None else "last",
+        "monitor": settings.monitor,
+        "best_validation": history.best,
+        "best_step": history.best_step,
+        "best_mean_dice": best.get("val_mean_dice"),
+        "best_any_tissue_dice": best.get("val_any_tissue_dice"),
+        "validation_track": job.backend.validation,
+        "loop_seconds": round(history.seconds, 2),
+        "stability": vars(_judge(job, history)),
+    }
+
+
+def _judge(job: Job, history: loop.History) -> stability.Stability:
+    track = get(job.backend.validation)
+    rois = [job.rois[name] for name in job.spec.split.val]
+    floor, name = track.floor(rois, job.labels, job.context.class_pixels)
+    validated = [r for r in history.records if "val_mean_dice" in r]
+    return stability.judge(
+        [r["epoch"] for r in validated],
+        [r["val_mean_dice"] for r in validated],
+        losses=[_number(r["loss"].get("loss")) for r in history.records],
+        spikes=[_number(r["grad_norm_max"]) for r in history.records],
+        floor=floor,
+        floor_name=name,
+    )
+
+
+def _log(job: Job, record: dict[str, Any], epochs: int, stage: Stage) -> None:
+    with open(job.run_dir / "epochs.jsonl", "a", encoding="utf-8") as handle:
+        handle.write(json.dumps(record, allow_nan=False) + "\n")
+    stage(
+        "training",
+        epoch=record["epoch"] + 1,
+        epochs=epochs,
+        step=record["step"],
+        loss=_short(record["loss"].get("loss")),
+        val=_short(record.get("val_mean_dice")),
+        tissue=_short(record.get("val_any_tissue_dice")),
+    )
+    job.hooks.benchbcss_epoch_end(run_dir=job.run_dir, record=record)
+
+
+def validate(job: Job, model: nn.Module) -> Validation:
+    """Mean per-class Dice over the validation ROIs, by the track that the backend validates in."""
+    rois = [job.rois[name] for name in job.spec.split.val]
+    track = get(job.backend.validation)
+    return track.validate(job.predictor(model), rois, job.labels, _prompting(job))
+
+
+def _prompting(job: Job) -> Prompting:
+    """The suite's headline, or what comes next among those that the backend can use."""
+    return job.promptings[0] if job.promptings else BOX_CLASS
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,170 @@
+"""What a track is. Light: numpy, torch and pyarrow are imported where they are used."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from benchbcss.contract import Prompting
+from benchbcss.contract import Track as TrackName
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from benchbcss.contract import Backend
+    from benchbcss.data.dataset import Roi
+    from benchbcss.data.labels import LabelMap
+    from benchbcss.inference.clip import Source
+    from benchbcss.inference.predictor import Predictor
+    from benchbcss.results.schema import TrackResult
+    from benchbcss.scoring.metrics import Triple
+    from benchbcss.suites import Suite
+
+Counts = TypeVar("Counts")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the rows and columns of a run's count tables stand for: ROIs with the site of each,
+    and the classes by label. ``promptings`` has the headline first."""
+
+    suite: Suite
+    labels: LabelMap
+    rois: tuple[str, ...]
+    sites: tuple[str, ...]
+    promptings: tuple[Prompting, ...] = ()
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A validation's outcome: mean per-class Dice (None if undefined), Dice per class, and the
+    Dice of any tissue against the rest, which misleads and is computed beside it to show so."""
+
+    mean: float | None
+    per_class: dict[str, float | None]
+    any_tissue: float | None = None
+
+    def monitored(self, monitor: str) -> float | None:
+        return self.any_tissue if monitor == "any_tissue_dice" else self.mean
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the leaderboard: its title, and a cell from a track's result."""
+
+    title: str
+    cell: Callable[[TrackResult], str]
+
+
+class Track(ABC, Generic[Counts]):
+    """One way to ask a model for a segmentation, from prediction to leaderboard column."""
+
+    name: TrackName
+    #: estimands, the one that is ranked first
+    estimands: tuple[str, ...]
+    #: what a backend must implement for this track beyond what its base class does
+    required: tuple[str, ...] = ()
+    #: whether it encodes the whole ROI at once, whatever the suite's protocol
+    whole_roi: bool = False
+    #: what its numbers rest on, in words, for those who read a board
+    caveat: str
+
+    # -- in a worker -------------------------------------------------------------------------------
+
+    def problem(
+        self, backend: Backend, promptings: Sequence[Prompting], headline: str
+    ) -> str | None:
+        """Why ``backend`` cannot be measured here, or None."""
+        return backend.unavailable(self.name)
+
+    @abstractmethod
+    def predict(
+        self, predictor: Predictor, roi: Roi, frame: Frame
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        """(key, picture uint8 [*, W]) of everything that is stored for ``roi``; key '' where the
+        track has one picture per ROI."""
+
+    @abstractmethod
+    def validate(
+        self, predictor: Predictor, rois: Sequence[Roi], labels: LabelMap, prompting: Prompting
+    ) -> Validation:
+        """Mean per-class Dice over whole ROIs by the ``per_roi`` estimand."""
+
+    @abstractmethod
+    def floor(
+        self, rois: Sequence[Roi], labels: LabelMap, class_pixels: Sequence[int]
+    ) -> tuple[float | None, str]:
+        """What an answer that learnt nothing scores in ``validate``, and its name;
+        ``class_pixels`` counts training pixels."""
+
+    @abstractmethod
+    def answer(self, predictor: Predictor, image: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """One prediction as an array, whatever its kind: for checks of determinism and access."""
+
+    def name_regions(
+        self,
+        source: Source,
+        frame: Frame,
+        rois: Mapping[str, Roi],
+        run_dir: Path,
+        stage: Callable[..., None],
+    ) -> dict[str, Any] | None:
+        """After prediction: let the labeller name what was found; the facts of how, or None."""
+        return None
+
+    # -- on disk -----------------------------------------------------------------------------------
+
+    def folder(self, run_dir: Path, key: str = "") -> Path:
+        """Where the pictures of ``key`` lie."""
+        base = run_dir / "predictions" / self.name
+        return base / key if key else base
+
+    @abstractmethod
+    def picture(self, array: np.ndarray) -> bytes:
+        """The PNG of what ``predict`` yields."""
+
+    # -- scoring: predictions and masks -> counts -> result ----------------------------------------
+
+    @abstractmethod
+    def count(self, frame: Frame, rois: Mapping[str, Roi], run_dir: Path) -> Counts:
+        """Compare the stored predictions with the masks. Raises DataError naming the file."""
+
+    @abstractmethod
+    def write(self, counts: Counts, frame: Frame, run_dir: Path) -> None:
+        """Store the count tables (parquet)."""
+
+    @abstractmethod
+    def read(self, frame: Frame, run_dir: Path) -> Counts:
+        """The inverse of ``write``."""
+
+    @abstractmethod
+    def triple(self, run_dir: Path, scores: TrackResult) -> tuple[tuple[str, ...], Triple]:
+        """From the stored tables alone: ROIs, and hit, true and predicted pixels int64 [ROI, C] of
+        the classes in the mean; tables of every edition are read. Raises DataError."""
+
+    @abstractmethod
+    def result(self, counts: Counts, frame: Frame, run_dir: Path, facts: Facts) -> TrackResult:
+        """What the counts say: nothing but them, and how regions were named, goes in."""
+
+    # -- on a board --------------------------------------------------------------------------------
+
+    @abstractmethod
+    def columns(self, results: Sequence[TrackResult]) -> list[Column]:
+        """Columns after the mean and its interval, for rows that compare."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a track's result says beside its counts: how the ROI was seen, and what the labeller
+    of regions noted."""
+
+    view: str
+    clip: dict[str, Any] = field(default_factory=dict)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A cell: '-' where there is no value."""
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,135 @@
+"""From integer counts to the parts of a record that both tracks share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchbcss.results import schema
+from benchbcss.scoring import metrics as m
+from benchbcss.scoring.bootstrap import Intervals, bootstrap, effective_rois, institute_interval
+from benchbcss.tracks.base import Frame
+
+
+def finite(value: Any) -> float | None:
+    """A float for a record: rounded to 12 digits, None where it is undefined."""
+    if value is None or not np.isfinite(value):
+        return None
+    return round(float(value), 12)
+
+
+def bounds(values: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if values is None else (round(float(values[0]), 12), round(float(values[1]), 12))
+
+
+def by_class(names: Sequence[str], values: Iterable[Any]) -> dict[str, float | None]:
+    return {name: finite(value) for name, value in zip(names, values, strict=True)}
+
+
+def whole(values: np.ndarray) -> Any:
+    """Nested lists of int."""
+    return np.asarray(values).astype(np.int64).tolist()
+
+
+def estimand(
+    score: m.Score, intervals: Intervals, classes: Sequence[str], mean: Sequence[int]
+) -> schema.Estimand:
+    """One estimand's headline over the classes in the mean."""
+    return schema.Estimand(
+        mean=finite(score.mean),
+        defined=score.defined,
+        of=score.of,
+        mean_interval=bounds(intervals.mean),
+        mean_interval_bca=bounds(intervals.mean_bca),
+        dice={classes[c]: finite(score.dice[c]) for c in mean},
+        intervals={classes[c]: bounds(intervals.classes[c]) for c in mean},
+        intervals_bca={classes[c]: bounds(intervals.classes_bca[c]) for c in mean},
+    )
+
+
+def common(
+    frame: Frame,
+    classes: Sequence[str],
+    mean: Sequence[int],
+    triple: m.Triple,
+    scores: dict[str, m.Score],
+) -> dict[str, Any]:
+    """Fields of a ``TrackResult`` that follow from hit, true and predicted pixels alone."""
+    headline: dict[str, schema.Estimand] = {}
+    for name, score in scores.items():
+        part = estimand(score, bootstrap(triple, mean, name), classes, mean)
+        wider = institute_interval(triple, frame.sites, mean, name)
+        headline[name] = part.model_copy(update={"mean_interval_institutes": bounds(wider)})
+    effective = [effective_rois(triple.true[:, c]) for c in range(len(classes))]
+    present = (triple.true > 0).sum(0)
+    return {
+        "classes": [classes[c] for c in mean],
+        "all_classes": list(classes),
+        "rois": len(frame.rois),
+        "headline": schema.Headline(**headline),
+        "per_class": {
+            name: schema.ClassScores(
+                dice=by_class(classes, score.dice),
+                iou=by_class(classes, score.iou),
+                precision=by_class(classes, score.precision),
+                recall=by_class(classes, score.recall),
+            )
+            for name, score in scores.items()
+        },
+        "rois_with_class": {name: int(n) for name, n in zip(classes, present, strict=True)},
+        "effective_rois": {
+            name: round(float(n), 12) for name, n in zip(classes, effective, strict=True)
+        },
+        "conventions": _conventions(classes, mean, triple),
+        "spread": _spread(frame, classes, mean, triple),
+    }
+
+
+def _conventions(
+    classes: Sequence[str], mean: Sequence[int], triple: m.Triple
+) -> dict[str, schema.Convention]:
+    return {
+        name: schema.Convention(
+            dice=None if part["dice"] is None else by_class(classes, part["dice"]),
+            mean=finite(part["mean"]),
+        )
+        for name, part in m.convention_table(triple, mean).items()
+    }
+
+
+def _spread(
+    frame: Frame, classes: Sequence[str], mean: Sequence[int], triple: m.Triple
+) -> schema.Spread:
+    table = m.spread(triple, mean, frame.rois, frame.sites)
+    return schema.Spread(
+        classes={
+            name: _distribution(part) for name, part in zip(classes, table["classes"], strict=True)
+        },
+        roi_mean=_distribution(table["roi_mean"]),
+        worst=[
+            schema.RoiScore(roi=row["roi"], mean_dice=round(row["mean_dice"], 12))
+            for row in table["worst"]
+        ],
+        institutes={
+            site: schema.Site(rois=part["rois"], mean_dice=round(part["mean_dice"], 12))
+            for site, part in table["institutes"].items()
+        },
+    )
+
+
+def _distribution(part: dict[str, Any]) -> schema.Distribution:
+    quartiles = part["quartiles"]
+    return schema.Distribution(
+        rois=part["rois"],
+        mean=finite(part["mean"]),
+        sd=finite(part["sd"]),
+        quartiles=None if quartiles is None else tuple(finite(q) for q in quartiles),
+    )
+
+
+def mean_dice(score: m.Score, classes: Sequence[str], mean: Sequence[int]) -> schema.MeanDice:
+    return schema.MeanDice(
+        mean=finite(score.mean), dice={classes[c]: finite(score.dice[c]) for c in mean}
+    )

@@ -1,0 +1,86 @@
+"""Predictions as PNG: label maps that a viewer shows in colours, and masks as bits.
+
+Masks of several classes may overlap, so each class has a bit. Eight classes share a byte; further
+classes follow in planes below the first, so a picture of K classes is ceil(K / 8) times as high as
+its ROI.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchbcss.data.store import decode_mask
+from benchbcss.errors import DataError
+
+BITS = 8
+#: distinct colours for viewers, label by label (Okabe and Ito 2008, safe for colour-blind eyes)
+COLOURS = (
+    (213, 94, 0),
+    (86, 180, 233),
+    (0, 114, 178),
+    (240, 228, 66),
+    (204, 121, 167),
+    (200, 200, 200),
+    (0, 158, 115),
+    (230, 159, 0),
+)
+
+
+def label_map(labels: np.ndarray) -> bytes:
+    """PNG of uint8 [H, W] with a palette; the stored values are the labels."""
+    image = Image.fromarray(labels)
+    image.putpalette([part for index in range(256) for part in COLOURS[index % len(COLOURS)]])
+    return _png(image)
+
+
+def masks(packed: np.ndarray) -> bytes:
+    """PNG of ``pack``'s planes."""
+    return _png(Image.fromarray(packed))
+
+
+def _png(image: Image.Image) -> bytes:
+    """Lossless; a low compression level, since label maps shrink anyway."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def pack(found: Mapping[int, np.ndarray], shape: tuple[int, int], classes: int) -> np.ndarray:
+    """{label: bool [H, W]} -> uint8 [planes * H, W] with one bit for each of ``classes`` labels."""
+    height, width = shape
+    packed = np.zeros((planes(classes), height, width), np.uint8)
+    for label, mask in found.items():
+        packed[label // BITS] |= mask.astype(np.uint8) << (label % BITS)
+    return packed.reshape(-1, width)
+
+
+def unpack(packed: np.ndarray, label: int, height: int) -> np.ndarray:
+    """bool [H, W] of one label."""
+    plane = packed[label // BITS * height : (label // BITS + 1) * height]
+    mask: np.ndarray = (plane >> (label % BITS)) & 1 == 1
+    return mask
+
+
+def unpacked(packed: np.ndarray, labels: Iterable[int], height: int) -> dict[int, np.ndarray]:
+    return {label: unpack(packed, label, height) for label in labels}
+
+
+def planes(classes: int) -> int:
+    return max(1, -(-classes // BITS))
+
+
+def read(path: Path, shape: tuple[int, int], classes: int = 1) -> np.ndarray:
+    """uint8 of a stored prediction: labels [H, W], or the planes of ``classes`` masks. Raises
+    DataError if it is missing or mis-sized."""
+    if not path.is_file():
+        raise DataError(f"The prediction {path} is missing. Run the backend again.")
+    array = decode_mask(path)
+    height, width = shape
+    if array.shape != (height * planes(classes), width):
+        raise DataError(f"The prediction {path} is {array.shape}, its mask is {shape}.")
+    return array
