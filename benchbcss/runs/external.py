@@ -23,6 +23,7 @@ from benchbcss.recipes import Recipe
 from benchbcss.runs import masks, record
 from benchbcss.runs.planning import Prepared, clip_spec, is_phantom
 from benchbcss.runs.spec import Parts, RunSpec
+from benchbcss.weights import Provenance, Random
 
 
 def score(
@@ -73,10 +74,8 @@ def score(
     begun = time.time()
     rois = {roi: prepared.rois[roi] for roi in wanted}
     facts = record.Facts(
-        notes={
-            "weights": "not known: predictions made elsewhere",
-            "predictions": {"from": predictions.name, "codes": codes},
-        },
+        notes={"predictions": {"from": predictions.name, "codes": codes}},
+        provenance=Provenance(source="not known: predictions made elsewhere"),
         training={"trained": False, "seconds": None, "budget": None},
         cost={"device": "not known", "inference_seconds": {}, "train_seconds": None},
     )
@@ -135,8 +134,8 @@ def _spec(prepared: Prepared, name: str, digest: str, workspace: Path) -> RunSpe
         store_root=str((workspace / "store").resolve()),
         preset=prepared.preset,
         recipe=Recipe(name=name, summary="label maps made elsewhere"),
-        weights="none",
-        weights_sha256=digest,
+        weights=Random(),
+        predictions_sha256=digest,
         clip=clip_spec(prepared.suite.clip),
     )
 

@@ -38,6 +38,7 @@ from benchbcss.scoring.components import Objects, match_objects, summarise
 from benchbcss.scoring.regions import region_score
 from benchbcss.scoring.verdicts import Estimate, Verdict, judge, judge_stability
 from benchbcss.suites import Suite
+from benchbcss.weights import Provenance
 
 if TYPE_CHECKING:
     from benchbcss.runs.session import Session
@@ -61,9 +62,10 @@ CLIP_TRACK = "CLIP names the regions of the prompted track; region accuracy neve
 
 @dataclass
 class Facts:
-    """What a record says beside its scores. ``notes`` may hold ``weights`` and ``tcga_overlap``."""
+    """What a record says beside its scores."""
 
     notes: dict[str, Any]
+    provenance: Provenance
     training: dict[str, Any]
     cost: dict[str, Any]
     parameters: dict[str, int] | None = None
@@ -124,10 +126,11 @@ def build(
         },
         "data": {"fingerprint": spec.data_fingerprint, "phantom": spec.data_is_phantom},
         "weights": {
-            "requested": spec.weights,
-            "sha256": spec.weights_sha256,
-            "provenance": str(notes.pop("weights", "random")),
-            "tcga_overlap": notes.pop("tcga_overlap", "not declared"),
+            "requested": str(spec.weights),
+            "sha256": spec.weights.digest or spec.predictions_sha256,
+            "provenance": facts.provenance.source,
+            "tcga_overlap": facts.provenance.tcga_overlap,
+            "loaded": facts.provenance.record(),
         },
         "recipe": spec.recipe.model_dump(mode="json"),
         "budget": training.get("budget"),

@@ -106,6 +106,9 @@ class Weights(Open):
     sha256: str | None
     provenance: str
     tcga_overlap: str
+    loaded: dict[str, Any] | None = Field(
+        None, description="how many of the network's tensors and parameters came from there"
+    )
 
 
 class Data(Open):

@@ -18,7 +18,7 @@ from benchbcss import registry
 from benchbcss.contract import Context, Task, Track
 from benchbcss.data.dataset import Dataset, Roi
 from benchbcss.data.store import TileStore
-from benchbcss.errors import BenchError, PluginError, WeightsError
+from benchbcss.errors import BenchError, PluginError
 from benchbcss.inference.clip import Source
 from benchbcss.inference.predictor import Predictor
 from benchbcss.inference.prompts import BOX_CLASS
@@ -34,6 +34,8 @@ from benchbcss.scoring import (
 )
 from benchbcss.training import loop, schedule, stability
 from benchbcss.training.samples import TrainingData
+from benchbcss.weights import Provenance, Random
+from benchbcss.weights.loading import settle
 
 
 class Session:
@@ -76,7 +78,7 @@ class Session:
             self.accelerator.device,
             spec.weights,
             # A random start would be a silent stand-in for the weights to be scored.
-            strict_weights=spec.weights != "none"
+            strict_weights=not isinstance(spec.weights, Random)
             and (spec.preset == "full" or spec.evaluate is not None),
             class_pixels=[int(count) for count in pixels],
             clip=Source(spec.clip, self.accelerator.device),
@@ -84,13 +86,15 @@ class Session:
         )
         torch.manual_seed(spec.seed)
         self.backend = registered.load()(self.task, recipe.model_dump(), self.context)
-        self.model: nn.Module = self.backend.build().to(self.accelerator.device)
-        start = self.context.notes.setdefault("weights", "random")
-        if spec.evaluate and spec.weights != "none" and start.startswith("random"):
-            raise WeightsError(
-                f"There are no weights to evaluate: '{spec.backend}' starts from {start}. "
-                f"Pass --weights PATH."
-            )
+        built = self.backend.build()
+        self.provenance = settle(
+            built,
+            self.context,
+            spec.backend,
+            made_here=self.backend.made_here,
+            trains=self.info.trains,
+        )
+        self.model: nn.Module = built.to(self.accelerator.device)
         parameters = list(self.model.parameters())
         self.parameters = {  # counted before a schedule freezes some of them for a while
             "total": sum(p.numel() for p in parameters),
@@ -140,6 +144,8 @@ class Session:
             load_checkpoint(self.run_dir, "final", self.model, None)
             summary: dict[str, Any] = read_json(done)
             self.context.notes.update(summary["notes"])
+            if "provenance" in summary:  # of the start that was trained from
+                self.provenance = Provenance(**summary.pop("provenance"))
             return summary
         summary = {"trained": False, "seconds": 0.0, "stability": None}
         begun = time.monotonic()
@@ -150,7 +156,7 @@ class Session:
         summary["seconds"] = round(time.monotonic() - begun, 2)
         summary["notes"] = self.context.notes
         save_checkpoint(self.run_dir, "final", self.model, None, {})
-        write_json(done, summary)
+        write_json(done, {**summary, "provenance": self.provenance.model_dump(mode="json")})
         return summary
 
     def _train(self, stage: Callable[..., None], summary: dict[str, Any]) -> TrainingData:

@@ -166,6 +166,7 @@ def execute(spec: RunSpec, run_dir: Path, stage: Stage) -> None:
         session.promptings,
         record.Facts(
             notes=session.context.notes,
+            provenance=session.provenance,
             training=training,
             cost=record.cost(session, training, seconds, begun),
             parameters=session.parameters,
