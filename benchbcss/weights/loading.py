@@ -150,8 +150,9 @@ def settle(
         started is None or (context.evaluating and len(came) < len(needed))
     ):
         came |= _by_content({n: t for n, t in needed.items() if n not in came}, weights)
-    made = Provenance(source=_unreported(context, bool(came))) if started is None else started
     parameters = dict(model.named_parameters())
+    learnt = bool(came & set(parameters))
+    made = Provenance(source=_unreported(context, learnt)) if started is None else started
     absent = [name for name in needed if name not in came]
     made = made.model_copy(
         update={
@@ -179,8 +180,8 @@ def settle(
             f"Pass --weights PATH to weights that it loads."
         )
     if absent:
-        learnt = any(name in parameters for name in absent)
-        raise WeightsError(_refusal(backend, context, made, absent, learnt))
+        lacking = any(name in parameters for name in absent)
+        raise WeightsError(_refusal(backend, context, made, absent, lacking))
     return made
 
 
@@ -237,22 +238,22 @@ def _digest(tensor: Tensor) -> str:
     return total.hexdigest()
 
 
-def _unreported(context: Context, came: bool) -> str:
+def _unreported(context: Context, loaded: bool) -> str:
     """What is known of the start of a backend that reports nothing."""
     weights = context.weights
     if isinstance(weights, File | Folder):
-        return f"file: {weights.sha256[:16]}" if came else "random values: it loads no weights"
+        return f"file: {weights.sha256[:16]}" if loaded else "random values: it loads no weights"
     return "random" if isinstance(weights, Random) else "not reported by the backend"
 
 
 def _refusal(
-    backend: str, context: Context, made: Provenance, absent: list[str], learnt: bool
+    backend: str, context: Context, made: Provenance, absent: list[str], lacking: bool
 ) -> str:
     """Why these weights are not scored."""
     names = ", ".join(short(name, 80) for name in absent[:3])
     hint = (
         "Pass the weights of the whole network, or train from these: benchbcss run."
-        if learnt
+        if lacking
         else "If these are not learnt, the backend names them in `made_here`."
     )
     return (
