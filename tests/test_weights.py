@@ -563,7 +563,7 @@ def test_a_plugin_scores_its_whole_network_and_never_an_encoder(name, tmp_path):
 
 
 def test_timms_encoder_is_loaded_as_timm_loads_it(tmp_path):
-    """Another tile (other position embeddings) and a classifier, as in timm's own files."""
+    """Another tile, so other position embeddings; our loader also drops a classifier."""
     import timm
 
     pytest.importorskip("benchbcss_transunet")
@@ -571,18 +571,21 @@ def test_timms_encoder_is_loaded_as_timm_loads_it(tmp_path):
 
     small = {"embed_dim": 192, "depth": 1, "num_heads": 3, "dynamic_img_size": True}
     torch.manual_seed(0)
-    published = timm.create_model("vit_base_r50_s16_224", num_classes=1000, img_size=128, **small)
+    published = timm.create_model("vit_base_r50_s16_224", num_classes=0, img_size=128, **small)
     save_file(published.state_dict(), tmp_path / "model.safetensors")
-    overlay = {"file": str(tmp_path / "model.safetensors")}
-    ours = timm.create_model("vit_base_r50_s16_224", num_classes=0, img_size=64, **small)
-    load_encoder(ours, published.state_dict())
-    theirs = timm.create_model(
-        "vit_base_r50_s16_224",
-        num_classes=0,
-        img_size=64,
-        pretrained=True,
-        pretrained_cfg_overlay=overlay,
-        **small,
-    )
-    for key, value in theirs.state_dict().items():
-        assert torch.equal(ours.state_dict()[key], value), key
+    overlay = {"pretrained_cfg_overlay": {"file": str(tmp_path / "model.safetensors")}}
+    made = []
+    for options in ({}, {"pretrained": True, **overlay}):
+        torch.manual_seed(1)
+        vit = timm.create_model(
+            "vit_base_r50_s16_224", num_classes=0, img_size=64, **small, **options
+        )
+        made.append((vit.state_dict(), torch.rand(1)))  # the decoder's values come next
+        if not options:
+            classifier = {"head.weight": torch.ones(1000, 192), "head.bias": torch.ones(1000)}
+            load_encoder(vit, {**published.state_dict(), **classifier})
+    (ours, first), (theirs, second) = made
+    assert first == second
+    for key, value in theirs.items():
+        assert torch.equal(ours[key], value), key
+    assert not torch.equal(ours["pos_embed"], published.state_dict()["pos_embed"])
