@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from benchbcss.weights import Provenance, Weights
+
 Track = Literal["semantic", "prompted"]
 TRACKS: tuple[Track, ...] = get_args(Track)
 Strategy = Literal["centroid", "points5", "box", "box_neg"]
@@ -134,33 +136,37 @@ class Batch:
 
 @dataclass
 class Context:
-    """What a backend may know of its run. ``weights`` is 'auto', 'none', a path or a hub id;
+    """What a backend may know of its run. ``weights`` is the parsed ``--weights``, which
+    ``benchbcss.weights.loading.load_into`` loads and then says in ``provenance`` what came of it;
     ``class_pixels`` counts non-ignored training pixels per class (int, length K);
     ``strict_weights``: missing weights are an error rather than a random start. ``clip`` is the
     suite's ``benchbcss.inference.clip.Source``; ``evaluating``: weights are scored, not trained."""
 
     seed: int
     device: Any
-    weights: str
+    weights: Weights
     strict_weights: bool
     class_pixels: list[int]
     notes: dict[str, Any] = field(default_factory=dict)
     clip: Any = None
     evaluating: bool = False
+    provenance: Provenance | None = None
 
 
 class Backend:
     """Base class of all backends; override what your model needs.
 
     Attributes: ``task``, ``recipe`` (the resolved recipe as plain data), ``context``.
-    Write facts worth keeping (weights provenance, fallback shares) to ``self.context.notes``;
-    ``notes['weights']`` must say where the weights came from.
+    Write facts worth keeping (fallback shares, say) to ``self.context.notes``.
     """
 
     #: how validation scores this backend while training
     validation: Track = "semantic"
     #: prompting strategies it can use; None means all of them
     strategies: tuple[Strategy, ...] | None = None
+    #: buffers (a name, or the module they are in) that no weights need to hold: the recipe sets
+    #: them, or they are fitted after loading. Parameters always come from the weights.
+    made_here: tuple[str, ...] = ()
 
     def __init__(self, task: Task, recipe: dict[str, Any], context: Context) -> None:
         self.task = task
@@ -168,7 +174,8 @@ class Backend:
         self.context = context
 
     def build(self) -> nn.Module:
-        """Return the network for ``task.num_classes`` classes, weights loaded."""
+        """Return the network for ``task.num_classes`` classes, weights loaded by
+        ``benchbcss.weights.loading.load_into``."""
         raise NotImplementedError(f"{type(self).__name__} must implement build()")
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:

@@ -46,7 +46,7 @@ def evaluate(
     ``facts`` holds those of each track by its name. Raises DataError naming a missing or mis-sized
     prediction.
     """
-    found = {}
+    found: dict[str, TrackResult] = {}
     for track in tracks:
         counts = track.count(frame, rois, run_dir)
         track.write(counts, frame, run_dir)

@@ -36,7 +36,7 @@ NUMERIC = (
     "suites.py",
     "tracks",
     "training",
-    "weights.py",
+    "weights",
 )
 SOURCE = (".py", ".yaml", ".yml", ".json", ".tsv", ".csv")
 

@@ -322,6 +322,9 @@ class WeightsUsed(Record):
     sha256: str | None = None
     provenance: str
     tcga_overlap: str = "not declared"
+    loaded: dict[str, Any] | None = Field(
+        None, description="how many of the network's tensors and parameters came from there"
+    )
 
 
 class Parameters(Record):

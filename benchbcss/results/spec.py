@@ -7,9 +7,12 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field, model_validator
+
 from benchbcss.recipes import Recipe, Strict
 from benchbcss.results.schema import METRICS_VERSION, SCHEMA_VERSION
 from benchbcss.suites import ClipSpec, Suite
+from benchbcss.weights import AnyWeights, Auto, Weights
 
 #: what can change a number; device, worker count and folders are not here
 FINGERPRINT_FIELDS = (
@@ -27,7 +30,7 @@ FINGERPRINT_FIELDS = (
     "recipe",
     "preset",
     "weights",
-    "weights_sha256",
+    "predictions_sha256",
     "clip",
     "evaluate",
     "processes",
@@ -68,8 +71,9 @@ class RunSpec(Strict):
     store_root: str
     preset: str
     recipe: Recipe
-    weights: str = "auto"
-    weights_sha256: str | None = None
+    weights: AnyWeights = Field(default_factory=Auto)
+    #: of label maps made elsewhere
+    predictions_sha256: str | None = None
     clip: ClipSpec
     #: None trains and scores the test ROIs; 'val' or 'test' scores weights as they are
     evaluate: Literal["val", "test"] | None = None
@@ -77,6 +81,19 @@ class RunSpec(Strict):
     #: training processes; each sees its share of a batch, which BatchNorm and batch Dice notice
     processes: int = 1
     device: str = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lift_weights(cls, content: Any) -> Any:
+        """Specifications of the first edition hold a text and a hash."""
+        if not isinstance(content, dict) or "weights_sha256" not in content:
+            return content
+        lifted = dict(content)
+        digest = lifted.pop("weights_sha256")
+        lifted["weights"] = Weights.lifted(lifted.pop("weights", "auto"), digest)
+        if lifted.get("plugin") == "score":
+            lifted["predictions_sha256"] = digest
+        return lifted
 
     @property
     def scored(self) -> tuple[str, ...]:
@@ -87,6 +104,7 @@ class RunSpec(Strict):
         """SHA-256 over FINGERPRINT_FIELDS."""
         dump = self.model_dump(mode="json")
         content: dict[str, Any] = {name: dump[name] for name in FINGERPRINT_FIELDS}
+        content["weights"] = self.weights.identity()
         content["recipe"].pop("tracker")  # where training is logged changes no number
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -33,6 +33,7 @@ from benchbcss.results.schema import (
 if TYPE_CHECKING:
     from benchbcss.data.labels import LabelMap
     from benchbcss.results.spec import RunSpec
+    from benchbcss.weights import Provenance
 
 RESULT = "result.json"
 SPEC = "spec.json"
@@ -98,6 +99,17 @@ class Facts:
     floor: bool = False
     not_measured: dict[str, str] = field(default_factory=dict)
     packages: dict[str, str] = field(default_factory=dict)
+
+
+def weights_of(spec: RunSpec, provenance: Provenance) -> WeightsUsed:
+    """What was asked for, and what was loaded."""
+    return WeightsUsed(
+        requested=str(spec.weights),
+        sha256=spec.weights.digest or spec.predictions_sha256,
+        provenance=provenance.source,
+        tcga_overlap=provenance.tcga_overlap,
+        loaded=provenance.record(),
+    )
 
 
 def record(

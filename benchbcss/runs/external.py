@@ -20,12 +20,13 @@ from benchbcss.errors import DataError, SuiteError
 from benchbcss.io import write_bytes
 from benchbcss.recipes import Recipe
 from benchbcss.results import evaluate, provenance, store
-from benchbcss.results.schema import Cost, Training, WeightsUsed
+from benchbcss.results.schema import Cost, Training
 from benchbcss.results.spec import Parts, RunSpec
 from benchbcss.runs.planning import Prepared, clip_spec, is_phantom
 from benchbcss.tracks import shared
 from benchbcss.tracks.base import Facts
 from benchbcss.tracks.semantic import Semantic
+from benchbcss.weights import Provenance, Random
 
 
 def score(
@@ -82,11 +83,7 @@ def score(
         notes={"predictions": {"from": predictions.name, "codes": codes}},
         training=Training(),
         cost=Cost(device="not known", total_seconds=round(time.time() - begun, 2)),
-        weights=WeightsUsed(
-            requested="none",
-            sha256=spec.weights_sha256,
-            provenance="not known: predictions made elsewhere",
-        ),
+        weights=store.weights_of(spec, Provenance(source="not known: predictions made elsewhere")),
         packages=provenance.versions(),
     )
     masks = evaluate.mask_hashes(rois)
@@ -142,8 +139,8 @@ def _spec(prepared: Prepared, name: str, digest: str, workspace: Path) -> RunSpe
         store_root=str((workspace / "store").resolve()),
         preset=prepared.preset,
         recipe=Recipe(name=name, summary="label maps made elsewhere"),
-        weights="none",
-        weights_sha256=digest,
+        weights=Random(),
+        predictions_sha256=digest,
         clip=clip_spec(prepared.suite.clip),
     )
 

@@ -28,8 +28,7 @@ from benchbcss.recipes import resolve
 from benchbcss.results import provenance
 from benchbcss.results.spec import Parts, RunSpec
 from benchbcss.suites import Clip, ClipSpec, Preset, Suite, find_suite, load_suite
-
-_WEIGHTS = (".pt", ".pth", ".safetensors", ".bin")
+from benchbcss.weights import SUFFIXES, Random, Weights
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def specify(
     ``evaluate`` scores the weights as they are on that part of the split.
     """
     plugins = registry.load()
-    digest = weights_digest(weights)
+    given = Weights.parse(weights)
     clip = clip_spec(prepared.suite.clip)
     if evaluate is not None and not getattr(prepared.split, evaluate):
         raise DataError(
@@ -216,8 +215,7 @@ def specify(
                     store_root=str((workspace / "store").resolve()),
                     preset=prepared.preset,
                     recipe=recipe,
-                    weights="none" if floor else weights,
-                    weights_sha256=None if floor else digest,
+                    weights=Random() if floor else given,
                     clip=clip,
                     evaluate=evaluate,
                     seed=seed,
@@ -268,24 +266,9 @@ def _known_clip(model: str) -> None:
         raise UnknownNameError("open_clip model", model, known, hint)
 
 
-def weights_digest(weights: str) -> str | None:
-    """SHA-256 of a weights file; None for 'auto', 'none' and hub ids."""
-    path = Path(weights)
-    if weights in ("auto", "none"):
-        return None
-    if path.is_file():
-        return sha256(path)
-    if path.suffix in _WEIGHTS or weights.startswith(("/", ".")):
-        raise WeightsError(
-            f"The weights file {weights} does not exist. Pass a path, a hub id "
-            f"such as facebook/sam2.1-hiera-large, 'auto' or 'none'."
-        )
-    return None
-
-
 def _looks_like_a_file(weights: str) -> bool:
     """Of a CLIP weights setting, where tags have neither a slash nor a file's ending."""
-    return "/" in weights or Path(weights).suffix in _WEIGHTS
+    return "/" in weights or Path(weights).suffix in SUFFIXES
 
 
 def _few(names: Sequence[str], limit: int = 3) -> str:

@@ -17,7 +17,6 @@ from benchbcss.contract import Backend, Context, Prompting, Task
 from benchbcss.data.dataset import Dataset, Roi
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.store import TileStore
-from benchbcss.errors import WeightsError
 from benchbcss.inference.clip import Source
 from benchbcss.inference.predictor import Predictor
 from benchbcss.registry import Registered
@@ -27,6 +26,8 @@ from benchbcss.results.spec import RunSpec
 from benchbcss.tracks import Track, shared
 from benchbcss.tracks.base import Frame
 from benchbcss.tracks.prompted import usable
+from benchbcss.weights import Provenance, Random
+from benchbcss.weights.loading import settle
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Job:
     context: Context
     backend: Backend
     model: nn.Module
+    provenance: Provenance
     parameters: Parameters
     promptings: tuple[Prompting, ...]
     tracks: list[Track]
@@ -89,8 +91,15 @@ def setup(spec: RunSpec, run_dir: Path) -> Job:
     task = Task(labels.class_names, labels.mean_classes, spec.suite.mpp, spec.suite.tile.size)
     torch.manual_seed(spec.seed)
     backend = registered.load()(task, spec.recipe.model_dump(), context)
-    model = backend.build().to(accelerator.device)
-    _refuse_random(spec, context)
+    built = backend.build()
+    provenance = settle(
+        built,
+        context,
+        spec.backend,
+        made_here=backend.made_here,
+        trains=registered.info.trains,
+    )
+    model = built.to(accelerator.device)
     promptings = usable(backend, spec.suite.prompting.all())
     tracks, not_measured = _tracks(spec, registered, backend, promptings)
     return Job(
@@ -104,6 +113,7 @@ def setup(spec: RunSpec, run_dir: Path) -> Job:
         context,
         backend,
         model,
+        provenance,
         _parameters(model),
         tuple(promptings),
         tracks,
@@ -135,20 +145,12 @@ def _context(
         accelerator.device,
         spec.weights,
         # A random start would be a silent stand-in for the weights to be scored.
-        strict_weights=spec.weights != "none" and (spec.preset == "full" or evaluating),
+        strict_weights=not isinstance(spec.weights, Random)
+        and (spec.preset == "full" or evaluating),
         class_pixels=[int(count) for count in pixels],
         clip=Source(spec.clip, accelerator.device),
         evaluating=evaluating,
     )
-
-
-def _refuse_random(spec: RunSpec, context: Context) -> None:
-    start = context.notes.setdefault("weights", "random")
-    if spec.evaluate and spec.weights != "none" and start.startswith("random"):
-        raise WeightsError(
-            f"There are no weights to evaluate: '{spec.backend}' starts from {start}. "
-            f"Pass --weights PATH."
-        )
 
 
 def _parameters(model: nn.Module) -> Parameters:
@@ -165,7 +167,8 @@ def _tracks(
 ) -> tuple[list[Track], dict[str, str]]:
     """The tracks that the run is measured in, and why not in the others that it declares."""
     headline = spec.suite.prompting.headline
-    tracks, not_measured = [], {}
+    tracks: list[Track] = []
+    not_measured: dict[str, str] = {}
     for track in shared(spec.suite.tracks, registered.info.tracks):
         problem = track.problem(backend, promptings, headline)
         if problem:

@@ -18,6 +18,7 @@ from benchbcss.tracks import get
 from benchbcss.tracks.base import Validation
 from benchbcss.training import loop, schedule, stability
 from benchbcss.training.samples import TrainingData
+from benchbcss.weights import Provenance
 
 SUMMARY = "training.json"
 Stage = Callable[..., None]
@@ -36,6 +37,8 @@ def train(job: Job, stage: Stage) -> tuple[Training, Stability | None]:
         load_checkpoint(job.run_dir, "final", job.model, None)
         summary: dict[str, Any] = read_json(done)
         job.context.notes.update(summary["notes"])
+        if "provenance" in summary:  # of the start that was trained from
+            job.provenance = Provenance(**summary.pop("provenance"))
         return _typed(summary)
     summary = {"trained": False, "seconds": 0.0, "stability": None}
     begun = time.monotonic()
@@ -46,7 +49,7 @@ def train(job: Job, stage: Stage) -> tuple[Training, Stability | None]:
     summary["seconds"] = round(time.monotonic() - begun, 2)
     summary["notes"] = job.context.notes
     save_checkpoint(job.run_dir, "final", job.model, None, {})
-    write_json(done, summary)
+    write_json(done, {**summary, "provenance": job.provenance.model_dump(mode="json")})
     return _typed(summary)
 
 

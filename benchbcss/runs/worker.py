@@ -153,7 +153,6 @@ class Stage:
 def execute(spec: RunSpec, run_dir: Path, stage: Stage) -> None:
     """Train, predict, score; writes result.json last."""
     from benchbcss.results import evaluate, provenance
-    from benchbcss.results.schema import WeightsUsed
     from benchbcss.runs import predict, train
     from benchbcss.runs.setup import setup
     from benchbcss.tracks.base import Facts
@@ -165,30 +164,21 @@ def execute(spec: RunSpec, run_dir: Path, stage: Stage) -> None:
     training, stability = train.train(job, stage)
     seconds = predict.predict(job, stage)
     stage("scoring")
-    notes = dict(job.context.notes)
-    facts = {
-        track.name: Facts(predict.view_of(job, track), notes.get("clip") or {})
-        for track in job.tracks
-    }
+    clip = job.context.notes.get("clip") or {}
+    facts = {track.name: Facts(predict.view_of(job, track), clip) for track in job.tracks}
     frame = job.frame
     tracks = evaluate.evaluate(frame, job.tracks, job.rois, run_dir, facts)
-    weights = WeightsUsed(
-        requested=spec.weights,
-        sha256=spec.weights_sha256,
-        provenance=str(notes.pop("weights", "random")),
-        tcga_overlap=notes.pop("tcga_overlap", "not declared"),
-    )
     result = store.record(
         spec,
         job.labels,
         {name: job.rois[name].mask_entry.sha256 for name in frame.rois},
         tracks,
         store.Facts(
-            notes=notes,
+            notes=dict(job.context.notes),
             training=training,
             stability=stability,
             cost=_cost(job, training, seconds, begun),
-            weights=weights,
+            weights=store.weights_of(spec, job.provenance),
             parameters=job.parameters,
             floor=job.registered.info.floor,
             not_measured=job.not_measured,

@@ -39,6 +39,8 @@ from benchbcss.tracks.semantic import Semantic
 from benchbcss.training import loop
 from benchbcss.training.samples import TrainingData
 from benchbcss.training.schedule import plan
+from benchbcss.weights import Weights
+from benchbcss.weights.loading import settle
 
 TILE = 64
 ROI = 96
@@ -121,7 +123,7 @@ class Case:
             self._rois = source.rois(source.names, self.labels)
         return list(self._rois.values())
 
-    def backend(self, weights: str = "none") -> tuple[Backend, nn.Module]:
+    def backend(self, weights: str = "none", evaluating: bool = False) -> tuple[Backend, nn.Module]:
         """A new instance and its network, from the seed 0."""
         from benchbcss.inference.clip import Source
 
@@ -130,10 +132,11 @@ class Case:
         context = Context(
             0,
             device,
-            weights,
+            Weights.parse(weights),
             False,
             [int(count) for count in np.asarray(counts)],
             clip=Source(clip_spec(Clip()), device),
+            evaluating=evaluating,
         )
         torch.manual_seed(0)
         made = self.entry.load()(self.task, self.recipe.model_dump(), context)
@@ -212,9 +215,34 @@ def _metadata(case: Case) -> None:
 def _builds(case: Case) -> None:
     made, model = case.backend()
     assert isinstance(model, nn.Module), f"build() returned {type(model).__name__}"
-    assert isinstance(made.context.notes.get("weights"), str), (
-        "build() left no context.notes['weights'] saying where the weights came from"
+    assert made.context.provenance is not None, (
+        "build() left no context.provenance saying where the weights came from"
     )
+
+
+def _evaluates(case: Case) -> None:
+    if case.entry.info.floor:
+        raise Skipped("it is a floor: it has no weights to evaluate")
+    _, model = case.backend()
+    if not list(model.parameters()):
+        raise Skipped("its network has no parameters")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.25)
+    path = case.root / "whole.pt"
+    torch.save(model.state_dict(), path)
+    again, loaded = case.backend(str(path), evaluating=True)
+    settled = settle(
+        loaded,
+        again.context,
+        case.entry.info.name,
+        made_here=again.made_here,
+    )
+    assert settled.source.startswith("file: "), (
+        f"a file was given, and context.provenance says '{settled.source}'"
+    )
+    for name, parameter in loaded.named_parameters():
+        assert torch.equal(parameter, model.get_parameter(name)), f"{name} is not the file's"
 
 
 def _seeded(case: Case) -> None:
@@ -493,8 +521,14 @@ CHECKS: tuple[tuple[str, Callable[[Case], None], str, str], ...] = (
     (
         "builds_and_says_where_weights_came_from",
         _builds,
-        "build() returns a module and notes['weights'] is set",
-        "set self.context.notes['weights'] in build()",
+        "build() returns a module and context.provenance is set",
+        "call benchbcss.weights.loading.load_into(network, self.context) in build()",
+    ),
+    (
+        "a_checkpoint_is_evaluated_as_it_is",
+        _evaluates,
+        "all parameters come from the file that is evaluated",
+        "call benchbcss.weights.loading.load_into(network, self.context) in build()",
     ),
     (
         "one_seed_one_network",

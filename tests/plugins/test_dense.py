@@ -7,6 +7,7 @@ from benchbcss import registry
 from benchbcss.contract import Batch, Context, Task
 from benchbcss.errors import RecipeError, WeightsError
 from benchbcss.recipes import resolve
+from benchbcss.weights import Weights
 
 NAMES = ("tumor", "stroma", "lymphocyte", "necrosis", "blood_vessel", "other")
 TASK = Task(NAMES, (0, 1, 2, 3, 4), 0.3, 64)
@@ -17,7 +18,9 @@ def backend(name, weights="none", preset="smoke", **overrides):
     entry = registry.load().backend(name)
     sets = tuple(f"{key}={value}" for key, value in overrides.items())
     recipe = resolve(entry.info.recipe, preset, sets)
-    context = Context(0, torch.device("cpu"), weights, False, [900, 800, 300, 300, 50, 400])
+    context = Context(
+        0, torch.device("cpu"), Weights.parse(weights), False, [900, 800, 300, 300, 50, 400]
+    )
     torch.manual_seed(0)
     return entry.load()(TASK, recipe.model_dump(), context)
 
@@ -147,7 +150,7 @@ def test_our_own_checkpoint_comes_back(name, tmp_path):
     net = made.build()
     for key, value in source.state_dict().items():
         assert torch.equal(net.state_dict()[key], value), key
-    assert made.context.notes["weights"].startswith("file: ")
+    assert made.context.provenance.source.startswith("file: ")
 
 
 @pytest.mark.parametrize("name", DENSE)

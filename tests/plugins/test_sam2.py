@@ -12,6 +12,7 @@ from benchbcss.inference.clip import Source
 from benchbcss.recipes import resolve
 from benchbcss.runs.planning import clip_spec
 from benchbcss.suites import Clip
+from benchbcss.weights import Weights
 
 pytest.importorskip("sam2")
 from benchbcss_sam2 import prompting
@@ -36,7 +37,9 @@ SETTINGS = {
 def backend(size=128, weights="none", **overrides):
     sets = [f"view.size={size}", *(f"{k}={v}" for k, v in overrides.items())]
     recipe = resolve("benchbcss_sam2:sam2_v3.yaml", "smoke", tuple(sets))
-    context = Context(0, torch.device("cpu"), weights, False, [100, 90, 30, 30, 5, 40])
+    context = Context(
+        0, torch.device("cpu"), Weights.parse(weights), False, [100, 90, 30, 30, 5, 40]
+    )
     torch.manual_seed(0)
     return Sam2(TASK, recipe.model_dump(), context)
 
@@ -323,7 +326,7 @@ def test_weights_from_a_file_and_their_mistakes(tmp_path):
     made = backend(weights=str(tmp_path / "meta.pt"))
     net = made.build()
     assert torch.equal(net.sam.no_mem_embed, source.sam.no_mem_embed)
-    assert made.context.notes["weights"].startswith("file: ")
+    assert made.context.provenance.source.startswith("file: ")
 
     with pytest.raises(WeightsError, match="does not exist"):
         backend(weights=str(tmp_path / "none.pt")).build()
@@ -347,7 +350,7 @@ def test_mistakes_in_the_recipe():
 def test_missing_weights_are_an_error_in_earnest_and_a_note_in_smoke():
     made = backend(weights="auto")
     made.build()
-    assert "were not available" in made.context.notes["weights"]
+    assert "were not available" in made.context.provenance.source
     strict = backend(weights="auto")
     strict.context.strict_weights = True
     with pytest.raises(WeightsError, match=r"facebook/sam2\.1-hiera-tiny cannot be had"):
@@ -482,7 +485,7 @@ def test_an_evaluated_checkpoint_keeps_its_own_probe(tmp_path):
 def zeroshot(weights="none", **overrides):
     sets = tuple(f"{k}={v}" for k, v in {"view.size": 128, **overrides}.items())
     recipe = resolve("benchbcss_sam2:sam_zeroshot.yaml", "smoke", sets)
-    context = Context(0, torch.device("cpu"), weights, False, [1] * 6)
+    context = Context(0, torch.device("cpu"), Weights.parse(weights), False, [1] * 6)
     torch.manual_seed(0)
     return ZeroShot(TASK, recipe.model_dump(), context)
 

@@ -7,13 +7,12 @@ import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchbcss.errors import DataError, RunError, SuiteError, WeightsError
+from benchbcss.errors import DataError, RunError, SuiteError
 from benchbcss.io import read_json, write_bytes, write_json
 from benchbcss.results import evaluate, store
 from benchbcss.runs import local, planning
@@ -412,10 +411,3 @@ def test_phantom_and_real_data_never_mix(phantom, folder, tmp_path):
     with pytest.raises(SuiteError, match="is not a phantom"):
         prepare("phantom", folder)
     prepare("bcss5", folder)
-
-
-def test_weights_files_are_checked_before_anything_starts():
-    with pytest.raises(WeightsError, match="does not exist"):
-        planning.weights_digest("/no/such/file.pt")
-    assert planning.weights_digest("facebook/sam2.1-hiera-large") is None
-    assert planning.weights_digest(__file__) == planning.weights_digest(str(Path(__file__)))

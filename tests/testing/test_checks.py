@@ -9,6 +9,8 @@ from benchbcss.registry import Registered, Source
 from benchbcss.testing import parametrize_with_checks
 from benchbcss.testing.checks import CHECKS, run_checks
 from benchbcss.training.losses import dense_loss
+from benchbcss.weights import Random
+from benchbcss.weights.loading import load_into
 
 FLOORS = ["floor_majority", "floor_colour", "floor_box_fill"]
 
@@ -31,10 +33,11 @@ class Good(Backend):
     """What all the broken ones below are made from."""
 
     def build(self):
-        self.context.notes["weights"] = "random"
-        return torch.nn.Sequential(
+        net = torch.nn.Sequential(
             torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 6, 1)
         )
+        load_into(net, self.context)
+        return net
 
     def loss(self, model, batch):
         return dense_loss(model(batch.image), batch.target, None, {"cross_entropy": 1, "dice": 1})
@@ -43,7 +46,17 @@ class Good(Backend):
 class NoNote(Good):
     def build(self):
         model = super().build()
-        self.context.notes.clear()
+        self.context.provenance = None
+        return model
+
+
+class Ignoring(Good):
+    """Says that it loaded the file, and did not."""
+
+    def build(self):
+        given, self.context.weights = self.context.weights, Random()
+        model = super().build()
+        self.context.weights = given
         return model
 
 
@@ -193,7 +206,8 @@ def test_a_good_one_passes(entry):
 @pytest.mark.parametrize(
     ("cls", "check", "words"),
     [
-        (NoNote, "builds_and_says_where_weights_came_from", "no context.notes"),
+        (NoNote, "builds_and_says_where_weights_came_from", "no context.provenance"),
+        (Ignoring, "a_checkpoint_is_evaluated_as_it_is", "starts from random"),
         (Unseeded, "one_seed_one_network", "0.bias"),
         (Twice, "parameter_groups_are_disjoint_and_complete", "two groups"),
         (Forgotten, "parameter_groups_are_disjoint_and_complete", "never learn"),

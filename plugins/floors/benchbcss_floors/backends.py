@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from benchbcss.contract import Backend, Prompt
 from benchbcss.training.samples import TrainingData, seed_of
+from benchbcss.weights import Provenance
 
 # Rows: haematoxylin, eosin, residual (Ruifrok and Johnston 2001).
 _STAINS = ((0.650, 0.704, 0.286), (0.072, 0.990, 0.105), (0.268, 0.570, 0.776))
@@ -32,7 +33,7 @@ class Majority(Backend):
     """The most frequent class of the training pixels, everywhere."""
 
     def build(self) -> nn.Module:
-        self.context.notes["weights"] = "none: fitted to class frequencies"
+        self.context.provenance = Provenance(source="none: fitted to class frequencies")
         return _Constant(self.task.num_classes)
 
     def fit(self, model: nn.Module, samples: TrainingData) -> bool:
@@ -78,7 +79,7 @@ class Colour(Backend):
     """A classifier of single pixels: it sees stain, never texture or shape."""
 
     def build(self) -> nn.Module:
-        self.context.notes["weights"] = "none: fitted to pixel colours"
+        self.context.provenance = Provenance(source="none: fitted to pixel colours")
         return _Gaussians(self.task.num_classes)
 
     def fit(self, model: nn.Module, samples: TrainingData) -> bool:
@@ -114,7 +115,7 @@ class BoxFill(Backend):
     strategies = ("box", "box_neg")  # a point has no inside to fill
 
     def build(self) -> nn.Module:
-        self.context.notes["weights"] = "none: nothing is learnt"
+        self.context.provenance = Provenance(source="none: nothing is learnt")
         return nn.Identity()
 
     def fit(self, model: nn.Module, samples: TrainingData) -> bool:

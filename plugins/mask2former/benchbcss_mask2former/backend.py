@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from torch import Tensor, nn
 from transformers import Mask2FormerForUniversalSegmentation
 
-from benchbcss import weights as files
 from benchbcss.contract import Backend, Batch
 from benchbcss.errors import WeightsError
 from benchbcss.inference.views import pad
+from benchbcss.weights import Auto, Folder, Hub
+from benchbcss.weights.loading import load_into, report
 from benchbcss_mask2former import weights as stored
 from benchbcss_mask2former.criterion import SetLoss
 from benchbcss_mask2former.network import STRIDE, SemanticMask2Former, pad_target
@@ -19,23 +18,30 @@ from benchbcss_mask2former.network import STRIDE, SemanticMask2Former, pad_targe
 class Mask2Former(Backend):
     """A set of queries, each a class and a mask; their sum is the label map."""
 
-    def build(self) -> nn.Module:
-        """The network with a head for the task's classes; ``notes['weights']`` says its start.
+    made_here = ("mean", "std")
 
-        Raises RecipeError for an unknown variant, WeightsError for weights that are asked for
-        and missing or of another network.
+    def build(self) -> nn.Module:
+        """The network with a head for the task's classes, weights loaded.
+
+        A hub repository or a folder of ``save_pretrained`` brings its own architecture; tensors
+        alone are for the recipe's. Raises RecipeError for an unknown variant, WeightsError for
+        weights that are asked for and missing or of another network.
         """
-        wanted = self.context.weights
-        path = Path(wanted)
-        if wanted == "auto":
-            return self._automatic()
-        if wanted == "none":
-            return self._wrap(self._random(), "random")
-        if path.is_dir():
-            return self._wrap(self._load(wanted), f"file: {files.digest(path)}")
-        if not files.is_hub_id(wanted):
-            return self._from_file(path)
-        return self._wrap(self._load(wanted), f"pretrained: {wanted}")
+        model, context = self.recipe["model"], self.context
+        source = stored.pretrained(model)
+        given = source if isinstance(context.weights, Auto) else context.weights
+        if isinstance(given, Hub) or (isinstance(given, Folder) and stored.has_config(given)):
+            try:
+                return self._by_transformers(given)
+            except WeightsError:
+                if context.strict_weights or not isinstance(context.weights, Auto):
+                    raise
+            network = self._wrap(stored.random_network(model, self.task.num_classes))
+            report(network, context, f"random (pretrained weights {given} were not available)", ())
+            return network
+        network = self._wrap(stored.random_network(model, self.task.num_classes))
+        load_into(network, context, stored.LAYOUT)
+        return network
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Class, mask and Dice terms of every decoder layer, at known pixels only."""
@@ -51,37 +57,17 @@ class Mask2Former(Backend):
         head = [p for n, p in model.named_parameters() if mark not in n]
         return {"backbone": backbone, "head": head}
 
-    def _automatic(self) -> SemanticMask2Former:
-        source = stored.variant(self.recipe["model"])["weights"]
-        if not source:
-            return self._wrap(self._random(), "random (smoke size has no pretrained weights)")
-        try:
-            return self._wrap(self._load(source), f"pretrained: {source}")
-        except WeightsError:
-            if self.context.strict_weights:
-                raise
-        note = f"random (pretrained weights {source} were not available)"
-        return self._wrap(self._random(), note)
+    def _by_transformers(self, given: Hub | Folder) -> SemanticMask2Former:
+        """What transformers cannot take from there (a head of other classes) starts at random."""
+        net, lacking = stored.pretrained_network(given, self.task.num_classes)
+        network = self._wrap(net)
+        local = isinstance(given, Folder)
+        note = f"file: {given.sha256[:16]}" if local else f"pretrained: {given}"
+        names = [n for n in network.state_dict() if n.removeprefix("net.") not in lacking]
+        names = [n for n in names if n not in self.made_here]
+        report(network, self.context, note, names, wrapping="as net.")
+        return network
 
-    def _load(self, source: str) -> Mask2FormerForUniversalSegmentation:
-        return stored.pretrained_network(source, self.task.num_classes)
-
-    def _random(self) -> Mask2FormerForUniversalSegmentation:
-        return stored.random_network(self.recipe["model"], self.task.num_classes)
-
-    def _wrap(self, net: Mask2FormerForUniversalSegmentation, note: str) -> SemanticMask2Former:
-        self.context.notes["weights"] = note
+    def _wrap(self, net: Mask2FormerForUniversalSegmentation) -> SemanticMask2Former:
         statistics = self.recipe["model"]["normalisation"]
         return SemanticMask2Former(net, statistics["mean"], statistics["std"])
-
-    def _from_file(self, path: Path) -> SemanticMask2Former:
-        """A network trained here: the state dict of the whole module, for the recipe's sizes."""
-        state = files.read(path)
-        network = self._wrap(self._random(), f"file: {files.digest(path)}")
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as error:
-            raise WeightsError(
-                f"Weights {path} are of another Mask2Former than the recipe's: {error}"
-            ) from error
-        return network

@@ -12,7 +12,27 @@ from huggingface_hub import constants
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
 from benchbcss.errors import RecipeError, WeightsError
-from benchbcss.weights import missing, reachable
+from benchbcss.weights import Folder, Hub, missing, reachable
+from benchbcss.weights.loading import Layout
+from benchbcss.weights.value import short
+
+#: tensors alone, for the recipe's sizes; upstream's loss is not used here
+LAYOUT = Layout(
+    what="the recipe's Mask2Former",
+    unpretrained="random (smoke size has no pretrained weights)",
+    ignored=("criterion.",),
+)
+
+
+def pretrained(model: dict[str, Any]) -> Hub | None:
+    """Where the variant's weights are; None where the recipe names none."""
+    source = variant(model)["weights"]
+    return Hub(id=source) if source else None
+
+
+def has_config(folder: Folder) -> bool:
+    """Whether ``save_pretrained`` wrote it, so that it brings its architecture."""
+    return (Path(folder.path) / "config.json").is_file()
 
 
 def variant(model: dict[str, Any]) -> dict[str, Any]:
@@ -47,12 +67,22 @@ def random_network(model: dict[str, Any], num_classes: int) -> Mask2FormerForUni
     return Mask2FormerForUniversalSegmentation(config)
 
 
-def pretrained_network(source: str, num_classes: int) -> Mask2FormerForUniversalSegmentation:
-    """A hub repository or a folder of ``save_pretrained``; its class head is made anew.
+def pretrained_network(
+    given: Hub | Folder, num_classes: int
+) -> tuple[Mask2FormerForUniversalSegmentation, set[str]]:
+    """A hub repository or a folder of ``save_pretrained``, and the names of what it lacks: a class
+    head of other classes is made anew.
 
     The cache is asked first; raises WeightsError within seconds when nothing can be had.
     """
-    wanted: dict[str, Any] = {"num_labels": num_classes, "ignore_mismatched_sizes": True}
+    folder = isinstance(given, Folder)
+    source = str(given.verified()) if folder else given.id
+    wanted: dict[str, Any] = {
+        "num_labels": num_classes,
+        "ignore_mismatched_sizes": True,
+        "output_loading_info": True,
+        "revision": "main" if folder else given.revision or "main",
+    }
     reason = ""
     with _quiet():
         for local in (True, False):
@@ -60,14 +90,18 @@ def pretrained_network(source: str, num_classes: int) -> Mask2FormerForUniversal
                 reason += f", and {constants.ENDPOINT} cannot be reached"
                 break
             try:
-                return Mask2FormerForUniversalSegmentation.from_pretrained(
+                network, found = Mask2FormerForUniversalSegmentation.from_pretrained(
                     source, local_files_only=local, **wanted
                 )
+                mismatched = {name for name, *_ in found["mismatched_keys"]}
+                return network, set(found["missing_keys"]) | mismatched
             except Exception as error:
                 reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-                if Path(source).is_dir():
-                    raise WeightsError(f"Weights {source} cannot be read: {reason}") from error
-    raise missing(source, reason, f"hf download {source} --local-dir DIR")
+                if folder:
+                    raise WeightsError(
+                        f"Weights {short(source)} cannot be read: {reason[:200]}"
+                    ) from error
+    raise missing(str(given), reason, f"hf download {source} --local-dir DIR")
 
 
 @contextmanager

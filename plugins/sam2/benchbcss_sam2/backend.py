@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchbcss import weights as files
 from benchbcss.contract import Backend, Batch, Prompt, Track
-from benchbcss.errors import PluginError, RecipeError, WeightsError
+from benchbcss.errors import PluginError, RecipeError
 from benchbcss.inference.views import to_float
 from benchbcss.training.samples import TrainingData, seed_of
+from benchbcss.weights.loading import Layout, load_into
 from benchbcss_sam2 import prompting
+from benchbcss_sam2 import weights as stored
 from benchbcss_sam2.labelling import (
     LABELLERS,
     ClipLabeller,
@@ -25,7 +25,7 @@ from benchbcss_sam2.labelling import (
     ProbeData,
 )
 from benchbcss_sam2.losses import class_weights, object_losses
-from benchbcss_sam2.network import FEATURES, VARIANTS, Encoded, Promptable, SamNet
+from benchbcss_sam2.network import FEATURES, Encoded, Promptable, SamNet
 from benchbcss_sam2.semantic import Shares, paint
 
 
@@ -35,6 +35,7 @@ class Sam2(Backend):
     validation = "prompted"
     labellers: tuple[str, ...] = LABELLERS
     family = "SAM2.1"
+    made_here = ("mean", "std", "probe")  # the probe is fitted where no checkpoint holds it
 
     def build(self) -> nn.Module:
         """SAM2 of the recipe's variant at the view's size; weights from the hub, Meta's ``.pt``
@@ -46,10 +47,14 @@ class Sam2(Backend):
                 f"Known: {', '.join(self.labellers)}."
             )
         self._shares = Shares()
-        self._own_checkpoint = False
         variant = self.recipe["model"]["variant"]
         net = self._network(variant, self.recipe["view"]["size"])
-        self.context.notes["weights"] = self._start(net, variant)
+        what = (
+            f"{self.family} variant '{variant}' with {self.task.num_classes} classes and a "
+            f"{self._labeller} labeller"
+        )
+        names = load_into(net, self.context, self._layout(variant, what)).names(net)
+        self._has_probe = "probe.weight" in names
         return net
 
     def _network(self, variant: str, size: int) -> Promptable:
@@ -74,42 +79,8 @@ class Sam2(Backend):
         problem: str | None = self.context.clip.problem(texts)
         return f"the labeller '{self._labeller}' needs CLIP: {problem}" if problem else None
 
-    def _start(self, net: Promptable, variant: str) -> str:
-        wanted = self.context.weights
-        if wanted == "none":
-            return "random"
-        if wanted != "auto" and not files.is_hub_id(wanted):
-            self._load(net, Path(wanted))
-            return f"file: {files.digest(Path(wanted))}"
-        source = self._hub_id(variant) if wanted == "auto" else wanted
-        try:
-            path = self._fetch(source)
-        except WeightsError:
-            if self.context.strict_weights or wanted != "auto":
-                raise
-            return f"random (pretrained weights {source} were not available)"
-        self._load(net, path)
-        return f"pretrained: {source}"
-
-    def _hub_id(self, variant: str) -> str:
-        return f"facebook/sam2.1-hiera-{VARIANTS[variant]}"
-
-    def _fetch(self, source: str) -> Path:
-        # Meta names its files sam2.1_hiera_large.pt in facebook/sam2.1-hiera-large.
-        return files.fetch(source, source.split("/")[1].replace("-", "_") + ".pt")
-
-    def _load(self, net: Promptable, path: Path) -> None:
-        state = files.read(path)
-        variant = f"{self.family} variant '{self.recipe['model']['variant']}'"
-        if any(key.startswith("sam.") for key in state):
-            whole = net.state_dict()
-            what = f"{variant} with {self.task.num_classes} classes and a {self._labeller} labeller"
-            files.fits(state, whole, str(path), what)
-            net.load_state_dict(state)
-            self._own_checkpoint = True
-        else:
-            files.fits(state, net.sam.state_dict(), str(path), variant)
-            net.sam.load_state_dict(state)
+    def _layout(self, variant: str, what: str) -> Layout:
+        return stored.sam2(variant, what)
 
     def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """``encoder_stages12``, ``encoder_stages34``, ``encoder_neck`` and ``decoder``."""
@@ -152,7 +123,7 @@ class Sam2(Backend):
         notes, settings = self.context.notes, self.recipe["predict"]
         if self._labeller == "clip" or self.unavailable("semantic"):
             return
-        if self.context.evaluating and self._own_checkpoint:
+        if self.context.evaluating and self._has_probe:
             notes["probe"] = "as the checkpoint holds it"
             return
         data = ProbeData()
@@ -253,14 +224,9 @@ class ZeroShot(Sam2):
 
         return Sam1Net(variant, size, self.task.num_classes)
 
-    def _hub_id(self, variant: str) -> str:
+    def _layout(self, variant: str, what: str) -> Layout:
         if self.family != "SAM":
-            return super()._hub_id(variant)
+            return super()._layout(variant, what)
         from benchbcss_sam2.sam1 import VARIANTS as OLD
 
-        return OLD[variant][0]
-
-    def _fetch(self, source: str) -> Path:
-        if self.family != "SAM":
-            return super()._fetch(source)
-        return files.fetch(source, "model.safetensors")
+        return stored.sam(OLD[variant][0], what)

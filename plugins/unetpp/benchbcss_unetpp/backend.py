@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
-from benchbcss import weights as files
 from benchbcss.contract import Backend, Batch
 from benchbcss.errors import RecipeError, WeightsError
 from benchbcss.training.losses import balanced_loss
+from benchbcss.weights import Auto, Hub
+from benchbcss.weights.loading import load_into, located, report
 from benchbcss_unetpp import weights as stored
 from benchbcss_unetpp.network import Normalised
 
@@ -21,26 +21,22 @@ from benchbcss_unetpp.network import Normalised
 class UNetPP(Backend):
     """Dense semantic segmentation: one forward pass, one softmax per pixel."""
 
+    made_here = ("mean", "std")
+
     def build(self) -> nn.Module:
-        """UNet++ for the task's classes; says in ``notes['weights']`` how its encoder starts.
+        """UNet++ for the task's classes, weights loaded: the encoder's, or all.
 
         Raises RecipeError for an encoder that smp or timm cannot give, WeightsError for weights
         that are asked for and missing or of another network.
         """
         model = self.recipe["model"]
-        wanted = self.context.weights
-        self._net: smp.UnetPlusPlus
-        if wanted == "auto":
-            note = self._pretrained(model)
-        elif wanted == "none":
-            self._net, note = self._make(model), "random"
-        elif not files.is_hub_id(wanted):
-            self._net = self._make(model)
-            return self._from_file(Path(wanted), self._wrap(model))
-        else:
-            note = self._from_hub(model, wanted, None)
-        self.context.notes["weights"] = note
-        return self._wrap(model)
+        automatic = isinstance(self.context.weights, Auto)
+        source = stored.pretrained(model["encoder"], model["weights"]) if automatic else None
+        if model["encoder"].startswith("tu-") and isinstance(self.context.weights, Auto | Hub):
+            return self._by_timm(source)
+        network = self._wrap(self._make(model))
+        load_into(network, self.context, stored.layout(network, model["encoder"], source))
+        return network
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Class-balanced cross-entropy and soft Dice of the known pixels."""
@@ -59,9 +55,9 @@ class UNetPP(Backend):
         decoder = [p for n, p in model.net.named_parameters() if not n.startswith("encoder.")]
         return {"encoder": encoder, "decoder": decoder}
 
-    def _wrap(self, model: dict[str, Any]) -> Normalised:
-        statistics = model["normalisation"]
-        return Normalised(self._net, statistics["mean"], statistics["std"])
+    def _wrap(self, net: smp.UnetPlusPlus) -> Normalised:
+        statistics = self.recipe["model"]["normalisation"]
+        return Normalised(net, statistics["mean"], statistics["std"])
 
     def _make(self, model: dict[str, Any], **timm: Any) -> smp.UnetPlusPlus:
         name = model["encoder"]
@@ -89,54 +85,15 @@ class UNetPP(Backend):
                 "with a stage at every halving, such as resnet34 or tu-resnet50."
             ) from error
 
-    def _pretrained(self, model: dict[str, Any]) -> str:
-        name, weights = model["encoder"], model["weights"]
-        if not weights:
-            self._net = self._make(model)
-            return "random (smoke size has no pretrained weights)"
-        repository, revision = stored.encoder_repository(name, weights)
-        try:
-            return self._from_hub(model, repository, revision)
-        except WeightsError:
-            if self.context.strict_weights:
-                raise
-        self._net = self._make(model)
-        return f"random (pretrained weights {repository} were not available)"
-
-    def _from_hub(self, model: dict[str, Any], repository: str, revision: str | None) -> str:
-        """Encoder weights of a hub repository; returns the note."""
-        path = files.fetch(repository, "model.safetensors", revision)
-        if model["encoder"].startswith("tu-"):
-            # timm renames old checkpoints' keys itself, and tells what it cannot use
-            self._net = self._make(model, pretrained_cfg_overlay={"file": str(path)})
-        else:
-            self._net = self._make(model)
-            self._load_encoder(files.read(path), repository)
-        return f"pretrained: {repository}"
-
-    def _from_file(self, path: Path, network: Normalised) -> Normalised:
-        """A whole trained network (our own checkpoint), or an encoder alone."""
-        state = files.read(path)
-        if "mean" in state and any(key.startswith("net.decoder.") for key in state):
-            try:
-                network.load_state_dict(state)
-            except RuntimeError as error:
-                raise WeightsError(
-                    f"Weights {path} are of another UNet++ than the recipe's: {error}"
-                ) from error
-        else:
-            self._load_encoder(state, str(path))
-        self.context.notes["weights"] = f"file: {files.digest(path)}"
+    def _by_timm(self, source: Hub | None) -> Normalised:
+        """timm renames old checkpoints' keys itself, so it loads its encoders from the hub."""
+        model = self.recipe["model"]
+        path, note = located(self.context, stored.layout(None, model["encoder"], source))
+        overlay = {"pretrained_cfg_overlay": {"file": str(path)}} if path else {}
+        network = self._wrap(self._make(model, **overlay))
+        names = [n for n in network.state_dict() if path and n.startswith(stored.ENCODER)]
+        report(network, self.context, note, names)
         return network
-
-    def _load_encoder(self, state: dict[str, Tensor], source: str) -> None:
-        try:
-            self._net.encoder.load_state_dict(state)  # smp drops an ImageNet classifier itself
-        except (RuntimeError, TypeError, KeyError) as error:
-            raise WeightsError(
-                f"Weights {source} do not fit the encoder {self.recipe['model']['encoder']}: "
-                f"{error}"
-            ) from error
 
     def predict(self, model: nn.Module, image: Tensor) -> Tensor:
         """Logits float32 [B, K, H, W], for any H and W."""

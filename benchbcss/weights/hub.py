@@ -1,0 +1,53 @@
+"""Files of the Hugging Face hub, from the local cache or the hub.
+
+Errors come within seconds: the hub's own client retries for half a minute before it says that
+there is no network.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchbcss.errors import WeightsError
+
+PROBE_SECONDS = 3.0
+
+
+def reachable() -> bool:
+    """Whether the hub answers at all."""
+    from huggingface_hub import constants, get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        get_session().head(constants.ENDPOINT, timeout=PROBE_SECONDS)
+    except Exception:
+        return False
+    return True
+
+
+def missing(source: str, reason: str, download: str) -> WeightsError:
+    """The error for weights that cannot be had; ``download`` is the command that would get them."""
+    return WeightsError(
+        f"Pretrained weights {source} cannot be had: {reason}. Download them where there is a "
+        f"network with `{download}` and give them with --weights PATH, or start from random ones "
+        f"with --weights none."
+    )
+
+
+def fetch(repository: str, filename: str, revision: str | None = None) -> Path:
+    """A file of a hub repository, from the local cache or the hub. Raises WeightsError."""
+    from huggingface_hub import constants, hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repository, filename, revision=revision, local_files_only=True))
+    except Exception as error:
+        reason = f"not in the cache ({type(error).__name__})"
+    if reachable():
+        try:
+            return Path(hf_hub_download(repository, filename, revision=revision))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    else:
+        reason += f", and {constants.ENDPOINT} cannot be reached"
+    raise missing(repository, reason, f"hf download {repository} {filename}")
