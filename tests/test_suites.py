@@ -10,12 +10,12 @@ SHIPPED = registry.load().suites
 @pytest.mark.parametrize("name", sorted(SHIPPED))
 @pytest.mark.parametrize("preset", ["full", "smoke"])
 def test_every_shipped_suite_is_valid(name, preset):
-    suite, used = load_suite(SHIPPED[name][0], preset)
+    suite, used = load_suite(SHIPPED[name].load(), preset)
     assert (suite.name, used) == (name, preset)
 
 
 def test_the_briefs_criteria():
-    suite, _ = load_suite(SHIPPED["bcss5"][0])
+    suite, _ = load_suite(SHIPPED["bcss5"].load())
     found = {criterion.metric: criterion.at_least for criterion in suite.criteria}
     assert found == {
         "mean_dice": 0.65,
@@ -27,14 +27,14 @@ def test_the_briefs_criteria():
 
 
 def test_the_fingerprint_follows_numbers_not_words():
-    suite, _ = load_suite(SHIPPED["bcss5"][0])
+    suite, _ = load_suite(SHIPPED["bcss5"].load())
     reworded = suite.model_copy(update={"summary": "other words", "criteria": ()})
     assert reworded.fingerprint() == suite.fingerprint()
     assert suite.model_copy(update={"mpp": 0.25}).fingerprint() != suite.fingerprint()
 
 
 def test_misspelt_suites_are_guessed():
-    known = {name: path for name, (path, _) in SHIPPED.items()}
+    known = {name: entry.load() for name, entry in SHIPPED.items()}
     with pytest.raises(UnknownNameError, match="Did you mean 'bcss5'"):
         find_suite("bcs5", known)
 
@@ -128,5 +128,5 @@ def test_every_shipped_suite_has_no_mistake():
     from benchbcss import registry
     from benchbcss.suites import mistakes
 
-    for path, _ in registry.load().suites.values():
-        assert mistakes(path) == []
+    for entry in registry.load().suites.values():
+        assert mistakes(entry.load()) == []

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from benchbcss.cli.main import say, workspace_option
+from benchbcss.cli.main import FromRegistry, say, workspace_option
 
 
 @click.command()
@@ -18,9 +19,8 @@ from benchbcss.cli.main import say, workspace_option
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "json", "csv", "md"]),
-    default="table",
-    show_default=True,
+    type=FromRegistry("exporters"),
+    help="[default: by the ending of --output, else table]",
 )
 @click.option(
     "--output",
@@ -51,7 +51,7 @@ def leaderboard(
     backends: tuple[str, ...],
     suite: str | None,
     track: str | None,
-    form: str,
+    form: str | None,
     output: Path | None,
     check: bool,
     reported: bool,
@@ -60,26 +60,28 @@ def leaderboard(
     workspace: Path,
 ) -> None:
     """Show the leaderboard of a workspace. With --check, judge BACKENDs (default: each best)."""
-    from benchbcss.board import render, rows
+    from benchbcss import registry
+    from benchbcss.board import rows
     from benchbcss.board.check import unmet
 
     board = rows.load(workspace, suite=suite, track=track)
-    entries = []
     if reported:
         from benchbcss.board.reported import load
 
-        entries = load()
+        board.reported = load()
+    board.promptings = promptings
     chosen = rows.of_backends(board, backends)
     stream = io.StringIO() if output else sys.stdout
-    if form == "table":
-        render.table(board, stream, reported=entries, promptings=promptings)
-        if details:
-            from benchbcss.board.details import write
+    exporters = registry.load().exporters
+    exporter = exporters.find(form) if form else _by_ending(exporters, output)
+    exporter.require()
+    exporter.load()(board, stream)
+    if details and exporter.name == "table":
+        from benchbcss.board import render
+        from benchbcss.board.details import write
 
-            for row in chosen:
-                write(row, render.name_of(row), stream)
-    else:
-        getattr(render, form)(board, stream, reported=entries)
+        for row in chosen:
+            write(row, render.name_of(row), stream)
     if output:
         from benchbcss.io import write_bytes
 
@@ -90,3 +92,9 @@ def leaderboard(
             say(f"not met: {problem}")
         if problems:
             sys.exit(3)
+
+
+def _by_ending(exporters: Any, output: Path | None) -> Any:
+    """The first exporter of the ending of ``output``; a table for others and for none."""
+    ending = output.suffix.lower() if output else None
+    return next((e for e in exporters.values() if e.info.extension == ending), exporters["table"])

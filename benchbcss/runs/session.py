@@ -24,6 +24,7 @@ from benchbcss.inference.predictor import Predictor
 from benchbcss.inference.prompts import BOX_CLASS
 from benchbcss.io import read_json, write_bytes, write_json
 from benchbcss.runs import masks
+from benchbcss.runs.announce import Announcer
 from benchbcss.runs.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.runs.spec import RunSpec
 from benchbcss.scoring import (
@@ -42,7 +43,7 @@ class Session:
     def __init__(self, spec: RunSpec, run_dir: Path) -> None:
         self.spec, self.run_dir = spec, run_dir
         plugins = registry.load()
-        self.hooks = plugins.manager.hook
+        self.announcer = Announcer(run_dir, spec.recipe.tracker)
         registered = plugins.backend(spec.backend)
         self.info, self.source = registered.info, registered.source
         dataset = Dataset(Path(spec.data_root), TileStore(Path(spec.store_root)))
@@ -198,7 +199,7 @@ class Session:
                 val=_short(value),
                 tissue=_short(record.get("val_any_tissue_dice")),
             )
-            self.hooks.benchbcss_epoch_end(run_dir=self.run_dir, record=record)
+            self.announcer.epoch_ended(record)
 
         history = loop.train(
             self.backend,

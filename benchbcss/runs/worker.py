@@ -14,13 +14,16 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from benchbcss.errors import BenchError, RunError
 from benchbcss.io import read_json, write_json
 from benchbcss.runs.spec import RunSpec
+
+if TYPE_CHECKING:
+    from benchbcss.runs.session import Session
 
 HEARTBEAT_SECONDS = 2.0
 
@@ -145,14 +148,25 @@ class Stage:
 
 
 def execute(spec: RunSpec, run_dir: Path, stage: Stage) -> None:
-    """Train, predict, score; writes result.json last."""
-    from benchbcss.runs import record, regions
+    """Train, predict, score; writes result.json last. Plugins are told of it."""
     from benchbcss.runs.session import Session
 
     begun = time.time()
     stage("loading")
     session = Session(spec, run_dir)
-    session.hooks.benchbcss_run_start(run_dir=run_dir, spec=spec.model_dump(mode="json"))
+    session.announcer.run_started(spec.model_dump(mode="json"))
+    try:
+        _execute(session, stage, begun)
+    except BaseException as error:
+        session.announcer.run_failed(error, stage.name)
+        raise
+    stage("done")
+
+
+def _execute(session: Session, stage: Stage, begun: float) -> None:
+    from benchbcss.runs import record, regions
+
+    spec, run_dir = session.spec, session.run_dir
     training = session.train(stage)
     seconds = session.predict(stage)
     regions.label(session, stage)
@@ -174,8 +188,7 @@ def execute(spec: RunSpec, run_dir: Path, stage: Stage) -> None:
         ),
     )
     write_json(run_dir / "result.json", result)
-    session.hooks.benchbcss_run_end(run_dir=run_dir, result=result)
-    stage("done")
+    session.announcer.run_ended(result)
 
 
 if __name__ == "__main__":

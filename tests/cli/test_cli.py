@@ -96,7 +96,7 @@ def test_a_run_a_board_and_a_rescore(folder, tmp_path):
 def test_a_suite_file_is_validated(tmp_path):
     from benchbcss import registry
 
-    path, _ = registry.load().suites["bcss5"]
+    path = registry.load().suites["bcss5"].load()
     assert "is a valid suite" in cli("suites", "--validate", path, check=0).stdout
     (tmp_path / "mine.yaml").write_text("label_map: bcss5\nmpp: -1\n")
     assert "mine.yaml:2: mpp" in cli("suites", "--validate", tmp_path / "mine.yaml", check=2).stderr

@@ -15,7 +15,7 @@ import torch
 
 from benchbcss.errors import DataError, PluginError, RunError, SuiteError, WeightsError
 from benchbcss.io import read_json, write_bytes, write_json
-from benchbcss.runs import local, masks, planning
+from benchbcss.runs import executors, masks, planning
 from benchbcss.runs.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.runs.record import rescored
 
@@ -31,7 +31,8 @@ def specs(folder, workspace, backends, seed=0, **options):
 
 def run(all_specs, workspace, **options):
     said = []
-    outcomes = local.run_all(all_specs, workspace, say=said.append, **options)
+    settings = executors.Settings(workspace, said.append, **options)
+    outcomes = executors.run_all(all_specs, settings)
     return outcomes, said
 
 
