@@ -2,9 +2,9 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -47,15 +47,17 @@ def test_help_names_every_command_and_is_quick():
         assert name in done.stdout
 
     def seconds(*command):
+        """Of processor time, which other work on the machine does not lengthen."""
         times = []
         for _ in range(5):
-            begun = time.perf_counter()
+            begun = resource.getrusage(resource.RUSAGE_CHILDREN)
             subprocess.run(command, check=True, capture_output=True)
-            times.append(time.perf_counter() - begun)
+            ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+            times.append(ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime)
         return min(times)
 
     bare = seconds(sys.executable, "-c", "pass")
-    assert seconds(sys.executable, "-m", "benchbcss", "--help") < bare + 0.2  # 0.10 when alone
+    assert seconds(sys.executable, "-m", "benchbcss", "--help") < bare + 0.2  # 0.13 when alone
 
 
 @pytest.mark.parametrize("command", [["--help"], ["leaderboard"], ["backends"], ["suites"]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from benchbcss import registry
 from benchbcss.errors import PluginError
@@ -18,7 +19,9 @@ from benchbcss.runs.executors.protocol import (
     status_of,
     worker_command,
 )
-from benchbcss.runs.spec import RunSpec
+
+if TYPE_CHECKING:
+    from benchbcss.runs.spec import RunSpec
 
 __all__ = [
     "Executor",

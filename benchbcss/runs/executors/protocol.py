@@ -28,11 +28,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchbcss.errors import BenchError
 from benchbcss.io import read_json, write_json
-from benchbcss.runs.spec import RunSpec
+
+if TYPE_CHECKING:  # importing an executor must be cheap: a plugin's module may hold one
+    from benchbcss.runs.spec import RunSpec
 
 
 def _silent(spec: RunSpec, status: dict[str, Any]) -> None:
