@@ -117,7 +117,7 @@ class Registered(Generic[D, T]):
         module, _, name = self.target.partition(":")
         try:
             value = getattr(importlib.import_module(module), name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{self.kind.noun.capitalize()} '{self.name}' ({self.source}) cannot be imported: "
                 f"{type(error).__name__}: {error}. {self.remedy()}"

@@ -203,6 +203,13 @@ def test_real_suites_need_data(tmp_path):
     refused(cli("run", "floor_majority", "--suite", "bcss5", "--workspace", tmp_path), "--data")
 
 
+def test_choices_from_the_registry_are_completed():
+    from benchbcss.cli.main import FromRegistry
+
+    items = FromRegistry("exporters").shell_complete(None, None, "j")
+    assert [item.value for item in items] == ["json"]
+
+
 def test_wrong_usage():
     for arguments in (
         ["run"],
