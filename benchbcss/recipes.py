@@ -124,7 +124,7 @@ class Recipe(Strict):
     summary: str = ""
     sources: dict[str, str] = {}
     view: View = View()
-    tracker: Literal["none", "tensorboard"] = "none"
+    tracker: str = Field("none", description="a registered tracker that logs the training, or none")
     train: Train | None = None
     model: dict[str, Any] = {}
     loss: dict[str, Any] = {}

@@ -136,11 +136,15 @@ class Suite(Strict):
     prompting: PromptingSet = PromptingSet()
     clip: Clip = Clip()
     budget: Budget = Budget(epochs=100)
-    floors: tuple[str, ...] = ("floor_majority", "floor_colour", "floor_box_fill")
+    floors: tuple[str, ...] | None = Field(
+        None, description="backends run beside every other; default: all that are floors"
+    )
     criteria: tuple[Criterion, ...] = ()
+    highlight: str | None = Field(
+        None, description="a class to light up wherever results are shown; it changes no number"
+    )
     default_preset: Preset = "full"
     flaws: tuple[str, ...] = Field((), description="known faults; with any, nothing is ranked")
-    highlight: str | None = Field(None, description="a class that boards show first")
     file: str | None = Field(None, description="set when read: the suite file of a user's own")
 
     def labels(self, table: dict[str, int] | None = None) -> LabelMap:
@@ -185,6 +189,7 @@ def load_suite(path: Path, preset: Preset | None = None) -> tuple[Suite, Preset]
     labels = suite.labels()
     for criterion in suite.criteria:
         _check_metric(criterion.metric, labels, path)
+    _check_highlight(suite.highlight, labels, path)
     return suite, chosen
 
 
@@ -193,6 +198,14 @@ def _check_metric(metric: str, labels: LabelMap, path: Path) -> None:
     known += [f"dice.{name}" for name in labels.class_names]
     if metric not in known:
         raise SuiteError(f"Suite {path}: there is no metric '{metric}'. Known: {', '.join(known)}.")
+
+
+def _check_highlight(name: str | None, labels: LabelMap, path: Path) -> None:
+    if name is not None and name not in labels.class_names:
+        raise SuiteError(
+            f"Suite {path}: highlight: there is no class '{name}'. "
+            f"Known: {', '.join(labels.class_names)}."
+        )
 
 
 def find_suite(name: str, known: dict[str, Path]) -> Path:
@@ -253,6 +266,11 @@ def mistakes(path: Path) -> list[str]:
                 line = _line(node, ("criteria", index, "metric"))
                 what = str(error).removeprefix(f"Suite {path}: ")
                 found[f"{path}:{line}: criteria: {what}"] = None
+        try:
+            _check_highlight(suite.highlight, labels, path)
+        except SuiteError as error:
+            what = str(error).removeprefix(f"Suite {path}: ")
+            found[f"{path}:{_line(node, ('highlight',))}: {what}"] = None
     return list(found)
 
 

@@ -5,7 +5,8 @@ import pytest
 from benchbcss import hookspecs, registry
 from benchbcss.contract import BackendInfo
 from benchbcss.errors import PluginError, UnknownNameError
-from benchbcss.registry import Source, new_registry
+from benchbcss.protocols import MetricInfo
+from benchbcss.registry import Plugins, Source
 
 
 def info(name="mine", **options):
@@ -37,6 +38,31 @@ def test_built_ins_are_ordinary_plugins():
     assert {entry.source.distribution for entry in found.backends.values()} == {"benchbcss"}
 
 
+def test_what_ships_with_the_core_is_registered_by_the_same_hooks():
+    found = registry.load()
+    core = found.sources[0]
+    assert (core.plugin, core.distribution) == ("core", "benchbcss")
+    provided = found.provides(core)
+    assert set(provided["metrics"]) >= {"dice", "iou", "precision", "recall"}
+    assert provided["executors"] == ["local"]
+    assert set(provided["exporters"]) >= {"table", "json", "csv", "md"}
+    assert {"run", "leaderboard", "plugins"} <= set(provided["commands"])
+    assert found.trackers["tensorboard"].source.plugin == "trackers"
+    assert {"clip", "probe", "clip_probe"} <= set(found.labellers)
+
+
+@pytest.mark.parametrize("kind", list(Plugins().kinds))
+def test_every_built_in_can_be_loaded(kind):
+    for entry in registry.load().kinds[kind].values():
+        if not entry.missing():
+            assert entry.load() is not None
+
+
+def test_every_kind_has_a_hook_and_every_hook_a_kind():
+    hooks = [name for name in vars(hookspecs) if name.startswith("benchbcss_register_")]
+    assert hooks == [f"benchbcss_register_{kind}" for kind in Plugins().kinds]
+
+
 def test_the_contract_imports_neither_torch_nor_numpy():
     import subprocess
     import sys
@@ -49,7 +75,7 @@ def test_the_contract_imports_neither_torch_nor_numpy():
 
 
 def test_a_plugin_that_raises_harms_nobody():
-    found = new_registry()
+    found = Plugins()
     bad = types.ModuleType("bad")
 
     @hookspecs.hookimpl
@@ -66,7 +92,7 @@ def test_a_plugin_that_raises_harms_nobody():
 
 
 def test_a_misspelt_hook_is_an_error_naming_its_plugin():
-    found = new_registry()
+    found = Plugins()
     bad = types.ModuleType("bad")
 
     @hookspecs.hookimpl
@@ -82,32 +108,179 @@ def test_a_misspelt_hook_is_an_error_naming_its_plugin():
 
 
 def test_a_taken_name_stays_with_its_owner():
-    found = new_registry()
+    found = Plugins()
     found.add(plugin("mine"), Source("first", "dist-a", "1"))
     thief = Source("thief", "dist-b", "2")
     found.add(plugin("mine"), thief)
     assert found.backends["mine"].source.plugin == "first"
-    assert "taken by plugin 'first' of dist-a 1" in found.broken[thief]
+    assert (
+        "of plugin 'thief' of dist-b 2 is taken by plugin 'first' of dist-a 1"
+        in (found.broken[thief])
+    )
+
+
+def of_kind(kind, *arguments, **options):
+    """A plugin that registers one thing of ``kind``."""
+    module = types.ModuleType(kind)
+
+    def hook(register):
+        register(*arguments, **options)
+
+    setattr(module, f"benchbcss_register_{kind}", hookspecs.hookimpl(hook))
+    return module
+
+
+SAMPLES = {
+    "backends": (info("name"), "a.b:C"),
+    "suites": ("/some/name.yaml",),
+    "metrics": (MetricInfo(name="name"), "a.b:c"),
+}
+
+
+@pytest.mark.parametrize("kind", list(Plugins().kinds))
+def test_every_kind_refuses_a_taken_name_and_undoes_a_broken_plugin(kind):
+    arguments = SAMPLES.get(kind, ("name", "a.b:c"))
+    found = Plugins()
+    first, second = Source("first", "dist-a", "1"), Source("second", "dist-b", "2")
+    found.add(of_kind(kind, *arguments), first)
+    assert list(found.kinds[kind]) == ["name"]
+
+    both = of_kind("backends", info("other"), "a.b:C") if kind != "backends" else plugin("other")
+    setattr(
+        both,
+        f"benchbcss_register_{kind}",
+        hookspecs.hookimpl(lambda register: register(*arguments)),
+    )
+    found.add(both, second)
+    noun = found.kinds[kind].kind.noun
+    assert f"the {noun} 'name' of {second} is taken by {first}" == found.broken[second]
+    everything = [(plural, name) for plural, kinds in found.kinds.items() for name in kinds]
+    assert everything == [(kind, "name")]
+    assert found.sources == [first]
+    with pytest.raises(UnknownNameError, match=f"There is no {noun} 'nane'. Did you mean 'name'"):
+        found.kinds[kind].find("nane")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Plugins().kinds if kind not in SAMPLES])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("name", "module.name"), "must be registered as 'package.module:name'"),
+        (("name", None), "must be registered as 'package.module:name'"),
+        (("../name", "a:b"), "cannot be the name of a"),
+        (("", "a:b"), "cannot be the name of a"),
+        ((None, "a:b"), "cannot be the name of a"),
+        (("name",), "TypeError: "),
+    ],
+)
+def test_what_cannot_be_registered_says_why(kind, arguments, words):
+    found = Plugins()
+    source = Source("odd", "dist", "1")
+    found.add(of_kind(kind, *arguments), source)
+    assert words in found.broken[source]
+    assert len(found.kinds[kind]) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "options", "words"),
+    [
+        ("backends", ("mine", "a:b"), {}, "takes a BackendInfo"),
+        ("metrics", ("mine", "a:b"), {}, "takes a MetricInfo"),
+        ("metrics", (MetricInfo(name="a.b"), "a:b"), {}, "has a dot"),
+        ("exporters", ("mine", "a:b"), {"extension": "txt"}, "without a dot"),
+        ("trackers", ("mine", "a:b"), {"colour": "red"}, "unexpected keyword argument 'colour'"),
+    ],
+)
+def test_each_kind_checks_its_description(kind, arguments, options, words):
+    found = Plugins()
+    source = Source("odd", "dist", "1")
+    found.add(of_kind(kind, *arguments, **options), source)
+    assert words in found.broken[source]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("executors", "not a subclass of benchbcss.runs.executors.Executor"),
+        ("trackers", "not a subclass of benchbcss.protocols.Tracker"),
+        ("labellers", "not a subclass of benchbcss.protocols.Labeller"),
+        ("commands", "not a click.Command"),
+    ],
+)
+def test_code_of_another_kind_is_refused_when_it_is_used(kind, words):
+    found = Plugins()
+    found.add(of_kind(kind, "mine", "pathlib:Path"), Source("odd", "dist", "1"))
+    with pytest.raises(PluginError, match=rf"pathlib:Path \(plugin 'odd' of dist 1\) is {words}"):
+        found.kinds[kind].find("mine").load()
+
+
+def test_what_a_thing_needs_is_told_before_it_is_imported():
+    found = Plugins()
+    needs = {"requires": ("no_such_module",), "extra": "big"}
+    found.add(of_kind("trackers", "mine", "a:b", **needs), Source("odd", "dist", "1"))
+    with pytest.raises(PluginError, match=r"needs no_such_module.*pip install 'dist\[big\]'"):
+        found.trackers.find("mine").require()
+
+
+def test_a_metric_says_where_it_belongs():
+    assert MetricInfo(name="a").measures("prompted")
+    assert not MetricInfo(name="a", track="semantic").measures("prompted")
+    for options in ({"track": "all"}, {"direction": "up"}):
+        with pytest.raises(ValueError, match="metric 'a'"):
+            MetricInfo(name="a", **options)
+
+
+def test_one_module_under_two_names_is_loaded_once():
+    found = Plugins()
+    module = plugin("mine")
+    first = Source("first", "dist-a", "1")
+    found.add(module, first)
+    found.add(module, Source("second", "dist-a", "1"))
+    found.add(plugin("other"), Source("first", "dist-b", "1"))
+    assert list(found.backends) == ["mine"]
+    assert found.sources == [first]
+    assert len(found.broken) == 2
+    assert found.hooks_of(first) == ["benchbcss_register_backends"]
+
+
+def test_a_plugin_that_exits_while_registering_harms_nobody():
+    found = Plugins()
+    bad = types.ModuleType("bad")
+
+    @hookspecs.hookimpl
+    def benchbcss_register_commands(register):
+        register("half", "a:b")
+        raise SystemExit(3)
+
+    bad.benchbcss_register_commands = benchbcss_register_commands
+    source = Source("bad", "dist", "1")
+    found.add(bad, source)
+    assert found.broken[source] == "SystemExit: 3"
+    assert len(found.commands) == 0
 
 
 def test_near_misses_and_broken_plugins_are_named():
-    found = new_registry()
+    found = Plugins()
     found.add(plugin("unetpp"), Source("u", "d", "1"))
     found.broken[Source("gone", "dist", "9")] = "ImportError: x"
     with pytest.raises(UnknownNameError, match=r"Did you mean 'unetpp'.*dist 9: ImportError: x"):
         found.backend("unetp")
 
 
-@pytest.mark.parametrize("target", ["no.such.module:X", "benchbcss.errors:Nothing"])
-def test_a_class_that_cannot_be_imported_names_the_remedy(target):
-    found = new_registry()
+@pytest.mark.parametrize(
+    "target", ["no.such.module:X", "benchbcss.errors:Nothing", "leaves_at_once:X"]
+)
+def test_a_class_that_cannot_be_imported_names_the_remedy(target, tmp_path, monkeypatch):
+    (tmp_path / "leaves_at_once.py").write_text("raise SystemExit(3)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = Plugins()
     found.add(plugin("mine", target), Source("p", "dist-a", "1.2"))
     with pytest.raises(PluginError, match=r"plugin 'p' of dist-a 1\.2\) cannot be imported"):
         found.backend("mine").load()
 
 
 def test_a_class_that_is_no_backend():
-    found = new_registry()
+    found = Plugins()
     found.add(plugin("mine", "pathlib:Path"), Source("p", "d", "1"))
     with pytest.raises(PluginError, match="not a subclass"):
         found.backend("mine").load()

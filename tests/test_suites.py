@@ -10,12 +10,12 @@ SHIPPED = registry.load().suites
 @pytest.mark.parametrize("name", sorted(SHIPPED))
 @pytest.mark.parametrize("preset", ["full", "smoke"])
 def test_every_shipped_suite_is_valid(name, preset):
-    suite, used = load_suite(SHIPPED[name][0], preset)
+    suite, used = load_suite(SHIPPED[name].load(), preset)
     assert (suite.name, used) == (name, preset)
 
 
 def test_the_briefs_criteria():
-    suite, _ = load_suite(SHIPPED["bcss5"][0])
+    suite, _ = load_suite(SHIPPED["bcss5"].load())
     found = {criterion.metric: criterion.at_least for criterion in suite.criteria}
     assert found == {
         "mean_dice": 0.65,
@@ -27,14 +27,30 @@ def test_the_briefs_criteria():
 
 
 def test_the_fingerprint_follows_numbers_not_words():
-    suite, _ = load_suite(SHIPPED["bcss5"][0])
+    suite, _ = load_suite(SHIPPED["bcss5"].load())
     reworded = suite.model_copy(update={"summary": "other words", "criteria": ()})
     assert reworded.fingerprint() == suite.fingerprint()
     assert suite.model_copy(update={"mpp": 0.25}).fingerprint() != suite.fingerprint()
 
 
+def test_a_highlight_changes_no_number_and_results_stay_comparable():
+    suite, _ = load_suite(SHIPPED["bcss5"].load())
+    assert suite.highlight == "blood_vessel"
+    assert suite.model_copy(update={"highlight": None}).fingerprint() == suite.fingerprint()
+    # As the first edition recorded it, before suites had a highlight.
+    known = "ad6abe6b207a1149e3318e9055c5293e501e0f1eed0877208a1b5dc042cdd704"
+    assert suite.fingerprint() == known
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_official_suites_light_up_vessels_where_they_are_a_class(name):
+    suite, _ = load_suite(SHIPPED[name].load())
+    vessels = "blood_vessel" in suite.labels().class_names
+    assert suite.highlight == ("blood_vessel" if vessels else None)
+
+
 def test_misspelt_suites_are_guessed():
-    known = {name: path for name, (path, _) in SHIPPED.items()}
+    known = {name: entry.load() for name, entry in SHIPPED.items()}
     with pytest.raises(UnknownNameError, match="Did you mean 'bcss5'"):
         find_suite("bcs5", known)
 
@@ -48,6 +64,7 @@ def test_misspelt_suites_are_guessed():
             "label_map: bcss5\ncriteria: [{metric: dice.vessel, at_least: 0.4}]\n",
             "no metric 'dice.vessel'",
         ),
+        ("label_map: bcss5\nhighlight: vessel\n", "highlight: there is no class 'vessel'"),
         ("- 1\n", "not a mapping"),
         ("a: [\n", "cannot be read"),
         ("{}\n", "label_map: Field required"),
@@ -111,6 +128,7 @@ def test_a_suite_of_ones_own_is_valid(tmp_path):
         ("dice.tumour", "dice.tumor", "12: criteria: there is no metric 'dice.tumor'"),
         ("smoke:", "smok:", "14: presets: there is no 'smok'. Known: full, smoke"),
         ("tumour: [tumour]", "tumour: [tumor]", "2: label_map: "),
+        ("mpp: 0.5", "highlight: glass", "10: highlight: there is no class 'glass'. Known: "),
         ("mpp: 0.5", "mpp: [", "12: not YAML: "),
     ],
 )
@@ -128,5 +146,5 @@ def test_every_shipped_suite_has_no_mistake():
     from benchbcss import registry
     from benchbcss.suites import mistakes
 
-    for path, _ in registry.load().suites.values():
-        assert mistakes(path) == []
+    for entry in registry.load().suites.values():
+        assert mistakes(entry.load()) == []

@@ -160,8 +160,7 @@ def test_specifications_of_the_first_edition_are_lifted(tmp_path):
 
 def test_a_run_of_the_same_content_is_the_same_run(folder, tmp_path, monkeypatch):
     """A copy elsewhere continues or keeps a run; changed content is another run."""
-    from benchbcss.runs.spec import RunSpec
-
+    from benchbcss.results.spec import RunSpec
     from benchbcss.runs import planning
 
     suite, preset = planning.choose_suite("bcss5", folder, "smoke")

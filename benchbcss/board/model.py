@@ -140,6 +140,8 @@ class Board:
     failures: list[Failure]
     unreadable: list[str]
     not_measured: list[NotMeasured] = field(default_factory=list)
+    reported: list[dict[str, Any]] = field(default_factory=list)  # published elsewhere
+    promptings: bool = False  # asked for the scores under every other prompting as well
 
 
 def load(workspace: Path, suite: str | None = None, track: str | None = None) -> Board:

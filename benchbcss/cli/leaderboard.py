@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from benchbcss.cli.main import say, workspace_option
+from benchbcss.cli.main import FromRegistry, say, workspace_option
 from benchbcss.tracks import TRACKS
 
 
@@ -19,9 +20,8 @@ from benchbcss.tracks import TRACKS
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "json", "csv", "md"]),
-    default="table",
-    show_default=True,
+    type=FromRegistry("exporters"),
+    help="[default: by the ending of --output, else table]",
 )
 @click.option(
     "--output",
@@ -52,7 +52,7 @@ def leaderboard(
     backends: tuple[str, ...],
     suite: str | None,
     track: str | None,
-    form: str,
+    form: str | None,
     output: Path | None,
     check: bool,
     reported: bool,
@@ -63,29 +63,28 @@ def leaderboard(
     """Show the leaderboard of a workspace. With --check, judge BACKENDs (default: each best)."""
     import gc
 
+    from benchbcss import registry
     from benchbcss.board import model
     from benchbcss.board.check import unmet
-    from benchbcss.board.exporters import data, markdown, terminal
 
     gc.disable()  # a thousand records are many small objects, and none of them is garbage
     board = model.load(workspace, suite=suite, track=track)
-    entries = []
     if reported:
         from benchbcss.board.reported import load
 
-        entries = load()
+        board.reported = load()
+    board.promptings = promptings
     chosen = model.of_backends(board, backends)
     stream = io.StringIO() if output else sys.stdout
-    if form == "table":
-        terminal.table(board, stream, reported=entries, promptings=promptings)
-        if details:
-            from benchbcss.board.details import write
+    exporters = registry.load().exporters
+    exporter = exporters.find(form) if form else _by_ending(exporters, output)
+    exporter.require()
+    exporter.load()(board, stream)
+    if details and exporter.name == "table":
+        from benchbcss.board.details import write
 
-            for row in chosen:
-                write(row, stream)
-    else:
-        exporter = {"json": data.json, "csv": data.csv, "md": markdown.md}[form]
-        exporter(board, stream, reported=entries)
+        for row in chosen:
+            write(row, stream)
     if output:
         from benchbcss.io import write_bytes
 
@@ -96,3 +95,9 @@ def leaderboard(
             say(f"not met: {problem}")
         if problems:
             sys.exit(3)
+
+
+def _by_ending(exporters: Any, output: Path | None) -> Any:
+    """The first exporter of the ending of ``output``; a table for others and for none."""
+    ending = output.suffix.lower() if output else None
+    return next((e for e in exporters.values() if e.info.extension == ending), exporters["table"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,15 @@ def _print(rows: list[dict[str, Any]], form: str, empty: str) -> None:
     for name in rows[0]:
         grid.add_column(name, overflow="fold")
     for row in rows:
-        grid.add_row(*(", ".join(v) if isinstance(v, list) else str(v) for v in row.values()))
+        grid.add_row(*(_cell(value) for value in row.values()))
     stream = sys.stdout
     Console(file=stream, width=None if stream.isatty() else 150).print(grid)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {_cell(names)}" for key, names in value.items())
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 @click.command()
@@ -82,8 +89,8 @@ def suites(form: str, validate: Path | None) -> None:
     from benchbcss.suites import load_suite
 
     rows = []
-    for name, (path, source) in sorted(registry.load().suites.items()):
-        suite, preset = load_suite(path)
+    for name, entry in sorted(registry.load().suites.items()):
+        suite, preset = load_suite(entry.load())
         label_map = suite.label_map if isinstance(suite.label_map, str) else "own"
         rows.append(
             {
@@ -93,7 +100,7 @@ def suites(form: str, validate: Path | None) -> None:
                 "protocol": suite.protocol,
                 "preset": preset,
                 "summary": suite.summary,
-                "from": f"{source.distribution} {source.version}",
+                "from": f"{entry.source.distribution} {entry.source.version}",
             }
         )
     _print(rows, form, "No suite is installed.")
@@ -102,35 +109,35 @@ def suites(form: str, validate: Path | None) -> None:
 @click.command()
 @_format
 def plugins(form: str) -> None:
-    """List plugins, broken ones with their reason."""
+    """List plugins and what they add, broken ones with their reason."""
     from benchbcss import registry
 
-    found = registry.load()
-    rows = []
-    for source in found.sources:
-        names = [n for n, entry in found.backends.items() if entry.source == source]
-        names += [n for n, (_, origin) in found.suites.items() if origin == source]
-        rows.append(
-            {
-                "plugin": source.plugin,
-                "distribution": source.distribution,
-                "version": source.version,
-                "provides": sorted(names),
-                "hooks": found.hooks_of(source),
-                "state": "loaded",
-            }
-        )
-    for source, reason in found.broken.items():
-        rows.append(
-            {
-                "plugin": source.plugin,
-                "distribution": source.distribution,
-                "version": source.version,
-                "provides": [],
-                "hooks": [],
-                "state": f"broken: {reason}",
-            }
-        )
+    loaded = registry.load()
+    rows = [
+        {
+            "plugin": source.plugin,
+            "distribution": source.distribution,
+            "version": source.version,
+            "provides": sorted(chain.from_iterable(loaded.provides(source).values())),
+            "registered": loaded.provides(source),
+            "hooks": loaded.hooks_of(source),
+            "state": "loaded",
+        }
+        for source in loaded.sources
+    ] + [
+        {
+            "plugin": source.plugin,
+            "distribution": source.distribution,
+            "version": source.version,
+            "provides": [],
+            "registered": {},
+            "hooks": [],
+            "state": f"broken: {reason}",
+        }
+        for source, reason in loaded.broken.items()
+    ]
+    if form == "table":  # names by kind are enough for a reader
+        rows = [{key: value for key, value in row.items() if key != "provides"} for row in rows]
     _print(rows, form, "No plugin is installed.")
 
 

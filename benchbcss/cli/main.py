@@ -2,56 +2,60 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from benchbcss import registry
 from benchbcss.errors import BenchError
-
-COMMANDS = {
-    "run": ("benchbcss.cli.run", "Train, predict and score backends on a suite."),
-    "evaluate": ("benchbcss.cli.evaluate", "Score a checkpoint made elsewhere, without training."),
-    "leaderboard": ("benchbcss.cli.leaderboard", "Show results, verdicts and failures."),
-    "compare": ("benchbcss.cli.compare", "Paired differences between backends, with intervals."),
-    "score": ("benchbcss.cli.score", "Score label maps made by any other tool."),
-    "rescore": ("benchbcss.cli.rescore", "Compute metrics anew from stored predictions."),
-    "backends": ("benchbcss.cli.listing", "List the backends."),
-    "suites": ("benchbcss.cli.listing", "List the suites."),
-    "plugins": ("benchbcss.cli.listing", "List plugins, broken ones with their reason."),
-    "show": ("benchbcss.cli.listing", "Show a backend's resolved recipe."),
-    "new-plugin": ("benchbcss.cli.new_plugin", "Write an installable package for a new backend."),
-    "check": ("benchbcss.cli.check", "Check that a backend keeps the contract."),
-    "data": ("benchbcss.cli.data", "Verify a BCSS folder, show statistics, write a phantom."),
-}
 
 
 class Lazy(click.Group):
-    """Knows its commands by name; imports one when it is used. Help imports none."""
+    """Knows its registered commands by name; imports one when it is used. Help imports none."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+    def list_commands(self, ctx: click.Context | None) -> list[str]:
+        return list(registry.load().commands)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+    def get_command(self, ctx: click.Context | None, cmd_name: str) -> click.Command | None:
+        entry = registry.load().commands.get(cmd_name)
+        if entry is None:
             return None
-        module = importlib.import_module(COMMANDS[cmd_name][0])
-        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
-        return command
+        entry.require()
+        return entry.load()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        commands = registry.load().commands
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, entry.info.summary) for name, entry in commands.items()])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and args[0] not in COMMANDS:
-            from benchbcss.errors import UnknownNameError
-
-            raise UnknownNameError("command", args[0], COMMANDS)
+        if args:
+            registry.load().commands.find(args[0])
         return super().resolve_command(ctx, args)
+
+
+class FromRegistry(click.ParamType):
+    """An option whose choices are the names registered as ``kind``, asked for when they are needed;
+    a misspelt one is answered with its near miss."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = self.name = kind
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "[" + "|".join(registry.load().kinds[self.kind]) + "]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return registry.load().kinds[self.kind].find(value).name
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        names = registry.load().kinds[self.kind]
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})

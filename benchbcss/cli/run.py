@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import click
 
-from benchbcss.cli.main import say, workspace_option
+from benchbcss.cli.main import FromRegistry, say, workspace_option
 
 _SHARED = [
     click.option(
@@ -42,6 +42,13 @@ _SHARED = [
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
         help="Stop a worker after this many seconds.",
+    ),
+    click.option(
+        "--executor",
+        type=FromRegistry("executors"),
+        default="local",
+        show_default=True,
+        help="Where runs are carried out.",
     ),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto"),
     click.option("--fresh", is_flag=True, help="Run again even if the same run is finished."),
@@ -123,6 +130,7 @@ def launch(
     clip_prompts: str | None,
     timeout: float | None,
     device: str,
+    executor: str,
     fresh: bool,
     dry_run: bool,
     form: str,
@@ -132,9 +140,10 @@ def launch(
 ) -> None:
     """Check everything, run what is not done yet, show the board; exits with 1 if a run failed."""
     from benchbcss import registry
-    from benchbcss.runs import local, planning
+    from benchbcss.runs import executors, planning
 
     plugins = registry.load()
+    plugins.executors.find(executor).require()
     for source, reason in plugins.broken.items():
         say(f"warning: {source} is not loaded: {reason}")
     chosen = list(dict.fromkeys(backends))
@@ -148,7 +157,8 @@ def launch(
         definition = definition.model_copy(update={"clip": clip})
     if floors:
         tracks = {track for name in chosen for track in plugins.backend(name).info.tracks}
-        for name in definition.floors:
+        installed = [name for name, entry in plugins.backends.items() if entry.info.floor]
+        for name in installed if definition.floors is None else definition.floors:
             if name not in plugins.backends:
                 say(f"warning: the suite's floor '{name}' is not installed")
             elif name not in chosen and plugins.backend(name).info.tracks & (
@@ -185,9 +195,10 @@ def launch(
             state = "done" if (spec.run_dir(workspace) / "result.json").is_file() else "to do"
             click.echo(f"{spec.backend} seed {spec.seed} {state} {spec.run_dir(workspace)}")
         return
-    outcomes = local.run_all(
-        specs, workspace, jobs=jobs, timeout=timeout, fresh=fresh, say=say, watch=_Progress()
+    settings = executors.Settings(
+        workspace, say, jobs=jobs, timeout=timeout, fresh=fresh, watch=_Progress()
     )
+    outcomes = executors.run_all(specs, settings, executor=executor)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if form == "json":
         click.echo(
@@ -210,7 +221,7 @@ def launch(
         from benchbcss.board.exporters import terminal
 
         board = model.load(workspace, suite=definition.name)
-        terminal.table(board, sys.stdout, reported=[])
+        terminal.table(board, sys.stdout)
     if failed:
         say(f"{len(failed)} of {len(outcomes)} runs failed; the same command runs only those again")
         sys.exit(1)

@@ -75,5 +75,5 @@ def score(
     from benchbcss.board import model
     from benchbcss.board.exporters import terminal
 
-    terminal.table(model.load(workspace, suite=definition.name), sys.stdout, reported=[])
+    terminal.table(model.load(workspace, suite=definition.name), sys.stdout)
     say(f"kept in {run_dir}")

@@ -52,7 +52,7 @@ def _current(name: str, file: str | None, preset: str) -> Suite | None:
     path = Path(file) if file else None
     if path is None:
         known = registry.load().suites
-        path = known[name][0] if name in known else None
+        path = known[name].load() if name in known else None
     if path is None or not path.is_file():
         return None
     try:

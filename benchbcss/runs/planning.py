@@ -16,7 +16,6 @@ from benchbcss.data.store import TileStore
 from benchbcss.errors import (
     DataError,
     InputError,
-    PluginError,
     RecipeError,
     SuiteError,
     UnknownNameError,
@@ -50,7 +49,7 @@ def choose_suite(
     """The suite asked for; by default ``bcss5`` with data and ``phantom`` without."""
     if name is None:
         name = "phantom" if folder is None or is_phantom(folder) else "bcss5"
-    known = {key: path for key, (path, _) in registry.load().suites.items()}
+    known = {key: entry.load() for key, entry in registry.load().suites.items()}
     path = find_suite(name, known)
     suite, used = load_suite(path, preset)
     if path not in known.values():  # so that its criteria are found again when a board is read
@@ -161,11 +160,7 @@ def specify(
     fingerprint = data.fingerprint(prepared.rois.values())
     for name in backends:
         registered = plugins.backend(name)
-        missing = registered.missing()
-        if missing:
-            raise PluginError(
-                f"Backend '{name}' needs {', '.join(missing)}, not installed. {registered.remedy()}"
-            )
+        registered.require()
         tracks = set(prepared.suite.tracks) & registered.info.tracks
         if not tracks:
             raise SuiteError(
@@ -180,11 +175,8 @@ def specify(
                 f"'{name}' is a floor: it has no weights to evaluate. Use: benchbcss run {name}"
             )
         recipe = resolve(registered.info.recipe, prepared.preset, () if floor else overrides)
-        if recipe.tracker == "tensorboard" and find_spec("tensorboard") is None:
-            raise PluginError(
-                "tracker=tensorboard needs tensorboard, not installed: "
-                "pip install 'benchbcss[tensorboard]'"
-            )
+        if recipe.tracker != "none":
+            plugins.trackers.find(recipe.tracker).require()
         batch = recipe.train.batch_size if recipe.train else processes
         if batch % processes:
             raise RecipeError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from benchbcss.registry import Registered
 from benchbcss.results import evaluate
 from benchbcss.results.schema import Parameters
 from benchbcss.results.spec import RunSpec
+from benchbcss.runs.announce import Announcer
 from benchbcss.tracks import Track, shared
 from benchbcss.tracks.base import Frame
 from benchbcss.tracks.prompted import usable
@@ -36,7 +36,7 @@ class Job:
 
     spec: RunSpec
     run_dir: Path
-    hooks: Any
+    announcer: Announcer
     registered: Registered
     labels: LabelMap
     rois: dict[str, Roi]
@@ -105,7 +105,7 @@ def setup(spec: RunSpec, run_dir: Path) -> Job:
     return Job(
         spec,
         run_dir,
-        plugins.manager.hook,
+        Announcer(run_dir, spec.recipe.tracker),
         registered,
         labels,
         rois,

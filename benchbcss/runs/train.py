@@ -152,7 +152,7 @@ def _log(job: Job, record: dict[str, Any], epochs: int, stage: Stage) -> None:
         val=_short(record.get("val_mean_dice")),
         tissue=_short(record.get("val_any_tissue_dice")),
     )
-    job.hooks.benchbcss_epoch_end(run_dir=job.run_dir, record=record)
+    job.announcer.epoch_ended(record)
 
 
 def validate(job: Job, model: nn.Module) -> Validation:

@@ -24,7 +24,7 @@ from benchbcss.results import store
 from benchbcss.results.spec import RunSpec
 
 if TYPE_CHECKING:
-    from benchbcss.results.schema import Cost, Training
+    from benchbcss.results.schema import Cost, RunResult, Training
     from benchbcss.runs.setup import Job
 
 HEARTBEAT_SECONDS = 2.0
@@ -151,21 +151,35 @@ class Stage:
 
 
 def execute(spec: RunSpec, run_dir: Path, stage: Stage) -> None:
-    """Train, predict, score; writes result.json last."""
-    from benchbcss.results import evaluate, provenance
-    from benchbcss.runs import predict, train
+    """Train, predict, score; writes result.json last. Plugins are told of it."""
     from benchbcss.runs.setup import setup
-    from benchbcss.tracks.base import Facts
 
     begun = time.time()
     stage("loading")
     job = setup(spec, run_dir)
-    job.hooks.benchbcss_run_start(run_dir=run_dir, spec=spec.model_dump(mode="json"))
+    job.announcer.run_started(spec.model_dump(mode="json"))
+    try:
+        result = _execute(job, stage, begun)
+    except BaseException as error:
+        job.announcer.run_failed(error, stage.name)
+        raise
+    job.announcer.run_ended(result.model_dump(mode="json"))
+    stage("done")
+
+
+def _execute(job: Job, stage: Stage, begun: float) -> RunResult:
+    from benchbcss.results import evaluate, provenance
+    from benchbcss.runs import predict, train
+    from benchbcss.tracks.base import Facts
+
+    spec, run_dir = job.spec, job.run_dir
     training, stability = train.train(job, stage)
     seconds = predict.predict(job, stage)
     stage("scoring")
     clip = job.context.notes.get("clip") or {}
-    facts = {track.name: Facts(predict.view_of(job, track), clip) for track in job.tracks}
+    facts: dict[str, Facts] = {
+        track.name: Facts(predict.view_of(job, track), clip) for track in job.tracks
+    }
     frame = job.frame
     tracks = evaluate.evaluate(frame, job.tracks, job.rois, run_dir, facts)
     result = store.record(
@@ -186,8 +200,7 @@ def execute(spec: RunSpec, run_dir: Path, stage: Stage) -> None:
         ),
     )
     store.save(run_dir, result)
-    job.hooks.benchbcss_run_end(run_dir=run_dir, result=result.model_dump(mode="json"))
-    stage("done")
+    return result
 
 
 def _cost(job: Job, training: Training, seconds: dict[str, float], begun: float) -> Cost:

@@ -105,7 +105,7 @@ def test_runs_of_one_backend_are_told_apart(tmp_path):
     write(tmp_path, result("a", 0.5), "seed0-123456789abc")
     write(tmp_path, result("a", 0.6), "seed0-fedcba987654")
     stream = io.StringIO()
-    terminal.table(model.load(tmp_path), stream, reported=[])
+    terminal.table(model.load(tmp_path), stream)
     assert "a #123456" in stream.getvalue()
     assert "a #fedcba" in stream.getvalue()
 
@@ -122,7 +122,7 @@ def test_what_a_run_cost_and_where_its_weights_came_from(tmp_path):
         ),
     )
     stream = io.StringIO()
-    terminal.table(model.load(tmp_path), stream, reported=[])
+    terminal.table(model.load(tmp_path), stream)
     line = stream.getvalue().split("what it cost")[1]
     for text in ("random", "suite", "300 x 2", "26.1 M", "61", " 7 ", "H100 bf16", "4.0"):
         assert text in line
@@ -133,7 +133,7 @@ def test_weights_chosen_by_the_misleading_metric_are_named(tmp_path):
     write(tmp_path, result("a", training=chosen))
     write(tmp_path, result("b", training={**chosen, "monitor": "perclass_dice"}))
     stream = io.StringIO()
-    terminal.table(model.load(tmp_path), stream, reported=[])
+    terminal.table(model.load(tmp_path), stream)
     text = stream.getvalue()
     words = "any-tissue Dice, 0.820 in validation; per class that was 0.420"
     assert f"a: its weights were chosen by {words}" in text
@@ -161,8 +161,9 @@ def test_other_promptings_stand_in_a_table_of_their_own(tmp_path):
     write(tmp_path, prompted("b", {"box-class": 0.41}))
     board = model.load(tmp_path)
     plain, full = io.StringIO(), io.StringIO()
-    terminal.table(board, plain, reported=[])
-    terminal.table(board, full, reported=[], promptings=True)
+    terminal.table(board, plain)
+    board.promptings = True
+    terminal.table(board, full)
     assert "2 other promptings: benchbcss leaderboard --promptings" in plain.getvalue()
     assert "centroid-class" not in plain.getvalue()
     lines = {line.split()[1]: line for line in full.getvalue().splitlines() if line.startswith("│")}
@@ -171,14 +172,14 @@ def test_other_promptings_stand_in_a_table_of_their_own(tmp_path):
     assert "0.750" in lines["box-largest"]
     for name in ("csv", "md"):
         stream = io.StringIO()
-        EXPORTERS[name](board, stream, reported=[])
+        EXPORTERS[name](board, stream)
         assert "centroid-class" in stream.getvalue()
 
 
 def test_tracks_that_were_not_measured_are_listed_with_the_reason(tmp_path):
     write(tmp_path, result("a", not_measured={"prompted": "CLIP weights cannot be had"}))
     stream = io.StringIO()
-    terminal.table(model.load(tmp_path), stream, reported=[])
+    terminal.table(model.load(tmp_path), stream)
     assert "not measured: a (bcss5, prompted): CLIP weights cannot be had" in stream.getvalue()
 
 
@@ -234,7 +235,7 @@ def test_audit_label_maps_are_never_ranked_and_say_why(tmp_path):
     table = model.load(tmp_path).tables[0]
     assert [row.rank for row in table.rows] == [None]
     stream = io.StringIO()
-    terminal.table(model.load(tmp_path), stream, reported=[])
+    terminal.table(model.load(tmp_path), stream)
     assert "never ranked: blood_vessel is read from the code of fat" in stream.getvalue()
 
 
@@ -252,7 +253,7 @@ def test_failures_and_unreadable_files_are_listed_and_harm_nothing(tmp_path):
     assert str(old) in board.unreadable[0]
     assert board.failures == [model.Failure("bcss5", "broken", str(failed), "killed by SIGKILL")]
     stream = io.StringIO()
-    terminal.table(board, stream, reported=[])
+    terminal.table(board, stream)
     assert "failed: broken (bcss5): killed by SIGKILL" in stream.getvalue()
 
 
@@ -260,10 +261,11 @@ def test_formats(tmp_path):
     write(tmp_path, result("a|b", 0.5))
     write(tmp_path, result("prompted", 0.7, track="prompted"))
     board, entries = model.load(tmp_path), reported.load()
+    board.reported = entries
     out = {}
     for name in ("table", "json", "csv", "md"):
         stream = io.StringIO()
-        EXPORTERS[name](board, stream, reported=entries)
+        EXPORTERS[name](board, stream)
         out[name] = stream.getvalue()
     content = json.loads(out["json"])
     assert content["tables"][0]["rows"][0]["headline"]["per_roi"]["mean"] == 0.5

@@ -2,9 +2,9 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -47,15 +47,17 @@ def test_help_names_every_command_and_is_quick():
         assert name in done.stdout
 
     def seconds(*command):
+        """Of processor time, which other work on the machine does not lengthen."""
         times = []
         for _ in range(5):
-            begun = time.perf_counter()
+            begun = resource.getrusage(resource.RUSAGE_CHILDREN)
             subprocess.run(command, check=True, capture_output=True)
-            times.append(time.perf_counter() - begun)
+            ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+            times.append(ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime)
         return min(times)
 
     bare = seconds(sys.executable, "-c", "pass")
-    assert seconds(sys.executable, "-m", "benchbcss", "--help") < bare + 0.2  # 0.10 when alone
+    assert seconds(sys.executable, "-m", "benchbcss", "--help") < bare + 0.2  # 0.13 when alone
 
 
 @pytest.mark.parametrize("command", [["--help"], ["leaderboard"], ["backends"], ["suites"]])
@@ -96,7 +98,7 @@ def test_a_run_a_board_and_a_rescore(folder, tmp_path):
 def test_a_suite_file_is_validated(tmp_path):
     from benchbcss import registry
 
-    path, _ = registry.load().suites["bcss5"]
+    path = registry.load().suites["bcss5"].load()
     assert "is a valid suite" in cli("suites", "--validate", path, check=0).stdout
     (tmp_path / "mine.yaml").write_text("label_map: bcss5\nmpp: -1\n")
     assert "mine.yaml:2: mpp" in cli("suites", "--validate", tmp_path / "mine.yaml", check=2).stderr
@@ -199,6 +201,13 @@ def test_a_split_without_test_rois(folder, tmp_path):
 
 def test_real_suites_need_data(tmp_path):
     refused(cli("run", "floor_majority", "--suite", "bcss5", "--workspace", tmp_path), "--data")
+
+
+def test_choices_from_the_registry_are_completed():
+    from benchbcss.cli.main import FromRegistry
+
+    items = FromRegistry("exporters").shell_complete(None, None, "j")
+    assert [item.value for item in items] == ["json"]
 
 
 def test_wrong_usage():

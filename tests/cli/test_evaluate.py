@@ -157,7 +157,7 @@ def test_nonsense_is_one_sentence_and_exit_2(folder, tmp_path):
         (["run", "sam2_v3", "--clip-model", "none.json"], "CLIP model none.json does not exist"),
         (["run", "sam2_v3", "--clip-prompts", "nope"], "There is no CLIP prompt file nope"),
         (["run", "sam2_v3", "--clip-weights", "no.pt"], "weights file no.pt does not exist"),
-        (["run", "unetpp", "--set", "tracker=mlflow"], "tracker: Input should be"),
+        (["run", "unetpp", "--set", "tracker=mlflow"], "There is no tracker 'mlflow'"),
     ):
         errors = [
             line

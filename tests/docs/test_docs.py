@@ -1,5 +1,6 @@
 """What the documentation says is so."""
 
+import ast
 import inspect
 import json
 import os
@@ -27,6 +28,21 @@ def test_the_hook_reference_has_every_hook_with_its_signature():
     assert listed == specs
 
 
+def test_the_hook_reference_has_an_example_of_every_hook():
+    """``tests/test_strangers.py`` runs them."""
+    text = (ROOT / "docs" / "hooks.md").read_text()
+    shown = {}
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.S | re.M):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("benchbcss_"):
+                assert [ast.unparse(mark) for mark in node.decorator_list] == ["hookimpl"]
+                shown[node.name] = {argument.arg for argument in node.args.args}
+    specs = {name for name in vars(hookspecs) if name.startswith("benchbcss_")}
+    assert set(shown) == specs
+    for name, arguments in shown.items():
+        assert arguments <= set(inspect.signature(getattr(hookspecs, name)).parameters)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
@@ -36,11 +52,11 @@ def test_links_between_pages_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_and_option_named_exists(page):
-    from benchbcss.cli.main import COMMANDS, cli
+    from benchbcss.cli.main import cli
 
     for line in re.findall(r"^(?:\s*)benchbcss [^\n`]*", page.read_text(), re.M):
         words = line.split("#")[0].split()
-        assert words[1] in COMMANDS, line
+        assert words[1] in cli.list_commands(None), line
         command = cli.get_command(None, words[1])
         if hasattr(command, "commands"):
             command = command.commands[words[2]]

@@ -9,6 +9,7 @@ from tests_support import tiny_clip
 from benchbcss.contract import Batch, Context, Prompt, Task
 from benchbcss.errors import RecipeError, WeightsError
 from benchbcss.inference.clip import Source
+from benchbcss.inference.labellers import ClipNames
 from benchbcss.recipes import resolve
 from benchbcss.runs.planning import clip_spec
 from benchbcss.suites import Clip
@@ -17,7 +18,7 @@ from benchbcss.weights import Weights
 pytest.importorskip("sam2")
 from benchbcss_sam2 import prompting
 from benchbcss_sam2.backend import Sam2, ZeroShot
-from benchbcss_sam2.labelling import ClipLabeller, EmbeddingLabeller, ProbeData
+from benchbcss_sam2.labelling import EmbeddingNames, ProbeData
 from benchbcss_sam2.losses import class_weights, object_losses
 from benchbcss_sam2.network import FEATURES
 from benchbcss_sam2.semantic import Shares, paint
@@ -291,7 +292,8 @@ def test_semantic_maps_leave_no_pixel_out_and_record_shares(built):
             "stability": 0.0,
             "points_per_side": 4,
         }
-        labels = paint(net, encoded, EmbeddingLabeller(net, encoded), 128, settings, shares)
+        names = EmbeddingNames(net.probe, net.features(encoded)[0])
+        labels = paint(net, encoded, names, 128, settings, shares)
     assert labels.shape == (128, 128)
     assert labels.max() < 6
     plain = shares.plain()
@@ -313,8 +315,8 @@ def test_proposals_above_half_of_the_roi_are_dropped(built, monkeypatch):
     shares = Shares()
     with torch.no_grad():
         encoded = net.encode(torch.rand(1, 3, 128, 128))
-        labeller = EmbeddingLabeller(net, encoded)
-        paint(net, encoded, labeller, 128, made.recipe["predict"], shares)
+        names = EmbeddingNames(net.probe, net.features(encoded)[0])
+        paint(net, encoded, names, 128, made.recipe["predict"], shares)
     assert shares.dropped_large > 0
     assert shares.proposals == 1  # the small one, once after suppression
     assert shares.painted == pytest.approx(0.25)
@@ -343,7 +345,7 @@ def test_mistakes_in_the_recipe():
         backend(**{"model.variant": "xl"}).build()
     with pytest.raises(RecipeError, match="multiple of 32"):
         backend(100).build()
-    with pytest.raises(RecipeError, match="no 'knn'. Known: probe, clip, clip_probe"):
+    with pytest.raises(RecipeError, match="no 'knn'. Known: clip, clip_probe, probe"):
         backend(**{"predict.labeller": "knn"}).build()
 
 
@@ -445,11 +447,11 @@ def test_clip_names_a_region_by_the_nearest_text(clip):
         def logits(self, crops, prompts):
             return clip.load().images(crops) @ own.T
 
-    labeller = ClipLabeller(Known(), [], image, clip.settings, 2)
+    names = ClipNames(Known(), [], image, clip.settings, 2)
     masks = torch.zeros(2, 64, 128, dtype=torch.bool)
     masks[0, :, :64], masks[1, :, 64:] = True, True
-    assert labeller.regions(list(masks)) == [0, 1]
-    assert labeller.regions([masks[1]]) == [1]
+    assert names.regions(list(masks)) == [0, 1]
+    assert names.regions([masks[1]]) == [1]
 
 
 def test_without_clip_the_semantic_track_is_not_measured(clip):

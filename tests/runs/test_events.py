@@ -1,9 +1,18 @@
-"""A tracker and a suite from a distribution of their own."""
+"""What plugins are told of a run; and one written for the first edition, which still works."""
 
+import dataclasses
 import json
+import types
+from typing import ClassVar
 
 import pytest
 from tests_support import cli
+
+from benchbcss import events, hookspecs, registry
+from benchbcss.errors import PluginError, UnknownNameError
+from benchbcss.protocols import Tracker
+from benchbcss.registry import Plugins, Source
+from benchbcss.runs.announce import Announcer
 
 PLUGIN = """
 import json
@@ -91,4 +100,220 @@ def test_they_are_listed_and_can_be_left_out(site):
     ]
     done = cli("plugins", "--format", "json", site=site, BENCHBCSS_PLUGINS="floors,suites")
     listed = json.loads(done.stdout)
-    assert [entry["plugin"] for entry in listed] == ["floors", "suites"]
+    assert [entry["plugin"] for entry in listed] == ["core", "floors", "suites"]
+
+
+# -- one process: who is told what --------------------------------------------------------------
+
+
+class Heard(Tracker):
+    """Keeps what it is told; raises where ``fails`` says so."""
+
+    fails = ""
+    told: ClassVar[list] = []
+
+    def _keep(self, event):
+        Heard.told.append(event)
+        if type(event).__name__ == Heard.fails:
+            raise RuntimeError("the disk of the tracker is full")
+
+    run_started = epoch_ended = run_ended = run_failed = _keep
+
+
+def listener(told, fails=""):
+    """A plugin that hears everything and raises at the event ``fails``."""
+    module = types.ModuleType("listener")
+
+    def hook(event):
+        told.append(event)
+        if type(event).__name__ == fails:
+            raise RuntimeError("the disk is full")
+
+    for name in ("run_start", "epoch_end", "run_end", "run_failed"):
+        impl = types.FunctionType(hook.__code__, globals(), name, None, hook.__closure__)
+        setattr(module, f"benchbcss_{name}", hookspecs.hookimpl(impl))
+    return module
+
+
+def tracking(name):
+    module = types.ModuleType(name)
+
+    @hookspecs.hookimpl
+    def benchbcss_register_trackers(register):
+        register("heard", f"{__name__}:Heard")
+
+    module.benchbcss_register_trackers = benchbcss_register_trackers
+    return module
+
+
+@pytest.fixture
+def plugins(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or _this())
+    found = Plugins()
+    monkeypatch.setattr(registry, "load", lambda: found)
+    monkeypatch.setattr(Heard, "fails", "")
+    monkeypatch.setattr(Heard, "told", [])
+    found.add(tracking("tracking"), Source("tracking", "dist-t", "1"))
+    return found
+
+
+def _this():
+    module = types.ModuleType(__name__)
+    module.Heard = Heard
+    return module
+
+
+def tell(announcer):
+    announcer.run_started({"seed": 1})
+    announcer.epoch_ended({"step": 2})
+    announcer.run_ended({"tracks": {}})
+
+
+def names(told):
+    return [type(event).__name__ for event in told]
+
+
+def test_everyone_hears_everything_in_order(plugins, tmp_path):
+    told = []
+    plugins.add(listener(told), Source("ear", "dist-e", "1"))
+    tell(Announcer(tmp_path, "heard"))
+    assert names(told) == names(Heard.told) == ["RunStarted", "EpochEnded", "RunEnded"]
+    assert [told[0].spec, told[1].record, told[2].result] == [
+        {"seed": 1},
+        {"step": 2},
+        {"tracks": {}},
+    ]
+    assert {event.run_dir for event in told} == {tmp_path}
+
+
+def test_without_a_tracker_hooks_hear_all_the_same(plugins, tmp_path):
+    told = []
+    plugins.add(listener(told), Source("ear", "dist-e", "1"))
+    tell(Announcer(tmp_path, "none"))
+    assert len(told) == 3
+    assert Heard.told == []
+
+
+def test_a_plugin_that_raises_is_named_and_told_nothing_more(plugins, tmp_path, capsys):
+    bad, good = [], []
+    plugins.add(listener(bad, "RunStarted"), Source("bad", "dist-b", "2"))
+    plugins.add(listener(good), Source("good", "dist-g", "1"))
+    Heard.fails = "EpochEnded"
+    tell(Announcer(tmp_path, "heard"))
+    assert names(bad) == ["RunStarted"]
+    assert len(good) == 3
+    assert names(Heard.told) == ["RunStarted", "EpochEnded"]
+    said = capsys.readouterr().err
+    assert "warning: plugin 'bad' of dist-b 2 raised RuntimeError: the disk is full" in said
+    assert "warning: the tracker 'heard' raised RuntimeError: the disk of the tracker" in said
+
+
+def test_a_tracker_that_cannot_start_stops_the_run_and_hears_no_failure(plugins, tmp_path):
+    told = []
+    plugins.add(listener(told), Source("ear", "dist-e", "1"))
+    Heard.fails = "RunStarted"
+    announcer = Announcer(tmp_path, "heard")
+    with pytest.raises(
+        PluginError, match=r"'heard' \(plugin 'tracking' of dist-t 1\) cannot start"
+    ):
+        announcer.run_started({})
+    announcer.run_failed(RuntimeError("x"), "loading")
+    assert names(Heard.told) == ["RunStarted"]
+    assert told == []
+
+
+def test_a_failure_is_told_in_words(plugins, tmp_path):
+    announcer = Announcer(tmp_path, "heard")
+    announcer.run_started({})
+    announcer.run_failed(PluginError("the loss was not finite"), "training")
+    assert Heard.told[-1] == events.RunFailed(tmp_path, "the loss was not finite", "training")
+
+
+def test_an_unknown_tracker_is_a_misspelt_name(plugins, tmp_path):
+    with pytest.raises(UnknownNameError, match="There is no tracker 'herd'. Did you mean 'heard'"):
+        Announcer(tmp_path, "herd").run_started({})
+
+
+def test_the_first_editions_arguments_still_come_with_a_warning_for_authors(plugins, tmp_path):
+    heard = []
+    module = types.ModuleType("old")
+
+    @hookspecs.hookimpl
+    def benchbcss_epoch_end(run_dir, record):
+        heard.append((run_dir, record))
+
+    module.benchbcss_epoch_end = benchbcss_epoch_end
+    with pytest.warns(DeprecationWarning, match="take the argument 'event' alone"):
+        plugins.add(module, Source("old", "dist-o", "1"))
+    Announcer(tmp_path, "none").epoch_ended({"step": 1})
+    assert heard == [(tmp_path, {"step": 1})]
+
+
+def test_what_a_plugin_does_to_an_event_changes_no_run(plugins, tmp_path):
+    module = types.ModuleType("vandal")
+
+    @hookspecs.hookimpl
+    def benchbcss_epoch_end(event):
+        event.record["loss"]["loss"] = -1.0
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            event.record = {}
+
+    module.benchbcss_epoch_end = benchbcss_epoch_end
+    plugins.add(module, Source("vandal", "dist-v", "1"))
+    record = {"step": 1, "loss": {"loss": 0.5}}
+    Announcer(tmp_path, "none").epoch_ended(record)
+    assert record == {"step": 1, "loss": {"loss": 0.5}}
+
+
+@pytest.mark.slow
+def test_a_failing_run_is_told(tmp_path):
+    """A backend whose fit raises, heard by a plugin of the same distribution."""
+    site = tmp_path / "site"
+    info = site / "sad-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sad\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[benchbcss]\nsad = sad\n")
+    (site / "sad").mkdir()
+    (site / "sad" / "recipe.yaml").write_text("name: sad\ntrain: null\n")
+    (site / "sad" / "short.yaml").write_text(SUITE)
+    (site / "sad" / "__init__.py").write_text(SAD)
+    command = ("run", "sad", "--suite", "short", "--no-floors", "--workspace", tmp_path / "w")
+    done = cli(*command, site=site, check=1)
+    assert "RuntimeError: nothing to fit" in done.stderr
+    (run,) = tmp_path.glob("w/runs/short/sad/*")
+    assert json.loads((run / "failure.json").read_text())["stage"] == "loading"
+    assert (run / "told.txt").read_text() == "loading: RuntimeError: nothing to fit"
+
+
+SAD = """
+from pathlib import Path
+
+from benchbcss import Backend, BackendInfo, hookimpl
+
+
+@hookimpl
+def benchbcss_register_backends(register):
+    register(BackendInfo("sad", "s", {"semantic"}, "sad:recipe.yaml", trains=False), "sad:Sad")
+
+
+@hookimpl
+def benchbcss_register_suites(register):
+    register(Path(__file__).parent / "short.yaml")
+
+
+@hookimpl
+def benchbcss_run_failed(event):
+    (event.run_dir / "told.txt").write_text(f"{event.stage}: {event.reason}")
+
+
+class Sad(Backend):
+    def build(self):
+        import torch
+
+        return torch.nn.Identity()
+
+    def fit(self, model, samples):
+        raise RuntimeError("nothing to fit")
+"""

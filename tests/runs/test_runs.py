@@ -15,7 +15,7 @@ import torch
 from benchbcss.errors import DataError, RunError, SuiteError
 from benchbcss.io import read_json, write_bytes, write_json
 from benchbcss.results import evaluate, store
-from benchbcss.runs import local, planning
+from benchbcss.runs import executors, planning
 from benchbcss.runs.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.tracks import pictures
 
@@ -31,7 +31,8 @@ def specs(folder, workspace, backends, seed=0, **options):
 
 def run(all_specs, workspace, **options):
     said = []
-    outcomes = local.run_all(all_specs, workspace, say=said.append, **options)
+    settings = executors.Settings(workspace, said.append, **options)
+    outcomes = executors.run_all(all_specs, settings)
     return outcomes, said
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchbcss.contract import Backend, BackendInfo
-from benchbcss.registry import Registered, Source
+from benchbcss.registry import BACKEND, Registered, Source
 from benchbcss.testing import parametrize_with_checks
 from benchbcss.testing.checks import CHECKS, run_checks
 from benchbcss.training.losses import dense_loss
@@ -192,7 +192,7 @@ def entry(tmp_path, monkeypatch):
             recipe="kit_case:case.yaml",
             **{"tracks": {"semantic"}, **options},
         )
-        made = Registered(info, "unused:Unused", Source("kit", "kit", "1"))
+        made = BACKEND.entry(Source("kit", "kit", "1"), info, "unused:Unused")
         monkeypatch.setattr(Registered, "load", lambda self: cls)
         return made
 

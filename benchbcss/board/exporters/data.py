@@ -28,7 +28,7 @@ HEADER = (
 )
 
 
-def json(board: Board, stream: TextIO, *, reported: Sequence[dict[str, Any]]) -> None:
+def json(board: Board, stream: TextIO) -> None:
     """Pure JSON: tables, rows that do not compare, failures, reported."""
     content = {
         "tables": [
@@ -43,7 +43,7 @@ def json(board: Board, stream: TextIO, *, reported: Sequence[dict[str, Any]]) ->
         "failures": [vars(failure) for failure in board.failures],
         "not_measured": [vars(missing) for missing in board.not_measured],
         "unreadable": board.unreadable,
-        "reported": list(reported),
+        "reported": board.reported,
     }
     # Without indent the C encoder is used, several times faster for a thousand rows.
     stream.write(json_module.dumps(content, allow_nan=False, ensure_ascii=False) + "\n")
@@ -75,7 +75,7 @@ def plain(row: Row) -> dict[str, Any]:
     }
 
 
-def csv(board: Board, stream: TextIO, *, reported: Sequence[dict[str, Any]]) -> None:
+def csv(board: Board, stream: TextIO) -> None:
     """One line per row and class: tidy, for a spreadsheet or pandas."""
     writer = csv_module.writer(stream, lineterminator="\n")
     writer.writerow(HEADER)

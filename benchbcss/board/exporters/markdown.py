@@ -9,8 +9,8 @@ from benchbcss.board import cells
 from benchbcss.board.model import Board, Table
 
 
-def md(board: Board, stream: TextIO, *, reported: Sequence[dict[str, Any]]) -> None:
-    """Write every table, what it cost, failures, and ``reported`` numbers apart."""
+def md(board: Board, stream: TextIO) -> None:
+    """Write every table, what it cost, failures, and reported numbers apart."""
     for part in board.tables:
         _table(part, stream)
     costs = cells.costs(board)
@@ -20,9 +20,9 @@ def md(board: Board, stream: TextIO, *, reported: Sequence[dict[str, Any]]) -> N
     notes = [f"not measured: {m.backend}, {m.track}: {m.reason}" for m in board.not_measured]
     notes += [f"failed: {failure.backend}: {failure.reason}" for failure in board.failures]
     _list(stream, notes)
-    if reported:
+    if board.reported:
         stream.write("\n## Reported elsewhere (never ranked)\n\n")
-        _grid(stream, _reported(reported))
+        _grid(stream, _reported(board.reported))
 
 
 def _table(part: Table, stream: TextIO) -> None:

@@ -9,10 +9,8 @@ from benchbcss.board import cells
 from benchbcss.board.model import Board, Table
 
 
-def table(
-    board: Board, stream: TextIO, *, reported: Sequence[dict[str, Any]], promptings: bool = False
-) -> None:
-    """Write every table, what it cost, failures, and ``reported`` numbers apart."""
+def table(board: Board, stream: TextIO) -> None:
+    """Write every table, what it cost, failures, and reported numbers apart."""
     from rich.console import Console
 
     width = None if stream.isatty() else 170
@@ -20,7 +18,7 @@ def table(
     if not board.tables and not board.failures:
         console.print("No results yet. Run: benchbcss run BACKEND", markup=False)
     for part in board.tables:
-        _table(part, console, promptings)
+        _table(part, console, board.promptings)
     costs = cells.costs(board)
     if costs:
         _grid(console, costs)
@@ -32,8 +30,8 @@ def table(
     lines += [f"unreadable: {path}" for path in board.unreadable]
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
-    if reported:
-        _grid(console, _reported(reported))
+    if board.reported:
+        _grid(console, _reported(board.reported))
 
 
 def _table(part: Table, console: Any, promptings: bool) -> None:

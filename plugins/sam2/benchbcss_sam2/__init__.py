@@ -41,3 +41,12 @@ def benchbcss_register_backends(register: Callable[[Any, str], None]) -> None:
         ),
         "benchbcss_sam2.backend:ZeroShot",
     )
+
+
+@hookimpl
+def benchbcss_register_labellers(register: Callable[..., None]) -> None:
+    for name, target, summary in (
+        ("probe", "Probed", "logistic regression on the backend's own embeddings"),
+        ("clip_probe", "ClipProbed", "logistic regression on CLIP's image embeddings"),
+    ):
+        register(name, f"benchbcss_sam2.labelling:{target}", summary, learns=True)

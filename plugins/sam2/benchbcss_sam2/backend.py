@@ -10,20 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchbcss import registry
 from benchbcss.contract import Backend, Batch, Prompt, Track
 from benchbcss.errors import PluginError, RecipeError
 from benchbcss.inference.views import to_float
+from benchbcss.protocols import Labeller, Scene
 from benchbcss.training.samples import TrainingData, seed_of
 from benchbcss.weights.loading import Layout, load_into
 from benchbcss_sam2 import prompting
 from benchbcss_sam2 import weights as stored
-from benchbcss_sam2.labelling import (
-    LABELLERS,
-    ClipLabeller,
-    EmbeddingLabeller,
-    Labeller,
-    ProbeData,
-)
 from benchbcss_sam2.losses import class_weights, object_losses
 from benchbcss_sam2.network import FEATURES, Encoded, Promptable, SamNet
 from benchbcss_sam2.semantic import Shares, paint
@@ -33,29 +28,43 @@ class Sam2(Backend):
     """Promptable segmentation; its semantic maps are proposals, each named by a labeller."""
 
     validation = "prompted"
-    labellers: tuple[str, ...] = LABELLERS
+    fits_labellers = True  # on the training ROIs; without, only those that learn nothing are left
     family = "SAM2.1"
     made_here = ("mean", "std", "probe")  # the probe is fitted where no checkpoint holds it
 
     def build(self) -> nn.Module:
         """SAM2 of the recipe's variant at the view's size; weights from the hub, Meta's ``.pt``
         or a checkpoint of this harness. Raises RecipeError and WeightsError."""
-        self._labeller = self.recipe["predict"]["labeller"]
-        if self._labeller not in self.labellers:
-            raise RecipeError(
-                f"predict.labeller: {type(self).__name__} has no '{self._labeller}'. "
-                f"Known: {', '.join(self.labellers)}."
-            )
+        self._labeller = self._make_labeller(self.recipe["predict"]["labeller"])
         self._shares = Shares()
         variant = self.recipe["model"]["variant"]
+        learned = self._labeller.module(FEATURES)  # first: it may draw random numbers
         net = self._network(variant, self.recipe["view"]["size"])
+        if learned is not None:
+            net.probe = learned
         what = (
             f"{self.family} variant '{variant}' with {self.task.num_classes} classes and a "
-            f"{self._labeller} labeller"
+            f"{self._labeller_name} labeller"
         )
         names = load_into(net, self.context, self._layout(variant, what)).names(net)
-        self._has_probe = "probe.weight" in names
+        self._has_probe = any(name.startswith("probe.") for name in names)
         return net
+
+    def _make_labeller(self, name: str) -> Labeller:
+        """The registered labeller that the recipe names. Raises RecipeError and PluginError."""
+        known = {
+            key: entry
+            for key, entry in registry.load().labellers.items()
+            if self.fits_labellers or not entry.info.learns
+        }
+        if name not in known:
+            raise RecipeError(
+                f"predict.labeller: {type(self).__name__} has no '{name}'. "
+                f"Known: {', '.join(sorted(known))}."
+            )
+        known[name].require()
+        self._learns, self._labeller_name = known[name].info.learns, name
+        return known[name].load()(self.task.class_names, self.context, self.recipe["predict"])
 
     def _network(self, variant: str, size: int) -> Promptable:
         for scale in (self.recipe["train"] or {}).get("scales", ()):
@@ -63,21 +72,12 @@ class Sam2(Backend):
                 raise RecipeError(
                     f"train.scales: sizes must be multiples of 32 for SAM2, got {scale['size']}."
                 )
-        return SamNet(variant, size, self.task.num_classes, self._features(FEATURES))
-
-    def _features(self, own: int) -> int:
-        """What the probe sees: the encoder's features, or CLIP's (none where CLIP is missing)."""
-        if self._labeller != "clip_probe":
-            return own
-        return 1 if self.context.clip.problem() else int(self.context.clip.load().dimension)
+        return SamNet(variant, size, self.task.num_classes)
 
     def unavailable(self, track: Track) -> str | None:
-        """CLIP labellers need CLIP's weights, and prompts for every class."""
-        if track == "prompted" or self._labeller == "probe":
-            return None
-        texts = self.task.class_names if self._labeller == "clip" else ()
-        problem: str | None = self.context.clip.problem(texts)
-        return f"the labeller '{self._labeller}' needs CLIP: {problem}" if problem else None
+        """A labeller may need weights that are not here."""
+        problem = None if track == "prompted" else self._labeller.unavailable()
+        return f"the labeller '{self._labeller_name}' {problem}" if problem else None
 
     def _layout(self, variant: str, what: str) -> Layout:
         return stored.sam2(variant, what)
@@ -118,51 +118,40 @@ class Sam2(Backend):
         return points.shape[1] <= self.recipe["model"]["multimask_max_points"]
 
     def after_training(self, model: nn.Module, samples: TrainingData) -> None:
-        """Fit the probe on the training ROIs, unless the checkpoint under evaluation holds it."""
+        """Fit the labeller on the training ROIs, unless the checkpoint under evaluation holds what
+        it learned."""
         assert isinstance(model, Promptable)
-        notes, settings = self.context.notes, self.recipe["predict"]
-        if self._labeller == "clip" or self.unavailable("semantic"):
+        notes = self.context.notes
+        if not self._learns or self.unavailable("semantic"):
             return
         if self.context.evaluating and self._has_probe:
             notes["probe"] = "as the checkpoint holds it"
             return
-        data = ProbeData()
-        classes = self.task.num_classes
+        scenes = ((self._scene(model, image), target) for _, image, target in samples.rois())
         with torch.no_grad():
-            for _, image, target in samples.rois():
-                if self._labeller == "clip_probe":
-                    clip = self.context.clip
-                    data.add_crops(
-                        clip.load(), image, target, clip.settings, settings["clip_cells"], classes
-                    )
-                else:
-                    encoded = model.encode(to_float(image)[None].to(self.context.device))
-                    data.add_cells(model.features(encoded)[0], target, classes)
             seed = seed_of(self.context.seed, "probe")
-            notes["probe"] = data.fit(model.probe, settings["probe_cells"], seed)
+            notes["probe"] = self._labeller.fit(model.probe, scenes, seed)
 
     def predict_roi(self, model: nn.Module, image: np.ndarray) -> np.ndarray:
         """uint8 [S, S, 3] -> labels uint8 [S, S]."""
         assert isinstance(model, Promptable)
         encoded = model.encode(to_float(image)[None].to(self.context.device))
-        labeller = self._name_by(model, encoded, image)
+        names = self._labeller.open(self._scene(model, image, encoded))
         settings = self.recipe["predict"]
-        labels = paint(model, encoded, labeller, image.shape[0], settings, self._shares)
-        self.context.notes["semantic"] = {"labeller": self._labeller, **self._shares.plain()}
+        labels = paint(model, encoded, names, image.shape[0], settings, self._shares)
+        self.context.notes["semantic"] = {"labeller": self._labeller_name, **self._shares.plain()}
         return labels
 
-    def _name_by(self, model: Promptable, encoded: Encoded, image: np.ndarray) -> Labeller:
-        if self._labeller == "probe":
-            return EmbeddingLabeller(model, encoded)
-        clip, text = self.context.clip, self._labeller == "clip"
-        return ClipLabeller(
-            clip.load(),
-            clip.prompts(self.task.class_names) if text else [],
-            image,
-            clip.settings,
-            self.recipe["predict"]["clip_cells"],
-            None if text else model.probe,
-        )
+    def _scene(self, model: Promptable, image: np.ndarray, encoded: Encoded | None = None) -> Scene:
+        """``image`` uint8 [S, S, 3] for a labeller; it is encoded when features are asked for."""
+
+        def features() -> Tensor:
+            seen = encoded
+            if seen is None:
+                seen = model.encode(to_float(image)[None].to(self.context.device))
+            return model.features(seen)[0]
+
+        return Scene(image, features, model.probe)
 
     def encode(self, model: nn.Module, image: Tensor) -> Encoded:
         assert isinstance(model, Promptable)
@@ -202,9 +191,9 @@ def _as_points(prompts: list[Prompt]) -> tuple[Tensor, Tensor]:
 
 
 class ZeroShot(Sam2):
-    """SAM2, or the original SAM, as it comes. Without training, only CLIP may name regions."""
+    """SAM2, or the original SAM, as it comes; nothing is learned, not even names of regions."""
 
-    labellers = ("clip",)
+    fits_labellers = False
 
     def build(self) -> nn.Module:
         family = self.recipe["model"]["family"]

@@ -1,43 +1,28 @@
-"""Naming regions: ``probe`` (embeddings of the encoder), ``clip`` (text) and ``clip_probe``.
-
-``clip`` learns nothing; the probes are logistic regressions fitted on the training ROIs.
-"""
+"""Naming regions by logistic regressions fitted on the training ROIs: ``probe`` on embeddings of
+the encoder, ``clip_probe`` on CLIP's. (``clip``, by text alone, is the core's.)"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchbcss.inference.clip import Clip, crop
+from benchbcss.inference.labellers import ClipNames, grid
+from benchbcss.protocols import Labeller, Names, Scene
 from benchbcss.suites import ClipSpec
-from benchbcss_sam2.network import CELL, Encoded, Probe, Promptable
-
-LABELLERS = ("probe", "clip", "clip_probe")
+from benchbcss_sam2.network import CELL, Probe
 
 
-class Labeller(Protocol):
-    """Names parts of one image of S x S px."""
+class EmbeddingNames:
+    """A probe on embeddings float32 [D, h, w] of one image, pooled over the region."""
 
-    def cells(self) -> Tensor:
-        """Logits [K, h, w] of a grid over the image, for what no proposal covers."""
-        ...
-
-    def regions(self, masks: Sequence[Tensor]) -> list[int]:
-        """A label for each non-empty region, bool [S, S]."""
-        ...
-
-
-class EmbeddingLabeller:
-    """A probe on embeddings, pooled over the region."""
-
-    def __init__(self, net: Promptable, encoded: Encoded) -> None:
-        self.probe, self.features = net.probe, net.features(encoded)[0]
+    def __init__(self, probe: Probe, features: Tensor) -> None:
+        self.probe, self.features = probe, features
 
     def cells(self) -> Tensor:
         shape = self.features.shape[-2:]
@@ -54,43 +39,51 @@ class EmbeddingLabeller:
         return chosen
 
 
-class ClipLabeller:
-    """CLIP on crops; with a ``probe``, that on CLIP's image embeddings instead of text."""
+class Probed(Labeller):
+    """``probe``: of the backend's embeddings."""
 
-    def __init__(
-        self,
-        clip: Clip,
-        prompts: list[list[str]],
-        image: np.ndarray,
-        settings: ClipSpec,
-        side: int,
-        probe: Probe | None = None,
-    ) -> None:
-        self.clip, self.prompts, self.image = clip, prompts, image
-        self.settings, self.side, self.probe = settings, side, probe
+    def module(self, features: int) -> Probe:
+        return Probe(len(self.classes), features)
 
-    def _logits(self, crops: Sequence[np.ndarray]) -> Tensor:
-        if self.probe is None:
-            return self.clip.logits(crops, self.prompts)
-        return self.probe(self.clip.images(crops))
+    def fit(
+        self, learned: nn.Module, scenes: Iterable[tuple[Scene, np.ndarray]], seed: int
+    ) -> dict[str, Any]:
+        assert isinstance(learned, Probe)
+        data = ProbeData()
+        for scene, target in scenes:
+            data.add_cells(scene.features(), target, len(self.classes))
+        return data.fit(learned, self.settings["probe_cells"], seed)
 
-    def cells(self) -> Tensor:
-        logits = self._logits(grid(self.image, self.side))
-        return logits.T.reshape(-1, self.side, self.side)
-
-    def regions(self, masks: Sequence[Tensor]) -> list[int]:
-        crops = [crop(self.image, mask.cpu().numpy(), self.settings) for mask in masks]
-        if not crops:
-            return []
-        chosen = self._logits([each for each in crops if each is not None]).argmax(1)
-        return [int(label) for label in chosen]
+    def open(self, scene: Scene) -> Names:
+        assert isinstance(scene.learned, Probe)
+        return EmbeddingNames(scene.learned, scene.features())
 
 
-def grid(image: np.ndarray, side: int) -> list[np.ndarray]:
-    """``side`` x ``side`` tiles of an image [S, S, 3], row by row."""
-    edges = np.linspace(0, len(image), side + 1).round().astype(int)
-    pairs = list(pairwise(edges))
-    return [image[top:bottom, left:right] for top, bottom in pairs for left, right in pairs]
+class ClipProbed(Labeller):
+    """``clip_probe``: of CLIP's embeddings of crops."""
+
+    def unavailable(self) -> str | None:
+        problem: str | None = self.context.clip.problem()
+        return f"needs CLIP: {problem}" if problem else None
+
+    def module(self, features: int) -> Probe:
+        """As wide as CLIP's embeddings; without CLIP it is never used."""
+        clip = self.context.clip
+        width = 1 if clip.problem() else int(clip.load().dimension)
+        return Probe(len(self.classes), width)
+
+    def fit(
+        self, learned: nn.Module, scenes: Iterable[tuple[Scene, np.ndarray]], seed: int
+    ) -> dict[str, Any]:
+        assert isinstance(learned, Probe)
+        data, clip, side = ProbeData(), self.context.clip, self.settings["clip_cells"]
+        for scene, target in scenes:
+            data.add_crops(clip.load(), scene.image, target, clip.settings, side, len(self.classes))
+        return data.fit(learned, self.settings["probe_cells"], seed)
+
+    def open(self, scene: Scene) -> Names:
+        clip, side = self.context.clip, self.settings["clip_cells"]
+        return ClipNames(clip.load(), [], scene.image, clip.settings, side, scene.learned)
 
 
 class ProbeData:

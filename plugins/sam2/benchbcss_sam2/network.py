@@ -59,7 +59,7 @@ class Probe(nn.Module):
 class Promptable(nn.Module):
     """What prompting, painting and the backend need of a network, SAM2 or SAM."""
 
-    probe: Probe
+    probe: nn.Module  # what the labeller learns
     mean: Tensor
     std: Tensor
 
@@ -95,7 +95,7 @@ class Promptable(nn.Module):
 class SamNet(Promptable):
     """SAM2 and the linear probe that names regions."""
 
-    def __init__(self, variant: str, size: int, num_classes: int, features: int = FEATURES) -> None:
+    def __init__(self, variant: str, size: int, num_classes: int) -> None:
         super().__init__()
         if variant not in VARIANTS:
             raise RecipeError(
@@ -116,7 +116,7 @@ class SamNet(Promptable):
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1))
         self.size = size
-        self.probe = Probe(num_classes, features)
+        self.probe = Probe(num_classes, FEATURES)
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """Trainable parameters by the names that recipes use."""

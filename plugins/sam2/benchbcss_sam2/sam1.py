@@ -21,7 +21,7 @@ VARIANTS = {
 class Sam1Net(Promptable):
     """SAM at its own 1024 px, or from random weights at any multiple of 16 px."""
 
-    def __init__(self, variant: str, size: int, num_classes: int, features: int = FEATURES) -> None:
+    def __init__(self, variant: str, size: int, num_classes: int) -> None:
         super().__init__()
         if variant not in VARIANTS:
             raise RecipeError(
@@ -43,7 +43,7 @@ class Sam1Net(Promptable):
         self.sam = SamModel(config)
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1))
-        self.probe = Probe(num_classes, features)
+        self.probe = Probe(num_classes, FEATURES)
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         return {"all": list(self.sam.parameters())}

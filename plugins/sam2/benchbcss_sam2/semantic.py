@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import masks_to_boxes, nms
 
-from benchbcss_sam2.labelling import Labeller
+from benchbcss.protocols import Names
 from benchbcss_sam2.network import Encoded, Promptable
 
 
@@ -42,13 +42,13 @@ class Shares:
 def paint(
     net: Promptable,
     encoded: Encoded,
-    labeller: Labeller,
+    names: Names,
     size: int,
     settings: dict[str, Any],
     shares: Shares,
 ) -> np.ndarray:
-    """uint8 [S, S] labels of one encoded image."""
-    cells = labeller.cells()[None]
+    """uint8 [S, S] labels of one encoded image, whose parts ``names`` tells."""
+    cells = names.cells()[None]
     labels = F.interpolate(cells, (size, size), mode="bilinear", align_corners=False)[0].argmax(0)
     covered = torch.zeros(size, size, dtype=torch.bool, device=labels.device)
     logits, scores = propose(net, encoded, size, settings, shares)
@@ -58,7 +58,7 @@ def paint(
         mask = F.interpolate(one, (size, size), mode="bilinear", align_corners=False)[0, 0] > 0
         if mask.any():
             masks.append(mask)
-    for mask, label in zip(masks, labeller.regions(masks), strict=True):
+    for mask, label in zip(masks, names.regions(masks), strict=True):
         labels[mask] = label
         covered |= mask
     shares.rois += 1

@@ -1,0 +1,92 @@
+"""Tells plugins, and the tracker that a run asked for, what happens in it.
+
+One that raises is named in the log and told nothing more: logging must not cost a run. Only a
+tracker that cannot start stops its run, while nothing is lost yet.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchbcss import registry
+from benchbcss.errors import PluginError
+from benchbcss.events import EpochEnded, RunEnded, RunFailed, RunStarted
+from benchbcss.protocols import Tracker
+from benchbcss.registry import explain
+
+
+class Announcer:
+    """The listeners of one run; ``tracker`` is a registered name or 'none'."""
+
+    def __init__(self, run_dir: Path, tracker: str) -> None:
+        self.run_dir, self.name = run_dir, tracker
+        self._plugins = registry.load()
+        self._tracker: Tracker | None = None
+        self._started = False
+        self._quiet: set[str] = set()  # plugins that raised
+
+    def run_started(self, spec: dict[str, Any]) -> None:
+        """Raises PluginError where the tracker cannot start."""
+        event = RunStarted(self.run_dir, copy.deepcopy(spec))
+        if self.name != "none":
+            entry = self._plugins.trackers.find(self.name)
+            try:
+                self._tracker = entry.load()()
+                self._tracker.run_started(event)
+            except Exception as error:
+                self._tracker = None
+                raise PluginError(
+                    f"The tracker '{self.name}' ({entry.source}) cannot start: {explain(error)}"
+                ) from error
+        self._started = True
+        self._hooks("benchbcss_run_start", event, run_dir=event.run_dir, spec=event.spec)
+
+    def epoch_ended(self, record: dict[str, Any]) -> None:
+        """``record``: the line of ``epochs.jsonl``."""
+        event = EpochEnded(self.run_dir, copy.deepcopy(record))
+        self._track("epoch_ended", event)
+        self._hooks("benchbcss_epoch_end", event, run_dir=event.run_dir, record=event.record)
+
+    def run_ended(self, result: dict[str, Any]) -> None:
+        """``result``: the content of ``result.json``."""
+        event = RunEnded(self.run_dir, copy.deepcopy(result))
+        self._track("run_ended", event)
+        self._hooks("benchbcss_run_end", event, run_dir=event.run_dir, result=event.result)
+
+    def run_failed(self, error: BaseException, stage: str) -> None:
+        """Told only where the start was told."""
+        if not self._started:
+            return
+        event = RunFailed(self.run_dir, explain(error), stage)
+        self._track("run_failed", event)
+        self._hooks("benchbcss_run_failed", event)
+
+    def _track(self, method: str, event: Any) -> None:
+        if self._tracker is None:
+            return
+        try:
+            getattr(self._tracker, method)(event)
+        except Exception as error:
+            self._tracker = None
+            _warn(f"the tracker '{self.name}'", error)
+
+    def _hooks(self, hook: str, event: Any, **first_edition: Any) -> None:
+        manager = self._plugins.manager
+        plugins = manager.get_plugins()
+        for source in self._plugins.sources:
+            if source.plugin in self._quiet:
+                continue
+            plugin = manager.get_plugin(source.plugin)
+            others = [other for other in plugins if other is not plugin]
+            try:
+                manager.subset_hook_caller(hook, others)(event=event, **first_edition)
+            except Exception as error:
+                self._quiet.add(source.plugin)
+                _warn(str(source), error)
+
+
+def _warn(who: str, error: Exception) -> None:
+    print(f"warning: {who} raised {explain(error)}; it is told nothing more", file=sys.stderr)

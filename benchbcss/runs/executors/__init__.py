@@ -1,0 +1,64 @@
+"""Where runs are carried out: an executor chosen by name, and the loop that waits for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from benchbcss import registry
+from benchbcss.errors import PluginError
+from benchbcss.runs.executors.protocol import (
+    Executor,
+    Outcome,
+    Settings,
+    failed,
+    finished,
+    judge,
+    prepare,
+    status_of,
+    worker_command,
+)
+
+if TYPE_CHECKING:
+    from benchbcss.results.spec import RunSpec
+
+__all__ = [
+    "Executor",
+    "Outcome",
+    "Settings",
+    "failed",
+    "finished",
+    "judge",
+    "prepare",
+    "run_all",
+    "status_of",
+    "worker_command",
+]
+
+
+def run_all(
+    specs: Sequence[RunSpec], settings: Settings, *, executor: str = "local"
+) -> list[Outcome]:
+    """Run ``specs`` by the executor of that name; returns their outcomes in order.
+
+    Raises UnknownNameError. Interrupted, nothing is left behind.
+    """
+    chosen = registry.load().executors.find(executor).load()(settings)
+    places = [spec.run_dir(settings.workspace) for spec in specs]
+    outcomes: list[Outcome] = []
+    try:
+        chosen.submit(specs)
+        while len(outcomes) < len(places):
+            for outcome in chosen.poll():
+                if outcome.run_dir not in places:
+                    raise PluginError(
+                        f"The executor '{executor}' reports {outcome.run_dir}, which it was not "
+                        f"asked to run."
+                    )
+                outcomes.append(outcome)
+            if len(outcomes) < len(places):
+                time.sleep(chosen.poll_seconds)
+    finally:
+        chosen.cancel()
+    return sorted(outcomes, key=lambda outcome: places.index(outcome.run_dir))

@@ -1,0 +1,149 @@
+"""What an executor is: where runs are carried out, and how one asks for them.
+
+An executor starts ``python -m benchbcss.runs.worker RUN_DIR`` for each specification, somewhere,
+and reports how each ended::
+
+    class Inline(Executor):
+        '''One after the other, in the foreground.'''
+
+        def submit(self, specs):
+            self.waiting = list(specs)
+
+        def poll(self):
+            if not self.waiting:
+                return []
+            spec = self.waiting.pop(0)
+            run_dir = prepare(spec, self.settings)
+            subprocess.run(worker_command(run_dir))
+            return [judge(spec, run_dir)]
+
+        def cancel(self):
+            self.waiting.clear()
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from benchbcss.errors import BenchError
+from benchbcss.io import read_json, write_json
+
+if TYPE_CHECKING:  # importing an executor must be cheap: a plugin's module may hold one
+    from benchbcss.results.spec import RunSpec
+
+
+def _silent(spec: RunSpec, status: dict[str, Any]) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How runs are carried out. ``jobs``: at most so many at a time; ``timeout``: seconds after
+    which a run is stopped; ``fresh``: run again what is finished; ``say`` tells the user a line;
+    ``watch`` is shown a running worker's ``status.json``."""
+
+    workspace: Path
+    say: Callable[[str], None]
+    jobs: int = 1
+    timeout: float | None = None
+    fresh: bool = False
+    watch: Callable[[RunSpec, dict[str, Any]], None] = _silent
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one run ended: 'kept' (finished before), 'done' or 'failed' with a reason."""
+
+    spec: RunSpec
+    run_dir: Path
+    status: Literal["kept", "done", "failed"]
+    reason: str = ""
+
+
+class Executor(ABC):
+    """Carries runs out. Made once per command; ``poll_seconds`` lie between two polls."""
+
+    poll_seconds: float = 0.2
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def submit(self, specs: Sequence[RunSpec]) -> None:
+        """Take ``specs`` on; returns at once. Called once."""
+
+    @abstractmethod
+    def poll(self) -> list[Outcome]:
+        """Start what may start, and return what has ended since the last call: one outcome for
+        every specification submitted, sooner or later. One run's failure stops no other."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Stop everything that has not ended. Called at the end too, whatever happened."""
+
+
+def finished(spec: RunSpec, settings: Settings) -> bool:
+    """Whether the run is done already and is to be kept."""
+    return not settings.fresh and (spec.run_dir(settings.workspace) / "result.json").is_file()
+
+
+def prepare(spec: RunSpec, settings: Settings) -> Path:
+    """Write what a worker reads, ``spec.json``, into the run's folder, and return that. Traces of a
+    failure before are removed. Raises OSError and RunError where it cannot be written."""
+    run_dir = spec.run_dir(settings.workspace)
+    if settings.fresh and run_dir.is_dir():
+        _set_aside(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "failure.json").unlink(missing_ok=True)
+    (run_dir / "status.json").unlink(missing_ok=True)
+    write_json(run_dir / "spec.json", spec.model_dump(mode="json"))
+    return run_dir
+
+
+def _set_aside(run_dir: Path) -> None:
+    """A finished result is never deleted: --fresh moves it out of the leaderboard's sight."""
+    number = 1
+    while (aside := run_dir.with_name(f".{run_dir.name}.old{number}")).exists():
+        number += 1
+    run_dir.rename(aside)
+
+
+def worker_command(run_dir: Path) -> list[str]:
+    """What carries out the run whose ``spec.json`` is in ``run_dir``."""
+    return [sys.executable, "-u", "-m", "benchbcss.runs.worker", str(run_dir)]
+
+
+def status_of(run_dir: Path) -> dict[str, Any]:
+    """A running worker's heartbeat: ``stage``, ``pid``, ``time`` and details; empty before it."""
+    try:
+        status: dict[str, Any] = read_json(run_dir / "status.json")
+        return status
+    except (OSError, ValueError):
+        return {}
+
+
+def judge(spec: RunSpec, run_dir: Path, ended: str = "") -> Outcome:
+    """How a worker that has ended did, by the files that it left; ``ended`` says how it ended where
+    it left none."""
+    if not ended and (run_dir / "result.json").is_file():
+        return Outcome(spec, run_dir, "done")
+    if (run_dir / "failure.json").is_file():
+        reason = str(read_json(run_dir / "failure.json").get("reason"))
+        return Outcome(spec, run_dir, "failed", reason)
+    return failed(spec, run_dir, ended or "the worker ended without a result")
+
+
+def failed(spec: RunSpec, run_dir: Path, reason: str) -> Outcome:
+    """Write ``failure.json`` for a worker that could not do so itself."""
+    stage = status_of(run_dir).get("stage")
+    text = f"{reason} while {stage}" if stage else reason
+    try:
+        write_json(run_dir / "failure.json", {"reason": text, "stage": stage})
+    except BenchError:
+        pass  # the outcome below still carries the reason
+    return Outcome(spec, run_dir, "failed", text)
