@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchbcss.contract import IGNORE_INDEX
+from benchbcss.contract import IGNORE
 from benchbcss.errors import DataError, SuiteError, UnknownNameError
 
 UNKNOWN = 254  # lookup-table value of a code that the code table does not have
@@ -54,7 +54,7 @@ class LabelMap:
         table = np.full(256, UNKNOWN, np.uint8)
         for label, (_, codes) in enumerate(self.classes):
             table[list(codes)] = label
-        table[list(self.ignore)] = IGNORE_INDEX
+        table[list(self.ignore)] = IGNORE
         return table
 
     def fingerprint(self) -> str:
