@@ -148,7 +148,9 @@ def build(
 def rescored(run_dir: Path, old: dict[str, Any]) -> dict[str, Any]:
     """The record with its tracks computed anew from stored predictions and the masks."""
     spec = RunSpec.model_validate_json((run_dir / "spec.json").read_text(encoding="utf-8"))
-    source = Dataset(Path(spec.data_root), TileStore(Path(spec.store_root)))
+    source = Dataset(
+        Path(spec.data_root), TileStore(Path(spec.store_root)), spec.suite.reading(), spec.sites
+    )
     labels = spec.suite.labels(source.code_table())
     rois = source.rois(spec.scored, labels)
     prompted = old["tracks"].get("prompted", {})

@@ -45,7 +45,9 @@ class Session:
         self.hooks = plugins.manager.hook
         registered = plugins.backend(spec.backend)
         self.info, self.source = registered.info, registered.source
-        dataset = Dataset(Path(spec.data_root), TileStore(Path(spec.store_root)))
+        dataset = Dataset(
+            Path(spec.data_root), TileStore(Path(spec.store_root)), spec.suite.reading(), spec.sites
+        )
         self.labels = spec.suite.labels(dataset.code_table())
         names = (*spec.split.train, *spec.split.val, *spec.split.test)
         self.rois = dataset.rois(names, self.labels)

@@ -17,7 +17,7 @@ TRAIN_SITES: tuple[str, ...] = tuple(FIGURES["train_sites"])
 TEST_SITES: tuple[str, ...] = tuple(FIGURES["test_sites"])
 
 _CODES = official_codes()
-OUTSIDE, UNDETERMINED = _CODES["outside_roi"], _CODES["undetermined"]
+OUTSIDE, EXCLUDED = _CODES["outside_roi"], _CODES["exclude"]
 TUMOR, STROMA = _CODES["tumor"], _CODES["stroma"]
 LYMPHOCYTE, NECROSIS = _CODES["lymphocytic_infiltrate"], _CODES["necrosis_or_debris"]
 FAT, GLAND, VESSEL = _CODES["fat"], _CODES["normal_acinus_or_duct"], _CODES["blood_vessel"]

@@ -35,7 +35,7 @@ def paint_nuclei(canvas: Canvas, look: np.ndarray, angle: np.ndarray) -> np.ndar
         )
         radii = figure["radius"] * scale * np.exp(figure["vary"] * rng.standard_normal(len(points)))
         stretch = np.sqrt(1 + (figure["longer"] - 1) * rng.uniform(0.4, 1.3, len(points)))
-        shades = rng.uniform(*figure["dark"], len(points))
+        shades = rng.uniform(figure["dark"][0], figure["dark"][1], len(points))
         outlines = _outlines(rng, points, radii, stretch, turn)
         hollow = _outlines(rng, points, 0.62 * radii, stretch, turn)
         vesicular = (code == TUMOR) & (rng.random(len(points)) < 0.6)

@@ -155,7 +155,8 @@ def _absorb(canvas: Canvas, stains: np.ndarray, site: str) -> np.ndarray:
     base = np.array(stain_vectors("haematoxylin", "eosin", "red_cells", source="phantom"))
     vectors = base * (1 + figure["vector_deviation"] * own.standard_normal((3, 3)))
     gain = own.uniform(figure["gain"]["low"], figure["gain"]["high"])
-    gain = gain * rng.uniform(*FIGURES["roi_gain"], 3)
+    low, high = FIGURES["roi_gain"]
+    gain = gain * rng.uniform(low, high, 3)
     white = own.uniform(*figure["white"]) + own.uniform(-figure["tint"], figure["tint"], 3)
     vectors, white = vectors.astype(np.float32), white.astype(np.float32)
     light = np.empty(stains.shape, np.float32)

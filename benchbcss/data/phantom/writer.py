@@ -18,13 +18,13 @@ from PIL import Image
 
 from benchbcss.data.phantom.canvas import Canvas
 from benchbcss.data.phantom.figures import (
+    EXCLUDED,
     LYMPHOCYTE,
     NECROSIS,
     OUTSIDE,
     SHARES,
     TEST_SITES,
     TRAIN_SITES,
-    UNDETERMINED,
     VERSION,
     VESSEL,
 )
@@ -152,7 +152,7 @@ def _draw(plan: _Plan) -> tuple[bytes, bytes]:
     mask = np.where(inside, codes, OUTSIDE).astype(np.uint8)
     if plan.index % 4 == 3:  # an annotator gave up on a corner of it
         doubt = canvas.field(60) > 2.2
-        mask[doubt & inside & (mask != VESSEL)] = UNDETERMINED
+        mask[doubt & inside & (mask != VESSEL)] = EXCLUDED
     return image, _png(mask)
 
 
