@@ -121,14 +121,20 @@ def detect(folder: Path) -> str:
     raise DataError(f"{folder} is not laid out as any reader expects. {layouts}.")
 
 
-def open_reader(folder: Path, reading: Reading) -> Reader:
-    """The reader that the suite names, or the one that knows the folder. Raises DataError."""
+def choose(folder: Path, reading: Reading) -> str:
+    """The name of the reader that the suite names, or that knows the folder. Raises DataError."""
     if not folder.is_dir():
         raise DataError(f"The data folder {folder} does not exist.")
-    named = reading.reader
-    if named is None and any((reading.images, reading.masks, reading.mask_suffix, reading.pairs)):
-        named = "folders"  # these settings are its own
-    return reader_class(named or detect(folder))(folder, reading)
+    if reading.reader is None and any(
+        (reading.images, reading.masks, reading.mask_suffix, reading.pairs)
+    ):
+        return "folders"  # these settings are its own
+    return reading.reader or detect(folder)
+
+
+def open_reader(folder: Path, reading: Reading) -> Reader:
+    """The reader ``choose`` names, opened. Raises DataError."""
+    return reader_class(choose(folder, reading))(folder, reading)
 
 
 def colour_variant(reading: Reading) -> str:

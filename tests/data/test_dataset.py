@@ -64,11 +64,11 @@ def test_empty_and_foreign_folders(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         Dataset(tmp_path / "none", store)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="not laid out as BCSS"):
+    with pytest.raises(DataError, match=r"bcss: masks/ and images/.*folders: images and masks"):
         Dataset(tmp_path / "empty", store)
     (tmp_path / "empty" / "images").mkdir()
     (tmp_path / "empty" / "masks").mkdir()
-    with pytest.raises(DataError, match="holds no PNG"):
+    with pytest.raises(DataError, match="not laid out as any reader expects"):
         Dataset(tmp_path / "empty", store)
 
 

@@ -129,7 +129,7 @@ def test_a_misspelt_map():
         ({"classes": {"a": ["x"]}}, r"says nothing about code 2 \('y'\)"),
         ({"classes": {"a": ["x", "z"]}, "ignore": ["y"]}, "no code named 'z'"),
         ({"classes": {"a": ["x"]}, "ignore": ["y"], "mean": ["q"]}, "'q' in 'mean'"),
-        ({"classes": {"a": ["x", 300]}, "ignore": ["y"]}, "300 is outside"),
+        ({"classes": {"a": ["x", 70000]}, "ignore": ["y"]}, "70000 is outside"),
     ],
 )
 def test_a_map_of_ones_own_is_checked(raw, message):
@@ -143,7 +143,7 @@ def test_a_map_of_ones_own_is_checked(raw, message):
         "name\tcode\na\t1\n",
         "label\tGT_code\na\tone\n",
         "label\tGT_code\na\t1\nb\t1\n",
-        "label\tGT_code\na\t999\n",
+        "label\tGT_code\na\t70000\n",
     ],
 )
 def test_a_broken_code_table_names_the_file(tmp_path, text):
