@@ -153,7 +153,7 @@ def read_split(path: Path) -> dict[str, Assignment]:
         if not filename:
             raise DataError(f"{path}, row {number}: there is no file name.")
         if part not in PARTS:
-            near = near_miss(part, PARTS, 0.5)
+            near = next((p for p in PARTS if part.startswith(p)), None) or near_miss(part, PARTS)
             hint = f" Write '{near}'." if near else ""
             raise DataError(
                 f"{path}, row {number}: split '{row['split']}' is not one of {', '.join(PARTS)}."
