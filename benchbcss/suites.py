@@ -22,7 +22,7 @@ from benchbcss.contract import (
 )
 from benchbcss.data.images import Colour
 from benchbcss.data.labels import LabelMap, build_label_map, label_map, official_codes
-from benchbcss.data.reader import READERS, Reading
+from benchbcss.data.reader import Reading, known_readers
 from benchbcss.errors import BenchError, SuiteError, UnknownNameError
 from benchbcss.recipes import Strict, explain, merge
 
@@ -275,8 +275,9 @@ def load_suite(path: Path, preset: Preset | None = None) -> tuple[Suite, Preset]
 
 def _misfits(suite: Suite, labels: LabelMap) -> Iterator[tuple[str, str]]:
     """(setting, sentence) for what a suite says of data that its other settings contradict."""
-    if suite.reader is not None and suite.reader not in READERS:
-        yield "reader", str(UnknownNameError("reader", suite.reader, READERS))
+    readers = known_readers()
+    if suite.reader is not None and suite.reader not in readers:
+        yield "reader", str(UnknownNameError("reader", suite.reader, readers))
     try:
         suite.reading()
     except SuiteError as error:

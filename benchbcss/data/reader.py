@@ -101,11 +101,17 @@ class Reader(Protocol):
         """The dataset's own table {name: code}, if it has one."""
 
 
+def known_readers() -> Mapping[str, str]:
+    """{name: "package.module:Class"} of every reader, in the order in which they are asked."""
+    return READERS
+
+
 def reader_class(name: str) -> type[Reader]:
     """The reader of that name. Raises UnknownNameError."""
-    if name not in READERS:
-        raise UnknownNameError("reader", name, READERS)
-    module, _, attribute = READERS[name].partition(":")
+    known = known_readers()
+    if name not in known:
+        raise UnknownNameError("reader", name, known)
+    module, _, attribute = known[name].partition(":")
     found: type[Reader] = getattr(importlib.import_module(module), attribute)
     return found
 
@@ -114,10 +120,10 @@ def detect(folder: Path) -> str:
     """The name of the first reader that knows ``folder``. Raises DataError."""
     if not folder.is_dir():
         raise DataError(f"The data folder {folder} does not exist.")
-    for name in READERS:
+    for name in known_readers():
         if reader_class(name).detect(folder):
             return name
-    layouts = "; ".join(f"{name}: {reader_class(name).wants}" for name in READERS)
+    layouts = "; ".join(f"{name}: {reader_class(name).wants}" for name in known_readers())
     raise DataError(f"{folder} is not laid out as any reader expects. {layouts}.")
 
 

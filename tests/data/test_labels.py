@@ -157,3 +157,18 @@ def test_lookup_maps_whole_arrays():
     labels = label_map("bcss5")
     codes = np.array([[1, 18, 0], [9, 7, 2]], np.uint8)
     assert labels.lookup[codes].tolist() == [[0, 4, 255], [5, 255, 1]]
+
+
+def test_one_number_means_ignored():
+    """Nothing defines it but the contract."""
+    import re
+    from pathlib import Path
+
+    import benchbcss
+    from benchbcss.contract import IGNORE
+
+    root = Path(benchbcss.__file__).parent
+    definition = re.compile(r"^\s*_?IGNORE\w*\s*(:.*)?=\s*\d", re.MULTILINE)
+    places = [p.relative_to(root) for p in root.rglob("*.py") if definition.search(p.read_text())]
+    assert [str(place) for place in places] == ["contract.py"]
+    assert (label_map("bcss5").lookup[[0, 7, 15]] == IGNORE).all()
