@@ -21,6 +21,12 @@ def benchbcss_register_metrics(register: Callable[..., None]) -> None:
 
 
 @hookimpl
+def benchbcss_register_readers(register: Callable[..., None]) -> None:
+    register("bcss", "benchbcss.data.bcss:BcssReader", "BCSS's layout")
+    register("folders", "benchbcss.data.folders:FolderReader", "images and masks that pair")
+
+
+@hookimpl
 def benchbcss_register_executors(register: Callable[..., None]) -> None:
     register("local", "benchbcss.runs.executors.local:Local", "processes on this machine")
 

@@ -32,7 +32,9 @@ Scope = Literal["largest", "class", "components"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 PROMPT_VERSION = 2  # of how prompts are made; results of different versions do not compare
-IGNORE_INDEX = 255
+#: label of a pixel that neither trains nor counts (outside the ROI, excluded, undetermined)
+IGNORE = 255
+IGNORE_INDEX = IGNORE  # the name plugins were first given
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Task:
     mean_classes: tuple[int, ...]
     mpp: float
     tile: int
-    ignore_index: int = IGNORE_INDEX
+    ignore_index: int = IGNORE
 
     @property
     def num_classes(self) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from benchbcss.contract import (
     PROMPT_VERSION,
@@ -20,7 +22,9 @@ from benchbcss.contract import (
     Strategy,
     Track,
 )
+from benchbcss.data.images import Colour
 from benchbcss.data.labels import LabelMap, build_label_map, label_map, official_codes
+from benchbcss.data.reader import Reading, known_readers
 from benchbcss.errors import BenchError, SuiteError, UnknownNameError
 from benchbcss.recipes import Strict, explain, merge
 from benchbcss.results.schema import Criterion
@@ -121,6 +125,27 @@ class CustomLabelMap(Strict):
     mean: list[str] | None = None
 
 
+class Files(Strict):
+    """Which files of a plain folder are images and which masks: two folders, or what a mask's stem
+    has beyond its image's, or a CSV of pairs (columns image, mask, and patient, site if known)."""
+
+    images: str | None = None
+    masks: str | None = None
+    mask_suffix: str | None = None
+    pairs: str | None = None
+
+
+#: what can change a number. The second row is newer: it counts only where it is set, so that
+#: suites that do not set it keep the fingerprints of their results
+NUMBERS = (
+    *("name", "phantom", "label_map", "split", "protocol", "mpp", "tile", "tracks", "prompting"),
+    *("clip", "budget"),
+)
+NUMBERS_IF_SET = ("reader", "files", "colours", "patient_pattern", "site_pattern")
+
+_HEX = re.compile(r"#?([0-9a-fA-F]{6})$")
+
+
 class Suite(Strict):
     """A validated suite, preset applied."""
 
@@ -146,28 +171,83 @@ class Suite(Strict):
     default_preset: Preset = "full"
     flaws: tuple[str, ...] = Field((), description="known faults; with any, nothing is ranked")
     file: str | None = Field(None, description="set when read: the suite file of a user's own")
+    reader: str | None = Field(None, description="of the data; by default the one that fits")
+    files: Files | None = None
+    colours: dict[str, str] | None = Field(
+        None, description="of colour-coded masks: code or its name -> '#rrggbb'"
+    )
+    patient_pattern: str | None = Field(
+        None, description="regular expression: its group, searched in an ROI's name, is the patient"
+    )
+    site_pattern: str | None = Field(None, description="likewise for the institute")
+
+    @field_validator("patient_pattern", "site_pattern")
+    @classmethod
+    def _pattern_compiles(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return value
+
+    @field_validator("colours", mode="before")
+    @classmethod
+    def _codes_are_text(cls, value: Any) -> Any:
+        """YAML reads a code as a number, JSON as text: text it is."""
+        return (
+            {str(key): colour for key, colour in value.items()}
+            if isinstance(value, dict)
+            else value
+        )
+
+    @field_validator("colours")
+    @classmethod
+    def _colours_are_distinct(cls, value: dict[str, str] | None) -> dict[str, str] | None:
+        seen: dict[str, str] = {}
+        for code, colour in (value or {}).items():
+            if not _HEX.match(colour):
+                raise ValueError(f"'{colour}' of {code} is not a colour such as '#ff8800'")
+            if (other := seen.setdefault(colour.lstrip("#").lower(), code)) != code:
+                raise ValueError(f"{code} and {other} have one colour, {colour}")
+        return value
 
     def labels(self, table: dict[str, int] | None = None) -> LabelMap:
         """The label map, resolved through the dataset's code table."""
         if isinstance(self.label_map, str):
             return label_map(self.label_map, table)
-        own = self.label_map
-        raw = own.model_dump()
-        return build_label_map(self.name, raw, own.codes or table or official_codes())
+        raw = self.label_map.model_dump()
+        return build_label_map(self.name, raw, self.label_map.codes or table or official_codes())
+
+    def reading(self) -> Reading:
+        """How the suite's files are read. Raises SuiteError for a colour of no code."""
+        files = self.files or Files()
+        return Reading(
+            reader=self.reader,
+            patient_pattern=self.patient_pattern,
+            site_pattern=self.site_pattern,
+            colours=self._colour_table(),
+            **files.model_dump(),
+        )
+
+    def _colour_table(self) -> dict[Colour, int]:
+        own = self.label_map if isinstance(self.label_map, CustomLabelMap) else None
+        names = (own.codes if own else None) or official_codes()
+        table: dict[Colour, int] = {}
+        for key, text in (self.colours or {}).items():
+            code = int(key) if key.isdecimal() else names.get(key)
+            if code is None:
+                raise SuiteError(
+                    f"Suite '{self.name}', colours: there is no code named '{key}'. "
+                    f"Known: {', '.join(names)}."
+                )
+            red, green, blue = bytes.fromhex(text.lstrip("#"))
+            table[red, green, blue] = code
+        return table
 
     def fingerprint(self) -> str:
-        """SHA-256 of what can change a number."""
-        content = self.model_dump(
-            exclude={
-                "summary",
-                "criteria",
-                "floors",
-                "default_preset",
-                "flaws",
-                "file",
-                "highlight",
-            }
-        )
+        """SHA-256 of what can change a number: NUMBERS, and NUMBERS_IF_SET where set."""
+        content = self.model_dump(include=set(NUMBERS))
+        content |= self.model_dump(include=set(NUMBERS_IF_SET), exclude_none=True)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -189,8 +269,23 @@ def load_suite(path: Path, preset: Preset | None = None) -> tuple[Suite, Preset]
     labels = suite.labels()
     for criterion in suite.criteria:
         _check_metric(criterion.metric, labels, path)
-    _check_highlight(suite.highlight, labels, path)
+    for _, problem in _misfits(suite, labels):
+        raise SuiteError(f"Suite {path}: {problem}")
     return suite, chosen
+
+
+def _misfits(suite: Suite, labels: LabelMap) -> Iterator[tuple[str, str]]:
+    """(setting, sentence) for what a suite says of data that its other settings contradict."""
+    readers = known_readers()
+    if suite.reader is not None and suite.reader not in readers:
+        yield "reader", str(UnknownNameError("reader", suite.reader, readers))
+    try:
+        suite.reading()
+    except SuiteError as error:
+        yield "colours", str(error)
+    if suite.highlight is not None and suite.highlight not in labels.class_names:
+        known = ", ".join(labels.class_names)
+        yield "highlight", f"there is no class '{suite.highlight}'. Known: {known}."
 
 
 def _check_metric(metric: str, labels: LabelMap, path: Path) -> None:
@@ -198,14 +293,6 @@ def _check_metric(metric: str, labels: LabelMap, path: Path) -> None:
     known += [f"dice.{name}" for name in labels.class_names]
     if metric not in known:
         raise SuiteError(f"Suite {path}: there is no metric '{metric}'. Known: {', '.join(known)}.")
-
-
-def _check_highlight(name: str | None, labels: LabelMap, path: Path) -> None:
-    if name is not None and name not in labels.class_names:
-        raise SuiteError(
-            f"Suite {path}: highlight: there is no class '{name}'. "
-            f"Known: {', '.join(labels.class_names)}."
-        )
 
 
 def find_suite(name: str, known: dict[str, Path]) -> Path:
@@ -266,11 +353,8 @@ def mistakes(path: Path) -> list[str]:
                 line = _line(node, ("criteria", index, "metric"))
                 what = str(error).removeprefix(f"Suite {path}: ")
                 found[f"{path}:{line}: criteria: {what}"] = None
-        try:
-            _check_highlight(suite.highlight, labels, path)
-        except SuiteError as error:
-            what = str(error).removeprefix(f"Suite {path}: ")
-            found[f"{path}:{_line(node, ('highlight',))}: {what}"] = None
+        for setting, problem in _misfits(suite, labels):
+            found[f"{path}:{_line(node, (setting,))}: {setting}: {problem}"] = None
     return list(found)
 
 

@@ -49,6 +49,84 @@ def test_official_suites_light_up_vessels_where_they_are_a_class(name):
     assert suite.highlight == ("blood_vessel" if vessels else None)
 
 
+#: computed at commit 4fe665e: results already stored are found by them
+FINGERPRINTS = {
+    "amgad5/full": "93f5ea77966d2ccb07ffeaca3903db4706401c8e45634dc14f66b3859cb2dd7c",
+    "amgad5/smoke": "bbf373cdb956570f2587c85162352f455101fa622d08fcfb6c62d0ffd5976ac5",
+    "bcss5-squash1024/full": "bc6b086c1ea30007e0379c4d465453718dc91c163cdfff8f0ce7d7f468e35a10",
+    "bcss5-squash1024/smoke": "bc6b086c1ea30007e0379c4d465453718dc91c163cdfff8f0ce7d7f468e35a10",
+    "bcss5/full": "ad6abe6b207a1149e3318e9055c5293e501e0f1eed0877208a1b5dc042cdd704",
+    "bcss5/smoke": "e9dd3ee423d295662028b6d16610c5ccf06277a93749b1023789d85a8da59952",
+    "brief-repro/full": "bd64770afb6c58a0bab6789cf7e2f5ece535d737dce059493027b36f887d269e",
+    "brief-repro/smoke": "bd64770afb6c58a0bab6789cf7e2f5ece535d737dce059493027b36f887d269e",
+    "phantom/full": "87ff38c8ad4c4c7c2449a4e45a794eeb2b3032b8d761964018cdab9c69fa2df0",
+    "phantom/smoke": "618e6b0cd9ccd93efdefd3e959d27a59ca446aea19b7b798b0a4c50866e8120a",
+    "tumor-binary/full": "beccf6f67b09882b928da92bc21cea2a00dc16b8b7622c1e579ebc3486c7c9e3",
+    "tumor-binary/smoke": "9fb78953b10eefb6ff0fea053f70bc47b8841b0d5a3a82cc5302f84dc6622055",
+}
+
+
+@pytest.mark.parametrize("key", sorted(FINGERPRINTS))
+def test_the_fingerprints_of_shipped_suites_stay(key):
+    name, preset = key.split("/")
+    assert load_suite(SHIPPED[name].load(), preset)[0].fingerprint() == FINGERPRINTS[key]
+
+
+def test_every_setting_is_either_a_number_or_known_to_be_none():
+    from benchbcss.suites import NUMBERS, NUMBERS_IF_SET, Suite
+
+    words = {"summary", "criteria", "floors", "default_preset", "flaws", "highlight", "file"}
+    assert set(Suite.model_fields) == {*NUMBERS, *NUMBERS_IF_SET} | words
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"reader": "folders"},
+        {"patient_pattern": "(P.)"},
+        {"site_pattern": "(S.)"},
+        {"colours": {"tumor": "#ff0000"}},
+    ],
+)
+def test_newer_settings_count_where_they_are_set(changed):
+    suite, _ = load_suite(SHIPPED["bcss5"].load())
+    assert suite.model_copy(update=changed).fingerprint() != suite.fingerprint()
+
+
+def test_a_suite_survives_json_with_its_colours(tmp_path):
+    from benchbcss.suites import Suite
+
+    path = tmp_path / "own.yaml"
+    path.write_text(GOOD + "colours: {0: '#000000', tumour: '#FF0000', rest: '00ff00'}\n")
+    suite, _ = load_suite(path)
+    again = Suite.model_validate_json(suite.model_dump_json())
+    assert again.fingerprint() == suite.fingerprint()
+    expected = {(0, 0, 0): 0, (255, 0, 0): 1, (0, 255, 0): 2}
+    assert suite.reading().colours == again.reading().colours == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("patient_pattern: '('", "16: patient_pattern: "),
+        ("colours: {tumour: red}", "16: colours: "),
+        ("colours: {tumour: '#000000', rest: '#000000'}", "16: colours: "),
+        (
+            "colours: {tumor: '#000000'}",
+            "16: colours: Suite 'mine', colours: there is no code named",
+        ),
+        ("reader: foldrs", "16: reader: There is no reader 'foldrs'. Did you mean 'folders'?"),
+        ("highlight: tumor", "16: highlight: there is no class 'tumor'. Known: tumour, rest"),
+        ("files: {image: x}", "16: files.image: Extra inputs"),
+    ],
+)
+def test_mistakes_about_files_come_with_their_line(tmp_path, line, expected):
+    (found,) = validated(tmp_path, GOOD + line + "\n")
+    assert found.startswith(expected)
+    with pytest.raises(SuiteError):
+        load_suite(tmp_path / "mine.yaml")
+
+
 def test_misspelt_suites_are_guessed():
     known = {name: entry.load() for name, entry in SHIPPED.items()}
     with pytest.raises(UnknownNameError, match="Did you mean 'bcss5'"):

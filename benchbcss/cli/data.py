@@ -1,50 +1,96 @@
-"""``benchbcss data``: verify a BCSS folder, show its statistics, write a phantom."""
+"""``benchbcss data``: verify a folder, show its statistics, write a suite for it, a phantom."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from benchbcss.cli.main import say, workspace_option
 
+if TYPE_CHECKING:
+    from benchbcss.data.dataset import Dataset, Roi
+    from benchbcss.data.labels import LabelMap
+
+
+SUITE = click.option("--suite", metavar="NAME|FILE", help="Label map, reader and split of a suite.")
+LABEL_MAP = click.option("--label-map", help="A built-in label map instead.  [default: bcss5]")
+
 
 @click.group()
 def data() -> None:
-    """Verify a BCSS folder, show statistics, write a phantom."""
+    """Verify a data folder, show statistics, write a suite for it, write a phantom."""
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A folder with what a suite, or a label map alone, says of it."""
+
+    source: Dataset
+    labels: LabelMap
+    name: str
+    mpp: float = 0.30
+    split: str | None = None
+
+
+def _open(folder: Path, suite: str | None, label_map: str | None, workspace: Path) -> _Opened:
+    from benchbcss.data.dataset import Dataset
+    from benchbcss.data.labels import label_map as resolve
+    from benchbcss.data.store import TileStore
+
+    store = TileStore(workspace / "store")
+    if suite is None:
+        source = Dataset(folder, store)
+        name = label_map or "bcss5"
+        return _Opened(source, resolve(name, source.code_table()), name)
+    if label_map is not None:
+        raise click.UsageError("--suite has a label map already; leave out --label-map.")
+    from benchbcss import registry
+    from benchbcss.suites import find_suite, load_suite
+
+    known = {name: entry.load() for name, entry in registry.load().suites.items()}
+    definition, _ = load_suite(find_suite(suite, known))
+    source = Dataset(folder, store, definition.reading())
+    split = definition.split
+    if split.endswith(".csv"):
+        split = str(folder / split)  # a suite names the CSV beside its data
+    labels = definition.labels(source.code_table())
+    return _Opened(source, labels, definition.name, definition.mpp, split)
 
 
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--label-map", default="bcss5", show_default=True)
+@SUITE
+@LABEL_MAP
 @click.option("--split", help="brief, official, eva, or a CSV; checked for leakage.")
 @workspace_option
-def verify(folder: Path, label_map: str, split: str | None, workspace: Path) -> None:
+def verify(
+    folder: Path, suite: str | None, label_map: str | None, split: str | None, workspace: Path
+) -> None:
     """Decode every file of FOLDER and check sizes, codes and split; exits 2 on a problem."""
-    from benchbcss.data.dataset import Dataset
-    from benchbcss.data.labels import label_map as resolve
-    from benchbcss.data.splits import load_split
-    from benchbcss.data.store import TileStore
+    from benchbcss.data.dataset import identical
     from benchbcss.errors import DataError
 
-    store = TileStore(workspace / "store")
-    source = Dataset(folder, store)
-    labels = resolve(label_map, source.code_table())
-    problems = []
-    good = []
-    for name in source.names:  # every problem is listed, not only the first
+    opened = _open(folder, suite, label_map, workspace)
+    source, labels, name = opened.source, opened.labels, opened.name
+    store, split = source.store, split or opened.split
+    problems: list[str] = []
+    good: dict[str, Roi] = {}
+    for roi in source.names:  # every problem is listed, not only the first
         try:
-            good.append(source.rois([name], labels)[name])
+            good |= source.rois([roi], labels)
         except DataError as error:
             problems.append(str(error))
     for problem in problems:
         say(f"problem: {problem}")
-    pixels = sum(roi.shape[0] * roi.shape[1] for roi in good)
+    pixels = sum(roi.shape[0] * roi.shape[1] for roi in good.values())
     click.echo(
         f"{len(good)} of {len(source.names)} ROIs are sound, {pixels / 1e6:.1f} Mpx; "
-        f"label map {label_map} {labels.fingerprint()[:12]}; "
+        f"label map {name} {labels.fingerprint()[:12]}; "
         f"tile store {store.size() / 1e6:.1f} MB in {store.root} (safe to delete)"
     )
     if source.colour_normalised:
@@ -52,49 +98,60 @@ def verify(folder: Path, label_map: str, split: str | None, workspace: Path) -> 
     if problems:
         raise DataError(f"{len(problems)} of {len(source.names)} ROIs cannot be used.")
     if split is not None:
-        parts = load_split(split, source.names)
+        parts = source.split(split)
         leakage = parts.leakage()
         click.echo(
             f"split {parts.name}: {len(parts.train)} train, {len(parts.val)} val, "
-            f"{len(parts.test)} test"
+            f"{len(parts.test)} test; {leakage.claim}"
         )
         for title, files in (
             ("in no part of the split", parts.unassigned),
             ("in the split but not in the folder", parts.absent),
         ):
-            for name in files:
-                click.echo(f"  {title}: {name}")
+            for file in files:
+                click.echo(f"  {title}: {file}")
+        for hint in parts.hints:
+            click.echo(f"  near miss: {hint}")
         for warning in leakage.warnings:
             click.echo(f"  warning: {warning}")
-        if leakage.errors:
-            raise DataError(" ".join(leakage.errors))
+        errors = [*leakage.errors, *identical(good, parts)]
+        if errors:
+            raise DataError(" ".join(errors))
 
 
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--label-map", default="bcss5", show_default=True)
+@SUITE
+@LABEL_MAP
 @click.option(
     "--mpp",
     type=click.FloatRange(min=0, min_open=True),
-    default=0.30,
-    show_default=True,
-    help="um per pixel",
+    help="um per pixel  [default: the suite's, or 0.30]",
 )
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
 @workspace_option
-def stats(folder: Path, label_map: str, mpp: float, form: str, workspace: Path) -> None:
+def stats(
+    folder: Path,
+    suite: str | None,
+    label_map: str | None,
+    mpp: float | None,
+    form: str,
+    workspace: Path,
+) -> None:
     """Pixels, ROIs and 8-connected components of every class, and ROIs per institute."""
     from collections import Counter
 
     import numpy as np
     from scipy import ndimage
 
-    from benchbcss.data.dataset import Dataset
-    from benchbcss.data.labels import label_map as resolve
-    from benchbcss.data.store import TileStore
+    from benchbcss.errors import DataError
 
-    source = Dataset(folder, TileStore(workspace / "store"))
-    labels = resolve(label_map, source.code_table())
+    opened = _open(folder, suite, label_map, workspace)
+    source, labels = opened.source, opened.labels
+    mpp = mpp or opened.mpp
+    if opened.split is not None:
+        with contextlib.suppress(DataError):
+            source.split(opened.split)  # its CSV may name the institutes
     rois = source.rois(source.names, labels)
     total = sum(roi.shape[0] * roi.shape[1] for roi in rois.values())
     rows: list[dict[str, Any]] = []
@@ -145,6 +202,36 @@ def stats(folder: Path, label_map: str, mpp: float, form: str, workspace: Path) 
         f"{ignored / total:.1%}; institutes: "
         + ", ".join(f"{site} {count}" for site, count in institutes.items())
     )
+
+
+@data.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="Suite file.  [default: in FOLDER]")
+@click.option("--images", help="Folder of the images, within FOLDER.")
+@click.option("--masks", help="Folder of the masks, within FOLDER.")
+@click.option("--mask-suffix", help="What a mask's name has beyond its image's, such as _anno.")
+@click.option("--pairs", help="CSV with the columns image,mask, within FOLDER.")
+@click.option("--patient-pattern", help="Regular expression: its group in a name is the patient.")
+@click.option("--site-pattern", help="Likewise for the institute.")
+@workspace_option
+def prepare(folder: Path, output: Path | None, workspace: Path, **reading: Any) -> None:
+    """Look at FOLDER and write a suite file that fits it, with a split grouped by patient."""
+    from benchbcss.data import prepare as preparing
+    from benchbcss.data.reader import Reading
+    from benchbcss.data.store import TileStore
+
+    proposal = preparing.look(folder, TileStore(workspace / "store"), Reading(**reading))
+    total = sum(proposal.pixels.values())
+    click.echo(f"{len(proposal.rois)} ROIs, {total / 1e6:.2f} Mpx, layout {proposal.reader}")
+    for code, pixels in proposal.pixels.items():
+        click.echo(f"  code {code}: {pixels} px, {pixels / total:.1%}")
+    for note in proposal.notes:
+        say(f"note: {note}")
+    suite = output or folder / f"{preparing.suite_name(folder)}.yaml"
+    suite, table = preparing.write(proposal, folder, suite)
+    click.echo(f"wrote {suite} and {table}: read their comments, then")
+    click.echo(f"  benchbcss data verify {folder} --suite {suite}")
+    click.echo(f"  benchbcss run BACKEND --suite {suite} --data {folder}")
 
 
 @data.command()

@@ -175,7 +175,7 @@ def launch(
     parts = prepared.split
     say(
         f"split '{parts.name}': {len(parts.train)} train, {len(parts.val)} val, "
-        f"{len(parts.test)} test ROIs; no patient is in two parts"
+        f"{len(parts.test)} test ROIs; {parts.leakage().claim}"
     )
     for warning in prepared.warnings:
         say(f"warning: {warning}")

@@ -1,33 +1,35 @@
-"""A BCSS-shaped folder: ``images/`` or ``rgbs_colorNormalized/``, and ``masks/``."""
+"""The ROIs of a folder, decoded into the tile store and checked against a label map."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
-from benchbcss.data.labels import LabelMap, read_code_table
-from benchbcss.data.splits import institute_of
+from benchbcss.data.labels import UNKNOWN, LabelMap
+from benchbcss.data.reader import Reading, open_reader
+from benchbcss.data.splits import PARTS, Split, load_split
 from benchbcss.data.store import Entry, TileStore
 from benchbcss.errors import DataError
-
-IMAGE_FOLDERS = ("images", "rgbs_colorNormalized")
 
 
 @dataclass(frozen=True)
 class Roi:
-    """One ROI, decoded: memory-mapped image uint8 [H, W, 3] and raw codes uint8 [H, W]."""
+    """One ROI, decoded: memory-mapped image uint8 [H, W, 3] and raw codes uint8 or uint16
+    [H, W]. ``site`` is the institute it comes from, None where that is not known."""
 
     name: str
     image_entry: Entry
     mask_entry: Entry
+    site: str | None = None
 
     @property
     def institute(self) -> str:
-        return institute_of(self.name)
+        return self.site or "?"
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -54,67 +56,107 @@ class Roi:
 
 
 class Dataset:
-    """The files of a folder, paired by name. Nothing is decoded until ``roi`` is called."""
+    """The ROIs of a folder, as its reader finds them. Nothing is decoded until ``roi`` is called.
 
-    def __init__(self, root: Path, store: TileStore) -> None:
+    ``sites`` {ROI: institute} come before what the reader knows, as a split's CSV may say them.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        store: TileStore,
+        reading: Reading | None = None,
+        sites: Mapping[str, str] | None = None,
+    ) -> None:
         self.root = Path(root)
         self.store = store
-        if not self.root.is_dir():
-            raise DataError(f"The data folder {root} does not exist.")
-        folders = [name for name in IMAGE_FOLDERS if (self.root / name).is_dir()]
-        if not folders or not (self.root / "masks").is_dir():
-            raise DataError(
-                f"{root} is not laid out as BCSS: it needs masks/ and images/ "
-                f"(or rgbs_colorNormalized/)."
-            )
-        self.image_folder = self.root / folders[0]
-        self.mask_folder = self.root / "masks"
-        images = _pngs(self.image_folder)
-        masks = _pngs(self.mask_folder)
-        if not images and not masks:
-            raise DataError(f"{root} holds no PNG: {self.image_folder} and masks/ are empty.")
-        for missing, folder in ((images - masks, "masks"), (masks - images, folders[0])):
-            if missing:
-                raise DataError(
-                    f"{len(missing)} file(s) are missing from {self.root / folder}, the first is "
-                    f"{min(missing)}. Image and mask carry identical names."
-                )
-        self.names: tuple[str, ...] = tuple(sorted(images))
+        self.reader = open_reader(self.root, reading or Reading())
+        self.names: tuple[str, ...] = self.reader.ids
+        self.sites = dict(sites or {})
 
     @property
     def colour_normalised(self) -> bool:
-        """The release's second folder is normalised already; doing it twice is a mistake."""
-        return self.image_folder.name == "rgbs_colorNormalized"
+        """Images that are normalised already; doing it twice is a mistake."""
+        return self.reader.colour_normalised
 
     def code_table(self) -> dict[str, int] | None:
         """The dataset's own code table, if it has one."""
-        path = self.root / "meta" / "gtruth_codes.tsv"
-        return read_code_table(path) if path.is_file() else None
+        return self.reader.code_table()
+
+    def split(self, name: str) -> Split:
+        """The split of that name or file over these ROIs; sites that its CSV names are kept."""
+        split = load_split(name, self.names, self.reader.patient, self.reader.site)
+        self.sites |= split.sites
+        return split
 
     def roi(self, name: str) -> Roi:
         """Decode one ROI. Raises DataError for corrupt files and mismatched sizes."""
-        image = self.store.entry(self.image_folder / name, "image")
-        mask = self.store.entry(self.mask_folder / name, "mask")
+        reader = self.reader
+        source = reader.source(name)
+        image = self.store.entry(
+            source.image, "image", lambda: reader.image(name), source.image_variant
+        )
+        mask = self.store.entry(
+            source.mask, "mask", lambda: reader.codes(name), source.mask_variant
+        )
         if image.shape[:2] != mask.shape:
             raise DataError(
                 f"{name}: the image is {image.shape[1]} x {image.shape[0]} px but its mask is "
                 f"{mask.shape[1]} x {mask.shape[0]} px. They must have one size."
             )
-        return Roi(name, image, mask)
+        return Roi(name, image, mask, self.sites.get(name) or reader.site(name))
 
     def rois(self, names: Iterable[str], labels: LabelMap) -> dict[str, Roi]:
         """Decode and check: every mask value must be one the label map knows."""
-        found = {}
+        rois = {}
+        known = set(np.flatnonzero(labels.lookup != UNKNOWN).tolist())
         for name in names:
             roi = self.roi(name)
-            for code, count in sorted(roi.mask_entry.codes.items()):
-                if labels.lookup[code] == 254:
-                    raise DataError(
-                        f"{self.mask_folder / name}: {count} pixel(s) have the value {code}, which "
-                        f"is not in the code table. Fix the mask, or name the code in a suite."
-                    )
-            found[name] = roi
-        return found
+            odd = {code: n for code, n in roi.mask_entry.codes.items() if code not in known}
+            if odd:
+                path = self.reader.source(name).mask
+                raise DataError(_unknown_codes(path, odd, roi.mask_entry.codes, known))
+            rois[name] = roi
+        return rois
+
+
+def _unknown_codes(
+    path: Path, odd: Mapping[int, int], codes: Mapping[int, int], known: set[int]
+) -> str:
+    """What a mask holds that no class is made of, and what that looks like."""
+    first = min(odd)
+    text = (
+        f"{path}: {odd[first]} pixel(s) have the value {first}, which is not in the code table. "
+        f"Fix the mask, or name the code in a suite."
+    )
+    top, steps = max(codes), max(known)
+    if set(codes) <= {0, 255} and steps < 255:
+        return f"{text} A mask of 0 and 255 has its foreground in code 255."
+    if len(odd) > 8:
+        return (
+            f"{text} {len(odd)} such values look like a mask that was resampled with "
+            f"interpolation, or saved lossy: export it anew with nearest-neighbour, as PNG or TIFF."
+        )
+    for factor in range(2, 256):
+        if top > steps and all(code % factor == 0 and code // factor in known for code in codes):
+            return f"{text} All its values are {factor} times a code: it was stretched for viewing."
+    return text
+
+
+def identical(rois: Mapping[str, Roi], split: Split) -> tuple[str, ...]:
+    """Images that two parts of ``split`` share byte for byte, one sentence for each pair."""
+    part = {name: where for where in PARTS for name in split.part(where)}
+    first: dict[tuple[str, str], list[str]] = {}
+    for name in sorted(rois):
+        entry = rois[name].image_entry
+        first.setdefault((entry.sha256, entry.variant), []).append(name)
+    return tuple(
+        f"'{one}' ({part[one]}) and '{other}' ({part[other]}) are identical images. "
+        f"Keep one, or put both into one part."
+        for names in first.values()
+        for one, other in combinations([name for name in names if name in part], 2)
+        if part[one] != part[other]
+    )
 
 
 def fingerprint(rois: Iterable[Roi]) -> str:
@@ -123,11 +165,3 @@ def fingerprint(rois: Iterable[Roi]) -> str:
     for roi in sorted(rois, key=lambda item: item.name):
         digest.update(f"{roi.name} {roi.image_entry.sha256} {roi.mask_entry.sha256}\n".encode())
     return digest.hexdigest()
-
-
-def _pngs(folder: Path) -> set[str]:
-    return {
-        item.name
-        for item in folder.iterdir()
-        if item.suffix.lower() == ".png" and not item.name.startswith(".")
-    }

@@ -6,7 +6,6 @@ dataset's own table, where it has one, must agree with the official one code by 
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from dataclasses import dataclass
@@ -18,10 +17,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchbcss.contract import IGNORE_INDEX
+from benchbcss.contract import IGNORE
+from benchbcss.data.tables import read_table
 from benchbcss.errors import DataError, SuiteError, UnknownNameError
 
 UNKNOWN = 254  # lookup-table value of a code that the code table does not have
+MAX_CODE = 65535  # masks have one channel of 8 or 16 bits
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,11 @@ class LabelMap:
 
     @property
     def lookup(self) -> np.ndarray:
-        """uint8 [256]: code -> label, 255 where ignored, 254 where the code is unknown."""
-        table = np.full(256, UNKNOWN, np.uint8)
+        """uint8 [65536]: code -> label, 255 where ignored, 254 where the code is unknown."""
+        table = np.full(MAX_CODE + 1, UNKNOWN, np.uint8)
         for label, (_, codes) in enumerate(self.classes):
             table[list(codes)] = label
-        table[list(self.ignore)] = IGNORE_INDEX
+        table[list(self.ignore)] = IGNORE
         return table
 
     def fingerprint(self) -> str:
@@ -66,20 +67,20 @@ class LabelMap:
 def read_code_table(path: Path) -> dict[str, int]:
     """``label<TAB>GT_code`` -> {name: code}. Raises DataError naming file and row."""
     table: dict[str, int] = {}
-    try:
-        with open(path, encoding="utf-8", newline="") as handle:
-            for row in csv.DictReader(handle, delimiter="\t"):
-                name, code = row["label"].strip(), int(row["GT_code"])
-                if not 0 <= code < UNKNOWN:
-                    raise DataError(f"{path}: code {code} of '{name}' is outside 0..253.")
-                if name in table or code in table.values():
-                    raise DataError(f"{path}: '{name}' or its code {code} appears twice.")
-                table[name] = code
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"{path} is not a code table with the columns 'label' and 'GT_code', "
-            f"tab-separated: {error}"
-        ) from error
+    for number, row in read_table(path, ("label", "GT_code")):
+        name = row["label"]
+        try:
+            code = int(row["gt_code"])
+        except ValueError as error:
+            raise DataError(
+                f"{path}, row {number}: '{row['gt_code']}' is not the code of '{name}'. "
+                f"Codes are whole numbers."
+            ) from error
+        if not 0 <= code <= MAX_CODE:
+            raise DataError(f"{path}: code {code} of '{name}' is outside 0..{MAX_CODE}.")
+        if name in table or code in table.values():
+            raise DataError(f"{path}: '{name}' or its code {code} appears twice.")
+        table[name] = code
     return table
 
 
@@ -135,8 +136,10 @@ def build_label_map(name: str, raw: dict[str, Any], table: dict[str, int]) -> La
             code = table.get(entry) if isinstance(entry, str) else entry
             if code is None:
                 raise SuiteError(f"Label map '{name}', {where}: there is no code named '{entry}'.")
-            if not 0 <= code < UNKNOWN:
-                raise SuiteError(f"Label map '{name}', {where}: code {code} is outside 0..253.")
+            if not 0 <= code <= MAX_CODE:
+                raise SuiteError(
+                    f"Label map '{name}', {where}: code {code} is outside 0..{MAX_CODE}."
+                )
             if code in seen:
                 raise SuiteError(
                     f"Label map '{name}': code {code} is in both '{seen[code]}' and '{where}'."
@@ -145,6 +148,8 @@ def build_label_map(name: str, raw: dict[str, Any], table: dict[str, int]) -> La
             found.append(code)
         return tuple(sorted(found))
 
+    if not 1 <= len(raw["classes"]) <= UNKNOWN:
+        raise SuiteError(f"Label map '{name}' has {len(raw['classes'])} classes; 1 to 254 fit.")
     classes = tuple((cls, codes(entries, cls)) for cls, entries in raw["classes"].items())
     ignore = codes(raw.get("ignore") or [], "ignore")
     for label, code in table.items():

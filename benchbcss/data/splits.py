@@ -5,43 +5,64 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
+from benchbcss.data.bcss import PATIENT, SITE
+from benchbcss.data.reader import matched
+from benchbcss.data.tables import near_miss, read_table
 from benchbcss.errors import DataError, UnknownNameError
 
 PARTS = ("train", "val", "test")
 BUILT_IN = ("brief", "official", "eva")
-_TCGA = re.compile(r"^(TCGA-([A-Z0-9]{2})-[A-Z0-9]{4})-")
+Origin = Callable[[str], str | None]
 
 
-def patient_of(filename: str) -> str:
-    """The patient of an ROI: the TCGA barcode, else the name itself (one ROI per patient)."""
-    match = _TCGA.match(filename)
-    return match.group(1) if match else Path(filename).stem
+def patient_of(filename: str) -> str | None:
+    """The patient of an ROI by its TCGA barcode, None for other names."""
+    return matched(PATIENT, filename, "patient")
+
+
+def site_of(filename: str) -> str | None:
+    """The tissue source site of a TCGA barcode ('A2'), None for other names."""
+    return matched(SITE, filename, "site")
 
 
 def institute_of(filename: str) -> str:
-    """The tissue source site of a TCGA barcode ('A2'), '?' for other names."""
-    match = _TCGA.match(filename)
-    return match.group(2) if match else "?"
+    """``site_of``, '?' where that is not known."""
+    return site_of(filename) or "?"
 
 
 @dataclass(frozen=True)
 class Leakage:
-    """Overlaps between parts; ``errors`` forbid a run, ``warnings`` go into the record."""
+    """Overlaps between parts; ``errors`` forbid a run, ``warnings`` go into the record.
+
+    ``patients_unknown`` counts ROIs whose patient is not known: with any, nothing is claimed of
+    patients that the known ones do not show.
+    """
 
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    patients_unknown: int = 0
+
+    @property
+    def claim(self) -> str:
+        """What may be said of patients when there is no error."""
+        if self.patients_unknown:
+            return f"patients are unknown for {self.patients_unknown} ROI(s): no claim about them"
+        return "no patient is in two parts"
 
 
 @dataclass(frozen=True)
 class Split:
-    """A split restricted to the files present."""
+    """A split restricted to the files present; ``patients`` and ``sites`` of those known.
+
+    ``hints`` name files of the split that are not there beside ones that are and look like them.
+    """
 
     name: str
     train: tuple[str, ...]
@@ -49,6 +70,9 @@ class Split:
     test: tuple[str, ...]
     unassigned: tuple[str, ...] = field(default=())
     absent: tuple[str, ...] = field(default=())
+    patients: Mapping[str, str] = field(default_factory=dict)
+    sites: Mapping[str, str] = field(default_factory=dict)
+    hints: tuple[str, ...] = field(default=())
 
     def part(self, name: str) -> tuple[str, ...]:
         files: tuple[str, ...] = getattr(self, name)
@@ -63,28 +87,34 @@ class Split:
         """Patients in two parts are errors; institutes in two parts are warnings."""
         errors, warnings = [], []
         for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
-            shared = _shared(patient_of, self.part(first), self.part(second))
+            shared = _shared(self.patients, self.part(first), self.part(second))
             if shared:
                 errors.append(
                     f"Split '{self.name}': {len(shared)} patient(s) in both {first} and {second}: "
                     f"{', '.join(shared[:5])}. Move each patient to one part."
                 )
             if second == "val" or first == "train":
-                sites = [
-                    site
-                    for site in _shared(institute_of, self.part(first), self.part(second))
-                    if site != "?"
-                ]
+                sites = _shared(self.sites, self.part(first), self.part(second))
                 if sites:
                     effect = "val is optimistic" if second == "val" else "test is optimistic"
                     warnings.append(
                         f"institutes in both {first} and {second} ({effect}): {', '.join(sites)}"
                     )
-        return Leakage(tuple(errors), tuple(warnings))
+        files = [file for part in PARTS for file in self.part(part)]
+        unknown = sum(file not in self.patients for file in files)
+        if unknown:
+            warnings.append(
+                f"patients are unknown for {unknown} of {len(files)} ROIs: no claim that none is "
+                f"in two parts. Add a column 'patient' to the split's CSV, or a patient_pattern "
+                f"to the suite."
+            )
+        return Leakage(tuple(errors), tuple(warnings), unknown)
 
 
-def _shared(key, first: Iterable[str], second: Iterable[str]) -> list[str]:  # type: ignore[no-untyped-def]
-    return sorted({key(name) for name in first} & {key(name) for name in second})
+def _shared(origin: Mapping[str, str], first: Iterable[str], second: Iterable[str]) -> list[str]:
+    """What known origins two parts have in common."""
+    one, other = ({origin[name] for name in part if name in origin} for part in (first, second))
+    return sorted(one & other)
 
 
 @lru_cache(maxsize=1)
@@ -103,55 +133,86 @@ def built_in_split(name: str) -> dict[str, str]:
     return {row["filename"]: row[name] for row in _table()}
 
 
-def read_split(path: Path) -> dict[str, str]:
-    """A CSV ``filename,split`` -> {file name: part}. Raises DataError naming file and row."""
-    assignment: dict[str, str] = {}
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as handle:
-            reader = csv.DictReader(handle)
-            if not {"filename", "split"} <= set(reader.fieldnames or ()):
-                raise DataError(
-                    f"{path} needs the columns filename,split; it has "
-                    f"{','.join(reader.fieldnames or ())}."
-                )
-            for number, row in enumerate(reader, start=2):
-                filename, part = (row["filename"] or "").strip(), (row["split"] or "").strip()
-                if part not in PARTS:
-                    raise DataError(
-                        f"{path}, row {number}: split '{part}' is not one of {', '.join(PARTS)}."
-                    )
-                if assignment.setdefault(filename, part) != part:
-                    raise DataError(f"{path}, row {number}: '{filename}' is in two parts.")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"The split file {path} cannot be read: {error}") from error
-    return assignment
+@dataclass(frozen=True)
+class Assignment:
+    """What a split file says of one ROI."""
+
+    part: str
+    patient: str | None = None
+    site: str | None = None
 
 
-def load_split(name: str, present: Iterable[str]) -> Split:
+def read_split(path: Path) -> dict[str, Assignment]:
+    """A CSV ``filename,split`` (and ``patient``, ``site``) -> {file name: assignment}.
+
+    Raises DataError naming file and row.
+    """
+    assignments: dict[str, Assignment] = {}
+    for number, row in read_table(path, ("filename", "split")):
+        filename, part = row["filename"], row["split"].lower()
+        if not filename:
+            raise DataError(f"{path}, row {number}: there is no file name.")
+        if part not in PARTS:
+            near = next((p for p in PARTS if part.startswith(p)), None) or near_miss(part, PARTS)
+            hint = f" Write '{near}'." if near else ""
+            raise DataError(
+                f"{path}, row {number}: split '{row['split']}' is not one of {', '.join(PARTS)}."
+                f"{hint}"
+            )
+        found = Assignment(part, row.get("patient") or None, row.get("site") or None)
+        before = assignments.setdefault(filename, found)
+        if before.part != part:
+            raise DataError(f"{path}, row {number}: '{filename}' is in two parts.")
+        if before != found:
+            raise DataError(f"{path}, row {number}: '{filename}' has two patients or sites.")
+    return assignments
+
+
+def load_split(
+    name: str,
+    present: Iterable[str],
+    patient: Origin = patient_of,
+    site: Origin = site_of,
+) -> Split:
     """The split ``name`` (built in, or the path of a CSV) over the files ``present``.
 
-    Raises DataError when train or test is left without an ROI.
+    A CSV's columns ``patient`` and ``site`` come before what ``patient`` and ``site`` say of a
+    file. Its names may lack the extension or a folder, or have another Unicode form. Raises
+    DataError when train or test is left without an ROI.
     """
     is_file = name.lower().endswith(".csv") or Path(name).is_file()
-    assignment = read_split(Path(name)) if is_file else built_in_split(name)
+    if is_file:
+        named = read_split(Path(name))
+    else:
+        named = {file: Assignment(part) for file, part in built_in_split(name).items()}
     files = sorted(present)
+    label = Path(name).name if is_file else name
+    assigned, absent = _meet(named, files, label)
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     unassigned = []
+    patients: dict[str, str] = {}
+    sites: dict[str, str] = {}
     for filename in files:
-        part = assignment.get(filename)
-        if part is None:
+        found = assigned.get(filename)
+        if found is None:
             unassigned.append(filename)
-        else:
-            parts[part].append(filename)
-    label = Path(name).name if is_file else name
+            continue
+        parts[found.part].append(filename)
+        for origins, known in (
+            (patients, found.patient or patient(filename)),
+            (sites, found.site or site(filename)),
+        ):
+            if known:
+                origins[filename] = known
+    hints = _near_misses(absent, unassigned)
     for part in ("test", "train"):
         if not parts[part]:
+            guess = f" ({'; '.join(hints[:3])})" if hints else ""
             raise DataError(
-                f"The split '{label}' has no {part} ROI among the {len(files)} present; pass "
-                f"--split with a CSV (filename,split) that assigns the files you have, "
+                f"The split '{label}' has no {part} ROI among the {len(files)} present{guess}; "
+                f"pass --split with a CSV (filename,split) that assigns the files you have, "
                 f"for example a splits.csv beside the images."
             )
-    absent = tuple(sorted(set(assignment) - set(files)))
     return Split(
         label,
         tuple(parts["train"]),
@@ -159,4 +220,64 @@ def load_split(name: str, present: Iterable[str]) -> Split:
         tuple(parts["test"]),
         tuple(unassigned),
         absent,
+        patients,
+        sites,
+        hints,
     )
+
+
+def _meet(
+    named: Mapping[str, Assignment], files: list[str], label: str
+) -> tuple[dict[str, Assignment], tuple[str, ...]]:
+    """({file present: assignment}, names of the split that no file has).
+
+    Names are compared as they are, then without folder and Unicode form, then without extension;
+    what fits two files fits none."""
+    assigned = {file: named[file] for file in files if file in named}
+    left = [name for name in named if name not in assigned]
+    by = {file: file for file in assigned}
+    met: set[str] = set()
+    for simplify in (_plain, _bare):
+        free: dict[str, list[str]] = {}
+        for file in files:
+            if file not in assigned:
+                free.setdefault(simplify(file), []).append(file)
+        for name in left:
+            candidates = free.get(simplify(name), [])
+            if len(candidates) != 1:
+                continue
+            file = candidates[0]
+            if file in assigned and assigned[file] != named[name]:
+                raise DataError(
+                    f"The split '{label}' names '{file}' twice, as '{by[file]}' and as '{name}', "
+                    f"and they disagree. Keep one."
+                )
+            assigned[file], by[file] = named[name], name
+            met.add(name)
+        left = [name for name in left if name not in met]
+    return assigned, tuple(sorted(left))
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name.replace("\\", "/").rpartition("/")[2])
+
+
+def _bare(name: str) -> str:
+    """Without an image's extension; what else follows a dot is part of the name."""
+    plain = _plain(name)
+    stem, dot, extension = plain.rpartition(".")
+    images = ("png", "tif", "tiff", "bmp", "jpg", "jpeg", "webp")
+    return stem if dot and extension.lower() in images else plain
+
+
+def _near_misses(absent: Iterable[str], unassigned: list[str]) -> tuple[str, ...]:
+    """Names of the split beside files that look like them: a typing error, most likely."""
+    if not unassigned:
+        return ()
+    folded = {_bare(file).casefold(): file for file in unassigned}
+    hints = []
+    for name in list(absent)[:200]:
+        like = folded.get(_bare(name).casefold()) or near_miss(name, unassigned, 0.9)
+        if like:
+            hints.append(f"'{name}' is in the split, '{like}' in the folder")
+    return tuple(hints[:10])

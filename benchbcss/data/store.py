@@ -1,8 +1,8 @@
-"""The tile store: each PNG is decoded once into a memory-mapped array.
+"""The tile store: each file is decoded once into a memory-mapped array.
 
-Arrays are keyed by the SHA-256 of the source file, so a changed file is a new entry and the
-whole folder can be deleted at any time. Writers hold a file lock and rename into place, so
-processes share one store.
+Arrays are keyed by the SHA-256 of the source file (and by what else decides how it is read), so a
+changed file is a new entry and the whole folder can be deleted at any time. Writers hold a file
+lock and rename into place, so processes share one store.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from PIL import Image
 
+from benchbcss.data.images import decode_image, decode_mask
 from benchbcss.errors import DataError
 from benchbcss.io import sha256, write_json
 
-MAX_PIXELS = 1_000_000_000  # the largest BCSS ROI at base scale has 126 Mpx; Pillow stops at 89
+#: of how masks are decoded; entries of the first, which stretched grey PNGs of 4 bits, are renewed
+DECODER = 2
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,11 @@ class Entry:
     array: Path
     shape: tuple[int, ...]
     codes: dict[int, int]
+    #: what beside the file's bytes decided the array (a colour table, a place within the file)
+    variant: str = ""
 
     def open(self) -> np.ndarray:
-        """Read-only memory map: uint8 [H, W, 3] (image) or [H, W] (mask)."""
+        """Read-only memory map: uint8 [H, W, 3] (image), uint8 or uint16 [H, W] (mask)."""
         mapped: np.ndarray = np.load(self.array, mmap_mode="r")
         return mapped
 
@@ -45,25 +49,39 @@ class TileStore:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
-    def entry(self, path: Path, kind: str) -> Entry:
+    def entry(
+        self,
+        path: Path,
+        kind: str,
+        decode: Callable[[], np.ndarray] | None = None,
+        variant: str = "",
+    ) -> Entry:
         """Decode ``path`` (kind 'image' or 'mask') unless it is there already.
 
-        Raises DataError naming the file when it is corrupt or of the wrong mode.
+        ``decode`` reads it (default: as a file of its kind); ``variant`` names what else than the
+        file's bytes decides the result. Raises DataError naming the file when it is corrupt or of
+        the wrong mode.
         """
         digest = self._digest(path)
-        meta_path = self.root / f"{digest}-{kind}.json"
+        stem = f"{digest}-{kind}"
+        if variant:
+            stem += f"-{hashlib.sha256(variant.encode()).hexdigest()[:16]}"
+        meta_path = self.root / f"{stem}.json"
         array_path = meta_path.with_suffix(".npy")
-        if not meta_path.is_file():
+        meta = _described(meta_path, kind)
+        if meta is None:
             self.root.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.root / f"{digest}-{kind}.lock"):
-                if not meta_path.is_file():
-                    self._decode(path, kind, array_path, meta_path)
-        meta = json.loads(meta_path.read_text(encoding="utf-8"))
+            with FileLock(self.root / f"{stem}.lock"):
+                meta = _described(meta_path, kind)
+                if meta is None:
+                    array = decode() if decode else _DECODE[kind](path)
+                    meta = self._keep(path, array, kind, array_path, meta_path)
         return Entry(
             digest,
             array_path,
             tuple(meta["shape"]),
             {int(code): count for code, count in meta["codes"].items()},
+            variant,
         )
 
     def size(self) -> int:
@@ -91,11 +109,12 @@ class TileStore:
         os.replace(temporary, memo)
         return digest
 
-    def _decode(self, path: Path, kind: str, array_path: Path, meta_path: Path) -> None:
-        array = decode_image(path) if kind == "image" else decode_mask(path)
+    def _keep(
+        self, path: Path, array: np.ndarray, kind: str, array_path: Path, meta_path: Path
+    ) -> dict[str, Any]:
         codes: dict[str, int] = {}
         if kind == "mask":
-            counts = np.bincount(array.reshape(-1), minlength=256)
+            counts = np.bincount(array.reshape(-1))
             codes = {str(code): int(counts[code]) for code in np.flatnonzero(counts)}
         temporary = array_path.with_suffix(f".{os.getpid()}.tmp")
         try:
@@ -109,42 +128,24 @@ class TileStore:
             ) from error
         finally:
             temporary.unlink(missing_ok=True)
-        meta: dict[str, Any] = {"source": path.name, "shape": array.shape, "codes": codes}
+        meta: dict[str, Any] = {
+            "source": path.name,
+            "decoder": DECODER,
+            "shape": list(array.shape),
+            "codes": codes,
+        }
         write_json(meta_path, meta)  # last: an entry exists once its description does
+        return meta
 
 
-def decode_image(path: Path) -> np.ndarray:
-    """PNG -> uint8 [H, W, 3]. Raises DataError naming the file."""
-    return _decode(path, ("RGB", "RGBA"), "an RGB image")[..., :3]
+_DECODE: dict[str, Callable[[Path], np.ndarray]] = {"image": decode_image, "mask": decode_mask}
 
 
-def decode_mask(path: Path) -> np.ndarray:
-    """PNG -> uint8 [H, W] of codes (grey or palette indices). Raises DataError."""
-    return _decode(path, ("L", "P", "1"), "a mask with one 8-bit channel of codes")
-
-
-def _decode(path: Path, modes: tuple[str, ...], wanted: str) -> np.ndarray:
+def _described(meta_path: Path, kind: str) -> dict[str, Any] | None:
+    """What the store knows of an entry, or None if it is to be decoded (again)."""
     try:
-        with _no_pixel_limit(), Image.open(path) as image:
-            if image.mode not in modes:
-                raise DataError(f"{path} is not {wanted}: its mode is {image.mode}.")
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"{path} has more than {MAX_PIXELS:,} pixels.")
-            return np.asarray(image, dtype=np.uint8)
-    except DataError:
-        raise
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise DataError(
-            f"{path} cannot be decoded ({error}). The file is corrupt or truncated: copy it again."
-        ) from error
-
-
-class _no_pixel_limit:
-    """Pillow's decompression-bomb limit is lower than the largest real ROI."""
-
-    def __enter__(self) -> None:
-        self.old = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
-
-    def __exit__(self, *_: object) -> None:
-        Image.MAX_IMAGE_PIXELS = self.old
+        meta: dict[str, Any] = json.loads(meta_path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    stale = kind == "mask" and meta.get("decoder", 1) != DECODER
+    return None if stale else meta

@@ -78,7 +78,9 @@ def rescore(run_dir: Path) -> RunResult:
     """
     old = store.load(run_dir)
     spec = store.load_spec(run_dir)
-    source = Dataset(Path(spec.data_root), TileStore(Path(spec.store_root)))
+    source = Dataset(
+        Path(spec.data_root), TileStore(Path(spec.store_root)), spec.suite.reading(), spec.sites
+    )
     labels = spec.suite.labels(source.code_table())
     rois = source.rois(spec.scored, labels)
     _check_masks(old, spec, source, labels, rois)

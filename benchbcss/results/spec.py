@@ -64,6 +64,8 @@ class RunSpec(Strict):
     split_name: str
     split_fingerprint: str
     split: Parts
+    #: {ROI: institute} where known, as the split and the suite's reader say it
+    sites: dict[str, str] = Field(default_factory=dict)
     leakage: tuple[str, ...] = ()
     data_fingerprint: str
     data_root: str

@@ -132,6 +132,7 @@ def _spec(prepared: Prepared, name: str, digest: str, workspace: Path) -> RunSpe
         split_name=split.name,
         split_fingerprint=split.fingerprint(),
         split=Parts(train=split.train, val=split.val, test=split.test),
+        sites=dict(split.sites),
         leakage=split.leakage().warnings,
         data_fingerprint=data.fingerprint(prepared.rois.values()),
         data_root=str(prepared.folder.resolve()),

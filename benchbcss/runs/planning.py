@@ -11,7 +11,7 @@ from typing import Literal
 from benchbcss import registry
 from benchbcss.data import dataset as data
 from benchbcss.data.labels import LabelMap
-from benchbcss.data.splits import Split, load_split
+from benchbcss.data.splits import Split
 from benchbcss.data.store import TileStore
 from benchbcss.errors import (
     DataError,
@@ -86,18 +86,20 @@ def prepare(
         )
         raise SuiteError(f"{folder} {wanted}. Phantom and real results never mix.")
     store = TileStore(workspace / "store")
-    source = data.Dataset(folder, store)
+    source = data.Dataset(folder, store, suite.reading())
     labels = suite.labels(source.code_table())
     chosen = split or suite.split
     if split is None and chosen.endswith(".csv"):
         chosen = str(folder / chosen)  # a suite names the CSV beside its own data
-    parts = load_split(chosen, source.names)
+    parts = source.split(chosen)
     leakage = parts.leakage()
     if leakage.errors:
         raise DataError(" ".join(leakage.errors))
     names = (*parts.train, *parts.val, *parts.test)
     say(f"reading {len(names)} ROIs of {folder}")
     rois = source.rois(names, labels)
+    if copies := data.identical(rois, parts):
+        raise DataError(" ".join(copies[:5]))
     warnings = list(leakage.warnings)
     if source.colour_normalised:
         warnings.append("images are colour-normalised already; do not normalise them again")
@@ -115,6 +117,7 @@ def prepare(
         warnings.append(
             f"{len(parts.absent)} file(s) of the split are not in the folder: {_few(parts.absent)}"
         )
+    warnings += parts.hints
     return Prepared(suite, preset, folder, labels, parts, rois, tuple(warnings))
 
 
@@ -200,6 +203,7 @@ def specify(
                     split=Parts(
                         train=prepared.split.train, val=prepared.split.val, test=prepared.split.test
                     ),
+                    sites=dict(prepared.split.sites),
                     leakage=prepared.split.leakage().warnings,
                     data_fingerprint=fingerprint,
                     data_root=str(prepared.folder.resolve()),

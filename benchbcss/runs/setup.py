@@ -83,7 +83,9 @@ def setup(spec: RunSpec, run_dir: Path) -> Job:
     """Load data, plugin and model. Raises DataError, PluginError and WeightsError."""
     plugins = registry.load()
     registered = plugins.backend(spec.backend)
-    dataset = Dataset(Path(spec.data_root), TileStore(Path(spec.store_root)))
+    dataset = Dataset(
+        Path(spec.data_root), TileStore(Path(spec.store_root)), spec.suite.reading(), spec.sites
+    )
     labels = spec.suite.labels(dataset.code_table())
     rois = dataset.rois((*spec.split.train, *spec.split.val, *spec.split.test), labels)
     accelerator = _accelerator(spec)

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from benchbcss.contract import IGNORE
+
 TOLERANCE_UM = 5.0
-IGNORE = 255
 
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 

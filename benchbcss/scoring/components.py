@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from scipy import ndimage, sparse
 
+from benchbcss.contract import IGNORE
+
 SMALLEST = 50.0  # um^2
 BINS = (500.0, 2_000.0, 10_000.0)  # um^2, between small, medium, large and very large
 BIN_NAMES = ("<500", "500-2000", "2000-10000", ">10000")
 MATCH = 0.5  # IoU, exclusive
 COVERED = 0.5  # share of a true component under predicted pixels of its class
 COUNTERPART = 0.1  # share of a component under another that makes it that one's counterpart
-IGNORE = 255
 
 _EIGHT = np.ones((3, 3), bool)
 

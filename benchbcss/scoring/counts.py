@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-IGNORE = 255
+from benchbcss.contract import IGNORE
+
 _CHUNK = 1 << 20  # pixels per pass: small enough for the cache, large enough to be worth a call
 _THREADS = 2  # Pillow lets other threads run while it counts
 

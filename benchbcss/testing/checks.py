@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from benchbcss import registry
-from benchbcss.contract import BOX_CLASS, Backend, Batch, Context, Prompt, Task
+from benchbcss.contract import BOX_CLASS, IGNORE, Backend, Batch, Context, Prompt, Task
 from benchbcss.data.dataset import Dataset, Roi
 from benchbcss.data.labels import label_map
 from benchbcss.data.phantom import generate
@@ -179,7 +179,7 @@ class Case:
         data = self.data()
         pairs = [data.sample(0, index) for index in range(2)]
         target = torch.stack([pair[1] for pair in pairs])
-        target[:, : target.shape[1] // 2, : target.shape[2] // 2] = 255
+        target[:, : target.shape[1] // 2, : target.shape[2] // 2] = IGNORE
         return Batch(torch.stack([pair[0] for pair in pairs]), target, ["a", "b"], 0)
 
     def terms(self, made: Backend, model: nn.Module, batch: Batch) -> torch.Tensor:
@@ -308,7 +308,7 @@ def _masks(case: Case) -> None:
 
 
 def _two_classes(shape: tuple[int, int]) -> np.ndarray:
-    target = np.full(shape, 255, np.uint8)
+    target = np.full(shape, IGNORE, np.uint8)
     target[5:60, 5:50], target[70:90, 10:40] = 0, 4
     return target
 
@@ -354,7 +354,7 @@ def _nothing_known(case: Case) -> None:
     case.trains(made, model)
     model.train()
     batch = case.batch()
-    batch.target[:] = 255
+    batch.target[:] = IGNORE
     total = case.terms(made, model, batch)
     assert bool(torch.isfinite(total)), "the loss of a wholly ignored batch is not finite"
     if total.requires_grad:
@@ -370,7 +370,7 @@ def _ignored_is_no_class(case: Case) -> None:
     case.trains(made, model)
     model.eval()  # no dropout, no batch statistics: only the target may make a difference
     batch = case.batch()
-    ignored = batch.target == 255
+    ignored = batch.target == IGNORE
     with torch.no_grad():
         reference = float(case.terms(made, model, batch))
         for label in range(case.task.num_classes):

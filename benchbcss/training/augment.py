@@ -16,11 +16,11 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from benchbcss.contract import IGNORE_INDEX
+from benchbcss.data.stains import stain_vectors
 from benchbcss.recipes import Augment, Elastic, Stain
 
-# Rows: haematoxylin, eosin, and their cross product (Ruifrok and Johnston 2001), unit length.
 _STAINS = torch.nn.functional.normalize(
-    torch.tensor([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [-0.209, -0.048, 0.593]]), dim=1
+    torch.tensor(stain_vectors("haematoxylin", "eosin", "residual")), dim=1
 )
 _WHITE = 0.94  # what lies outside a tile: slide background
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchbcss.data.dataset import Dataset, fingerprint
-from benchbcss.data.labels import label_map
+from benchbcss.data.dataset import Dataset, fingerprint, identical
+from benchbcss.data.labels import build_label_map, label_map
+from benchbcss.data.reader import Reading
 from benchbcss.data.store import TileStore
 from benchbcss.errors import DataError
 
@@ -64,11 +65,11 @@ def test_empty_and_foreign_folders(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         Dataset(tmp_path / "none", store)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="not laid out as BCSS"):
+    with pytest.raises(DataError, match=r"bcss: masks/ and images/.*folders: images and masks"):
         Dataset(tmp_path / "empty", store)
     (tmp_path / "empty" / "images").mkdir()
     (tmp_path / "empty" / "masks").mkdir()
-    with pytest.raises(DataError, match="holds no PNG"):
+    with pytest.raises(DataError, match="not laid out as any reader expects"):
         Dataset(tmp_path / "empty", store)
 
 
@@ -99,3 +100,54 @@ def test_the_official_full_size_mask(shared, tmp_path):
     assert entry.shape == (4542, 4594) or entry.shape == (4594, 4542)
     assert set(entry.codes) == {0, 1, 2, 3, 7, 13, 18}
     assert sum(entry.codes.values()) == 4594 * 4542
+
+
+def test_identical_images_in_two_parts_are_named(folder, tmp_path):
+    for name in ("roi4.png", "roi1.png"):  # test and train
+        shutil.copy(folder / "images" / "roi0.png", folder / "images" / name)
+    source = Dataset(folder, TileStore(tmp_path / "store"))
+    split = source.split(str(folder / "splits.csv"))
+    found = identical(source.rois(source.names, label_map("bcss5")), split)
+    assert [text.split(".  ")[0].split(" are ")[0] for text in found] == [
+        "'roi0.png' (train) and 'roi4.png' (test)",
+        "'roi1.png' (train) and 'roi4.png' (test)",
+    ]
+
+
+def test_codes_beyond_a_byte(folder, tmp_path):
+    path = folder / "masks" / "roi0.png"
+    codes = np.array(Image.open(path)).astype(np.uint16) * 1000
+    Image.fromarray(codes).save(path)
+    known = {f"c{code}": int(code) for code in np.unique(codes)}
+    labels = build_label_map("own", {"classes": {name: [name] for name in known}}, known)
+    source = Dataset(folder, TileStore(tmp_path / "store"))
+    roi = source.rois(["roi0.png"], labels)["roi0.png"]
+    target = roi.target(labels)
+    assert target.dtype == np.uint8
+    assert (np.array(sorted(known.values()))[target] == codes).all()
+    assert roi.class_pixels(labels).sum() == codes.size
+
+
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        (lambda mask: np.where(mask > 0, 255, 0), "A mask of 0 and 255"),
+        (lambda mask: mask * 10, "All its values are 10 times a code"),
+        (lambda mask: np.arange(mask.size).reshape(mask.shape) % 200, "resampled with interp"),
+    ],
+)
+def test_masks_that_are_not_codes_say_what_they_look_like(folder, tmp_path, change, hint):
+    path = folder / "masks" / "roi0.png"
+    Image.fromarray(change(np.array(Image.open(path))).astype(np.uint8)).save(path)
+    source = Dataset(folder, TileStore(tmp_path / "store"))
+    with pytest.raises(DataError, match=rf"roi0\.png: .*not in the code table.*{hint}"):
+        source.rois(source.names, label_map("bcss5"))
+
+
+def test_a_splits_sites_reach_the_rois(folder, tmp_path):
+    (folder / "s.csv").write_text("filename,split,site\nroi0.png,train,north\nroi1.png,test,\n")
+    source = Dataset(folder, TileStore(tmp_path / "store"), Reading(site_pattern=r"roi(\d)"))
+    split = source.split(str(folder / "s.csv"))
+    assert [source.roi(f"roi{i}.png").institute for i in (0, 1, 2)] == ["north", "1", "2"]
+    again = Dataset(folder, source.store, sites=split.sites)
+    assert [again.roi(f"roi{i}.png").institute for i in (0, 1, 2)] == ["north", "1", "?"]

@@ -129,7 +129,7 @@ def test_a_misspelt_map():
         ({"classes": {"a": ["x"]}}, r"says nothing about code 2 \('y'\)"),
         ({"classes": {"a": ["x", "z"]}, "ignore": ["y"]}, "no code named 'z'"),
         ({"classes": {"a": ["x"]}, "ignore": ["y"], "mean": ["q"]}, "'q' in 'mean'"),
-        ({"classes": {"a": ["x", 300]}, "ignore": ["y"]}, "300 is outside"),
+        ({"classes": {"a": ["x", 70000]}, "ignore": ["y"]}, "70000 is outside"),
     ],
 )
 def test_a_map_of_ones_own_is_checked(raw, message):
@@ -143,7 +143,7 @@ def test_a_map_of_ones_own_is_checked(raw, message):
         "name\tcode\na\t1\n",
         "label\tGT_code\na\tone\n",
         "label\tGT_code\na\t1\nb\t1\n",
-        "label\tGT_code\na\t999\n",
+        "label\tGT_code\na\t70000\n",
     ],
 )
 def test_a_broken_code_table_names_the_file(tmp_path, text):
@@ -157,3 +157,18 @@ def test_lookup_maps_whole_arrays():
     labels = label_map("bcss5")
     codes = np.array([[1, 18, 0], [9, 7, 2]], np.uint8)
     assert labels.lookup[codes].tolist() == [[0, 4, 255], [5, 255, 1]]
+
+
+def test_one_number_means_ignored():
+    """Nothing defines it but the contract."""
+    import re
+    from pathlib import Path
+
+    import benchbcss
+    from benchbcss.contract import IGNORE
+
+    root = Path(benchbcss.__file__).parent
+    definition = re.compile(r"^\s*_?IGNORE\w*\s*(:.*)?=\s*\d", re.MULTILINE)
+    places = [p.relative_to(root) for p in root.rglob("*.py") if definition.search(p.read_text())]
+    assert [str(place) for place in places] == ["contract.py"]
+    assert (label_map("bcss5").lookup[[0, 7, 15]] == IGNORE).all()

@@ -108,3 +108,37 @@ def test_impossible_parameters(tmp_path, bad):
 
 def test_it_is_labelled(standard):
     assert "not BCSS" in json.loads((standard / "phantom.json").read_text())["note"]
+
+
+def test_large_rois_are_drawn_one_after_the_other(tmp_path, monkeypatch):
+    """Memory is bounded by the ROIs that are drawn at a time, not by how many there are."""
+    import threading
+
+    from benchbcss.data.phantom import writer
+
+    lock, drawn, most = threading.Lock(), [0], [0]
+    draw = writer._draw
+
+    def counted(plan):
+        with lock:
+            drawn[0] += 1
+            most[0] = max(most[0], drawn[0])
+        try:
+            return draw(plan)
+        finally:
+            with lock:
+                drawn[0] -= 1
+
+    monkeypatch.setattr(writer, "_draw", counted)
+    monkeypatch.setattr(writer, "_AT_ONCE", 64 * 64)
+    generate(tmp_path / "p", rois=6, size=64)
+    assert most[0] == 1
+
+
+def test_strips_draw_what_one_piece_would():
+    from benchbcss.data.phantom.canvas import Canvas
+
+    canvas = Canvas(np.random.default_rng(1), 1500)
+    assert len(list(canvas.strips())) > 1
+    expected = np.random.default_rng(1).standard_normal((1500, 1500, 3)).astype(np.float32)
+    assert (canvas.noise(channels=3) == expected).all()

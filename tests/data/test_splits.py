@@ -1,9 +1,17 @@
 import csv
+import unicodedata
 from collections import Counter
 
 import pytest
 
-from benchbcss.data.splits import built_in_split, institute_of, load_split, patient_of, read_split
+from benchbcss.data.splits import (
+    Assignment,
+    built_in_split,
+    institute_of,
+    load_split,
+    patient_of,
+    read_split,
+)
 from benchbcss.errors import DataError, UnknownNameError
 
 TEST_SITES = {"OL", "LL", "E2", "EW", "GM", "S3"}
@@ -56,7 +64,7 @@ def test_patients_and_institutes():
     name = "TCGA-A2-A0YE-DX1_xmin59206_ymin33505_MPP-0.2500.png"
     assert patient_of(name) == "TCGA-A2-A0YE"
     assert institute_of(name) == "A2"
-    assert (patient_of("slide7.png"), institute_of("slide7.png")) == ("slide7", "?")
+    assert (patient_of("slide7.png"), institute_of("slide7.png")) == (None, "?")
 
 
 def test_a_patient_in_two_parts_is_an_error(tmp_path):
@@ -110,3 +118,101 @@ def test_the_fingerprint_follows_the_assignment(tmp_path):
     first = load_split(str(path), ["a.png", "b.png"]).fingerprint()
     path.write_text("filename,split\nb.png,train\na.png,test\n")
     assert load_split(str(path), ["a.png", "b.png"]).fingerprint() != first
+
+
+def written(tmp_path, text):
+    path = tmp_path / "s.csv"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_patient_and_site_columns_come_before_names(tmp_path):
+    text = (
+        "filename,split,Patient,site\na.png,train,P1,north\nb.png,test,P1,south\n"
+        "TCGA-A2-A0YE-x.png,test,,\n"
+    )
+    names = ["a.png", "b.png", "TCGA-A2-A0YE-x.png"]
+    split = load_split(written(tmp_path, text), names)
+    expected = {"a.png": "P1", "b.png": "P1", "TCGA-A2-A0YE-x.png": "TCGA-A2-A0YE"}
+    assert split.patients == expected
+    assert split.sites == {"a.png": "north", "b.png": "south", "TCGA-A2-A0YE-x.png": "A2"}
+    (error,) = split.leakage().errors
+    assert "1 patient(s) in both train and test: P1" in error
+    assert split.leakage().patients_unknown == 0
+
+
+def test_unknown_patients_are_not_claimed_to_be_apart(tmp_path):
+    text = "filename,split\nP01_a.png,train\nP01_b.png,test\n"
+    leakage = load_split(written(tmp_path, text), ["P01_a.png", "P01_b.png"]).leakage()
+    assert leakage.errors == ()
+    assert leakage.patients_unknown == 2
+    assert "no patient" not in leakage.claim
+    assert "patients are unknown for 2 of 2 ROIs: no claim" in leakage.warnings[0]
+    known = load_split("brief", built_in_split("brief")).leakage()
+    assert known.claim == "no patient is in two parts"
+
+
+@pytest.mark.parametrize(
+    ("change", "unicode_form"),
+    [
+        (lambda name: name.removesuffix(".png"), "NFC"),
+        (lambda name: f"images/{name}", "NFC"),
+        (lambda name: "images\\" + name, "NFC"),
+        (lambda name: name, "NFD"),
+        (lambda name: name.replace(".png", ".tif"), "NFD"),
+    ],
+)
+def test_names_written_otherwise_are_met(tmp_path, change, unicode_form):
+    names = [f"cas-é{i}.png" for i in range(3)]
+    rows = zip(map(change, names), ("train", "val", "test"), strict=True)
+    text = "filename,split\n" + "".join(f"{name},{part}\n" for name, part in rows)
+    present = [unicodedata.normalize(unicode_form, name) for name in names]
+    split = load_split(written(tmp_path, text), present)
+    assert [*split.train, *split.val, *split.test] == present
+    assert (split.absent, split.unassigned) == ((), ())
+
+
+def test_a_name_that_fits_two_files_fits_none(tmp_path):
+    text = "filename,split\nx,train\ny.png,test\nz.png,train\n"
+    split = load_split(written(tmp_path, text), ["x.png", "x.tif", "y.png", "z.png"])
+    assert split.absent == ("x",)
+    assert split.unassigned == ("x.png", "x.tif")
+
+
+def test_two_names_of_one_file_must_agree(tmp_path):
+    text = "filename,split\nimages/x.png,train\nx.png,train\ny.png,test\n"
+    split = load_split(written(tmp_path, text), ["x.png", "y.png"])
+    assert split.train == ("x.png",)
+    text = "filename,split\nimages/x.png,train\nother/x.png,test\ny.png,test\n"
+    with pytest.raises(DataError, match="names 'x.png' twice.*they disagree"):
+        load_split(written(tmp_path, text), ["x.png", "y.png"])
+
+
+def test_near_misses_are_named(tmp_path):
+    text = "filename,split\nRoi1.png,train\nroi2.png,train\nroi3.png,test\nrio4.png,test\n"
+    present = ["roi1.png", "roi2.png", "roi3.png", "something.png"]
+    assert load_split(written(tmp_path, text), present).hints == (
+        "'Roi1.png' is in the split, 'roi1.png' in the folder",
+    )
+    text = "filename,split\nroi1.png,train\nslide_rio4.png,test\n"
+    with pytest.raises(DataError, match="no test ROI.*'slide_rio4.png' is in the split, 'slide_ro"):
+        load_split(written(tmp_path, text), ["roi1.png", "slide_roi4.png"])
+
+
+def test_parts_in_capitals_are_read_and_others_guessed(tmp_path):
+    assert load_split(written(tmp_path, "filename,split\na,Train\nb,TEST\n"), ["a", "b"]).test
+    written(tmp_path, "filename,split\na,validation\n")
+    with pytest.raises(DataError, match="'validation' is not one of.*Write 'val'"):
+        read_split(tmp_path / "s.csv")
+
+
+def test_rows_that_contradict_each_other(tmp_path):
+    text = "filename,split,patient\na.png,train,P1\na.png,train,P2\n"
+    written(tmp_path, text)
+    with pytest.raises(DataError, match="row 3: 'a.png' has two patients"):
+        read_split(tmp_path / "s.csv")
+    written(tmp_path, "filename,split\n,train\n")
+    with pytest.raises(DataError, match="row 2: there is no file name"):
+        read_split(tmp_path / "s.csv")
+    written(tmp_path, "filename,split,patient,site\na.png,train,P1,\n")
+    assert read_split(tmp_path / "s.csv") == {"a.png": Assignment("train", "P1", None)}

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchbcss.data.store import TileStore, decode_image, decode_mask
+from benchbcss.data.images import decode_image, decode_mask
+from benchbcss.data.store import TileStore
 from benchbcss.errors import DataError
 
 
@@ -130,3 +131,27 @@ def test_crops_are_a_thousand_times_faster_than_decoding(tmp_path):
         np.array(mapped[top : top + 512, left : left + 512])
         times.append(time.perf_counter() - begun)
     assert decoding / np.median(times) > 1000
+
+
+def test_what_an_older_decoder_left_is_decoded_again(tmp_path):
+    import json
+
+    mask = mask_file(tmp_path / "m.png")
+    store = TileStore(tmp_path / "store")
+    entry = store.entry(tmp_path / "m.png", "mask")
+    (described,) = (tmp_path / "store").glob("*.json")
+    meta = json.loads(described.read_text())
+    del meta["decoder"]  # as the first edition wrote it
+    described.write_text(json.dumps(meta))
+    np.save(entry.array, mask * 17)
+    assert (store.entry(tmp_path / "m.png", "mask").open() == mask).all()
+
+
+def test_one_file_read_in_two_ways_is_two_entries(tmp_path):
+    mask = mask_file(tmp_path / "m.png")
+    store = TileStore(tmp_path / "store")
+    wide = store.entry(tmp_path / "m.png", "mask", lambda: mask.astype(np.uint16) + 300, "by 300")
+    plain = store.entry(tmp_path / "m.png", "mask")
+    assert wide.sha256 == plain.sha256
+    assert min(wide.codes) >= 300 > max(plain.codes)
+    assert wide.open().dtype == np.uint16

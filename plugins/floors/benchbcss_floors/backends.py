@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from benchbcss.contract import Backend, Prompt
+from benchbcss.data.stains import stain_vectors
 from benchbcss.training.samples import TrainingData, seed_of
 from benchbcss.weights import Provenance
 
-# Rows: haematoxylin, eosin, residual (Ruifrok and Johnston 2001).
-_STAINS = ((0.650, 0.704, 0.286), (0.072, 0.990, 0.105), (0.268, 0.570, 0.776))
+_STAINS = stain_vectors("haematoxylin", "eosin", "dab")
 
 
 class _Constant(nn.Module):
@@ -69,7 +69,7 @@ class _Gaussians(nn.Module):
 
 
 def stains(image: Tensor) -> Tensor:
-    """RGB float [B, 3, H, W] in [0, 1] -> amounts of haematoxylin, eosin and residual."""
+    """RGB float [B, 3, H, W] in [0, 1] -> amounts of haematoxylin, eosin and a third stain."""
     density = -torch.log(image.float().clamp(1 / 255, 1))
     unmix = torch.linalg.inv(nn.functional.normalize(torch.tensor(_STAINS), dim=1))
     return torch.einsum("bchw,cs->bshw", density, unmix.to(density.device))

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from benchbcss.contract import IGNORE
 from benchbcss_mask2former import points
 
 Queries = tuple[Tensor, Tensor]  # class logits [B, Q, K + 1], mask logits [B, Q, h, w]
@@ -31,7 +32,7 @@ class SetLoss:
     points: int
     oversample: float
     importance: float
-    ignore_index: int = 255
+    ignore_index: int = IGNORE
 
     def __call__(self, layers: Sequence[Queries], target: Tensor) -> dict[str, Tensor]:
         """Weighted terms ``class``, ``mask`` and ``dice``, each summed over decoder layers.

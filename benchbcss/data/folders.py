@@ -1,0 +1,260 @@
+"""Plain folders of images and masks, in two folders or one, nested or not.
+
+A mask is told by its folder (``masks``, ``labelsTr``, ...) or, where no folder is named so, by its
+stem's end (``_mask``, ``_anno``, ...); a suite may say both, or list the pairs in a CSV. Image and
+mask pair by stem. An ROI is called ``STEM.png``, whatever its files' format, so that predictions
+have a name; where a stem occurs in two folders, the folders' names join it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+import numpy as np
+
+from benchbcss.data.images import LOSSY, decode_image, decode_mask
+from benchbcss.data.reader import Reading, Source, colour_variant, matched
+from benchbcss.data.tables import near_miss, read_table
+from benchbcss.errors import DataError
+
+SUFFIXES = (".png", ".tif", ".tiff", ".bmp", *LOSSY)
+IMAGE_NAMES = {"images", "image", "imgs", "img", "rgb", "rgbs", "tissue", "imagestr", "imagests"}
+MASK_NAMES = {
+    *("masks", "mask", "labels", "label", "annotations", "annotation", "anno", "gt"),
+    *("groundtruth", "ground_truth", "segmentations", "labelstr", "labelsts"),
+}
+MASK_ENDS = tuple(
+    f"{joint}{word}"
+    for word in ("mask", "masks", "anno", "annotation", "label", "labels", "gt", "seg")
+    for joint in "_-."
+)
+IMAGE_ENDS = ("_image", "_img", "-image", "_0000")  # the last is nnU-Net's first channel
+
+
+@dataclass(frozen=True)
+class _Pair:
+    image: Path
+    mask: Path
+    patient: str | None = None
+    site: str | None = None
+
+
+class FolderReader:
+    """Pairs found in a folder, or listed in ``Reading.pairs`` (columns image, mask)."""
+
+    wants: ClassVar[str] = (
+        "images and masks (PNG, TIFF, BMP; images also JPEG) in folders named so, or in one folder "
+        "with masks called NAME_mask or NAME_anno; other names need 'files:' in the suite"
+    )
+    colour_normalised = False
+
+    def __init__(self, folder: Path, reading: Reading) -> None:
+        self.folder, self.reading = folder, reading
+        pairs = _listed(folder, reading.pairs) if reading.pairs else _paired(folder, reading)
+        for pair in pairs:
+            if pair.mask.suffix.lower() in LOSSY:
+                raise DataError(
+                    f"The mask {pair.mask} is lossy ({pair.mask.suffix}), which changes codes at "
+                    f"borders. Export the masks anew as PNG or TIFF."
+                )
+        self._pairs = _named(folder, pairs)
+        self.ids: tuple[str, ...] = tuple(sorted(self._pairs))
+
+    @classmethod
+    def detect(cls, folder: Path) -> bool:
+        images, masks = _sorted_out(folder, Reading())
+        return bool(_keys(images, IMAGE_ENDS) & _keys(masks, MASK_ENDS))
+
+    def source(self, roi: str) -> Source:
+        pair = self._pairs[roi]
+        return Source(pair.image, pair.mask, mask_variant=colour_variant(self.reading))
+
+    def image(self, roi: str) -> np.ndarray:
+        return decode_image(self._pairs[roi].image)
+
+    def codes(self, roi: str) -> np.ndarray:
+        return decode_mask(self._pairs[roi].mask, self.reading.colours)
+
+    def patient(self, roi: str) -> str | None:
+        """From the pairs' column ``patient``, else by the suite's pattern on the image's path."""
+        pattern = self.reading.patient_pattern
+        return self._pairs[roi].patient or matched(pattern, self._path(roi), "patient")
+
+    def site(self, roi: str) -> str | None:
+        pattern = self.reading.site_pattern
+        return self._pairs[roi].site or matched(pattern, self._path(roi), "site")
+
+    def code_table(self) -> dict[str, int] | None:
+        return None
+
+    def _path(self, roi: str) -> str:
+        return self._pairs[roi].image.relative_to(self.folder).as_posix()
+
+
+def _paired(folder: Path, reading: Reading) -> list[_Pair]:
+    images, masks = _sorted_out(folder, reading)
+    ends = (reading.mask_suffix,) if reading.mask_suffix else MASK_ENDS
+    if not images or not masks:
+        what = "image" if not images else "mask"
+        raise DataError(
+            f"{folder} holds no {what} that can be told by its folder or name. Say which files are "
+            f"which in the suite: 'files: {{images: DIR, masks: DIR}}', '{{mask_suffix: _END}}' or "
+            f"'{{pairs: FILE.csv}}'."
+        )
+    bases = (folder / (reading.images or "."), folder / (reading.masks or "."))
+    by_place = _pair_by(images, masks, ends, bases)
+    left_images = [path for path in images if path not in by_place]
+    taken = set(by_place.values())
+    left_masks = [path for path in masks if path not in taken]
+    by_stem = _pair_by(left_images, left_masks, ends, None)
+    taken |= set(by_stem.values())
+    together = by_place | by_stem
+    for paths, done, ours, theirs in (
+        (images, together.keys(), "image", "mask"),
+        (masks, taken, "mask", "image"),
+    ):
+        alone = sorted(path for path in paths if path not in done)
+        if alone:
+            others = sorted({path.stem for path in (masks if ours == "image" else images)})
+            near = near_miss(alone[0].stem, others, 0.8)
+            hint = f"; the nearest is '{near}'" if near else ""
+            raise DataError(
+                f"{len(alone)} {ours}(s) in {folder} have no {theirs}, the first is "
+                f"{alone[0].relative_to(folder)}{hint}. Rename it as its {theirs}, move it out, or "
+                f"list the pairs in a CSV (files: {{pairs: FILE.csv}} in the suite)."
+            )
+    return [_Pair(image, mask) for image, mask in together.items()]
+
+
+def _pair_by(
+    images: Iterable[Path],
+    masks: Iterable[Path],
+    ends: Iterable[str],
+    bases: tuple[Path, Path] | None,
+) -> dict[Path, Path]:
+    """{image: mask} of equal stems, in corresponding folders below ``bases``, or anywhere (None).
+
+    Raises DataError where two files of one kind answer to one name."""
+    groups: dict[tuple[object, str], tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
+    for kind, paths, endings in ((0, images, IMAGE_ENDS), (1, masks, ends)):
+        for path in paths:
+            place = _place(path.relative_to(bases[kind])) if bases else ()
+            groups[place, _stem(path, endings)][kind].append(path)
+    pairs = {}
+    for (_, stem), (some_images, some_masks) in groups.items():
+        if not some_images or not some_masks:
+            continue
+        for candidates, what in ((some_images, "images"), (some_masks, "masks")):
+            if len(candidates) > 1:
+                listing = " and ".join(str(path) for path in sorted(candidates)[:3])
+                raise DataError(
+                    f"'{stem}' has {len(candidates)} {what}: {listing}. Keep one, or list "
+                    f"the pairs in a CSV (files: {{pairs: FILE.csv}} in the suite)."
+                )
+        pairs[some_images[0]] = some_masks[0]
+    return pairs
+
+
+def _listed(folder: Path, table: str) -> list[_Pair]:
+    path = folder / table
+    pairs, seen = [], set()
+    for number, row in read_table(path, ("image", "mask")):
+        image, mask = (_existing(folder, row[column], path, number) for column in ("image", "mask"))
+        if image in seen:
+            raise DataError(f"{path}, row {number}: the image '{row['image']}' is listed twice.")
+        seen.add(image)
+        pairs.append(_Pair(image, mask, row.get("patient") or None, row.get("site") or None))
+    if not pairs:
+        raise DataError(f"{path} lists no pair of image and mask.")
+    return pairs
+
+
+def _existing(folder: Path, name: str, table: Path, number: int) -> Path:
+    """The file of that name in ``folder``, whatever Unicode form its name is stored in."""
+    pure = PurePosixPath(name.replace("\\", "/"))
+    if pure.is_absolute() or ".." in pure.parts:
+        raise DataError(f"{table}, row {number}: '{name}' must lie within {folder}.")
+    for form in ("NFC", "NFD"):
+        path = folder / unicodedata.normalize(form, str(pure))
+        if path.is_file():
+            return path
+    there = folder / pure.parent
+    near = near_miss(pure.name, [path.name for path in there.glob("*")]) if name else None
+    hint = f" Is it '{near}'?" if near else ""
+    raise DataError(f"{table}, row {number}: there is no file '{name}' in {folder}.{hint}")
+
+
+def _sorted_out(folder: Path, reading: Reading) -> tuple[list[Path], list[Path]]:
+    """(images, masks) among the files of ``folder``."""
+    if reading.images or reading.masks:
+        images = _files(folder / (reading.images or "."))
+        masks = _files(folder / (reading.masks or "."))
+        if reading.mask_suffix:
+            masks = [path for path in masks if path.stem.endswith(reading.mask_suffix)]
+        return [path for path in images if path not in set(masks)], masks
+    files = _files(folder)
+    if reading.mask_suffix:
+        masks = [path for path in files if path.stem.endswith(reading.mask_suffix)]
+    else:
+        masks = [path for path in files if _within(path, folder, MASK_NAMES)]
+        masks = masks or [path for path in files if _stem(path, MASK_ENDS) != _stem(path, ())]
+    known = set(masks)
+    images = [path for path in files if path not in known]
+    inside = [path for path in images if _within(path, folder, IMAGE_NAMES)]
+    return inside or images, masks
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def _within(path: Path, folder: Path, names: set[str]) -> bool:
+    return any(part.lower() in names for part in path.relative_to(folder).parts[:-1])
+
+
+def _place(path: Path) -> tuple[str, ...]:
+    """The folders of a relative path, without those that say images or masks lie there."""
+    return tuple(part for part in path.parts[:-1] if part.lower() not in IMAGE_NAMES | MASK_NAMES)
+
+
+def _stem(path: Path, endings: Iterable[str]) -> str:
+    stem = unicodedata.normalize("NFC", path.stem)
+    for end in endings:
+        if stem.lower().endswith(end.lower()) and len(stem) > len(end):
+            return stem[: -len(end)]
+    return stem
+
+
+def _keys(paths: Iterable[Path], endings: Iterable[str]) -> set[str]:
+    return {_stem(path, endings) for path in paths}
+
+
+def _named(folder: Path, pairs: list[_Pair]) -> dict[str, _Pair]:
+    """Pairs by the name of their ROI."""
+    stems: dict[str, list[_Pair]] = defaultdict(list)
+    for pair in pairs:
+        stems[_stem(pair.image, IMAGE_ENDS)].append(pair)
+    named: dict[str, _Pair] = {}
+    for stem, same in stems.items():
+        for pair in same:
+            parts = (*_place(pair.image.relative_to(folder)), stem) if len(same) > 1 else (stem,)
+            name = "__".join(unicodedata.normalize("NFC", part) for part in parts) + ".png"
+            if name in named:
+                raise DataError(
+                    f"{pair.image} and {named[name].image} would both be called {name}. Rename one."
+                )
+            named[name] = pair
+    return named

@@ -1,0 +1,175 @@
+"""Decode image and mask files into arrays, or refuse them by name saying what to do.
+
+A mask's values are codes, so nothing may change them on the way: lossy files are refused, grey
+PNGs of 1, 2 and 4 bits keep the values that they store (Pillow stretches them to 0..255).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchbcss.errors import DataError
+
+MAX_PIXELS = 1_000_000_000  # the largest BCSS ROI at base scale has 126 Mpx; Pillow stops at 89
+LOSSY = (".jpg", ".jpeg", ".webp")
+Colour = tuple[int, int, int]
+
+_LOSSY_TIFF = {"jpeg", "tiff_jpeg", "webp", "jpeg2000"}
+_INTEGERS = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def decode_image(path: Path) -> np.ndarray:
+    """Any RGB image file -> uint8 [H, W, 3]; alpha is dropped. Raises DataError naming the file."""
+    with _opened(path) as image:
+        if image.mode == "P":
+            return np.asarray(image.convert("RGB"), dtype=np.uint8)
+        if image.mode not in ("RGB", "RGBA"):
+            raise DataError(
+                f"{path} is not an RGB image: its mode is {image.mode}. Save it as RGB with 8 bits "
+                f"per channel."
+            )
+        return np.asarray(image, dtype=np.uint8)[..., :3]
+
+
+def decode_mask(path: Path, colours: Mapping[Colour, int] | None = None) -> np.ndarray:
+    """A mask file -> codes [H, W], uint8 where all are below 256, else uint16.
+
+    Grey values and palette indices are codes as stored. With ``colours`` the mask's colours are
+    looked up there instead, each pixel exactly. Raises DataError naming the file and the remedy.
+    """
+    if path.suffix.lower() in LOSSY:
+        raise DataError(_lossy(path, path.suffix.lower().lstrip(".").upper()))
+    with _opened(path) as image:
+        compression = str(image.info.get("compression", "")).lower()
+        if image.format in ("JPEG", "WEBP", "MPO") or compression in _LOSSY_TIFF:
+            raise DataError(_lossy(path, compression or str(image.format)))
+        if colours:
+            return _coded(path, image, colours)
+        if image.mode in ("P", "1"):
+            return np.asarray(image, dtype=np.uint8)
+        if image.mode == "L":
+            return _unstretched(path, np.asarray(image, dtype=np.uint8))
+        if image.mode in _INTEGERS:
+            return _narrow(path, np.asarray(image))
+        raise DataError(
+            f"{path} is not a mask with one channel of codes in 8 or 16 bits: its mode is "
+            f"{image.mode}. {_remedy(image.mode)}"
+        )
+
+
+def _remedy(mode: str) -> str:
+    if mode in ("RGB", "RGBA"):
+        return "Save its codes as one channel, or give the suite a table of its colours (colours:)."
+    if mode == "F":
+        return "Save its values as whole numbers."
+    return "Save its codes as one channel without alpha."
+
+
+def _lossy(path: Path, kind: str) -> str:
+    return (
+        f"{path} is lossy ({kind}), which changes codes at borders. Export the mask anew as PNG or "
+        f"uncompressed TIFF; converting this file does not bring the codes back."
+    )
+
+
+def _unstretched(path: Path, grey: np.ndarray) -> np.ndarray:
+    """Values as a grey PNG of 2 or 4 bits stores them; other files as they are."""
+    depth, kind = _png_header(path)
+    if kind != 0 or depth not in (2, 4):
+        return grey
+    codes: np.ndarray = grey // np.uint8(255 // (2**depth - 1))
+    return codes
+
+
+def _narrow(path: Path, values: np.ndarray) -> np.ndarray:
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise DataError(
+            f"{path} has values from {low} to {high}; codes are 0..65535. "
+            f"Save the codes themselves."
+        )
+    return values.astype(np.uint8 if high < 256 else np.uint16)
+
+
+def _coded(path: Path, image: Image.Image, colours: Mapping[Colour, int]) -> np.ndarray:
+    """Codes by colour: the palette's where there is one, a grey v as (v, v, v)."""
+    depth, _ = _png_header(path)
+    if image.mode not in ("RGB", "RGBA", "P", "L", "1") or (depth == 16 and image.mode != "P"):
+        raise DataError(
+            f"{path} is not colour-coded in 8 bits per channel: its mode is {image.mode}. Save it "
+            f"as RGB, or leave out the suite's colours."
+        )
+    rgb = np.asarray(image.convert("RGBA").convert("RGB"), np.uint32)
+    packed = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
+    present, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    table = {red << 16 | green << 8 | blue: code for (red, green, blue), code in colours.items()}
+    odd = [index for index, value in enumerate(present.tolist()) if value not in table]
+    if odd:
+        most = max(odd, key=lambda index: int(counts[index]))
+        pixels = int(counts[odd].sum())
+        many = " So many look like resampling or lossy export." if len(odd) > 8 else ""
+        raise DataError(
+            f"{path}: {pixels} pixel(s) have {len(odd)} colour(s) that the suite's colours do not "
+            f"name, mostly #{int(present[most]):06x}. Add it to the suite, or mend the mask.{many}"
+        )
+    codes = np.array([table[value] for value in present.tolist()])
+    kind = np.uint8 if int(codes.max()) < 256 else np.uint16
+    return codes.astype(kind)[inverse].reshape(packed.shape)
+
+
+def _png_header(path: Path) -> tuple[int, int]:
+    """(bits per channel, colour type) of a PNG; (0, -1) for other files."""
+    with open(path, "rb") as handle:
+        head = handle.read(26)
+    if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 26:
+        return 0, -1
+    depth, kind = struct.unpack(">BB", head[24:26])
+    return depth, kind
+
+
+class _opened:
+    """An image file; what goes wrong with it, while it is open, is a DataError naming it.
+
+    Pillow's decompression-bomb limit is lower than the largest real ROI, so it is lifted here."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.image: Image.Image | None = None
+
+    def __enter__(self) -> Image.Image:
+        self.old = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            self.image = Image.open(self.path)
+            _check_pages(self.path, self.image)
+        except BaseException as error:
+            self.__exit__(type(error), error)
+            raise
+        return self.image
+
+    def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
+        Image.MAX_IMAGE_PIXELS = self.old
+        if self.image is not None:
+            self.image.close()
+        if isinstance(error, (OSError, SyntaxError, ValueError, EOFError)):
+            raise DataError(
+                f"{self.path} cannot be decoded ({error}). The file is corrupt or truncated: copy "
+                f"it again."
+            ) from error
+
+
+def _check_pages(path: Path, image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise DataError(f"{path} has more than {MAX_PIXELS:,} pixels.")
+    pages = getattr(image, "n_frames", 1)
+    if pages > 1:
+        size = image.size
+        image.seek(1)
+        if image.size[0] >= size[0]:  # a pyramid's further pages are smaller
+            raise DataError(f"{path} has {pages} pages. Save the one that is meant as a file.")
+        image.seek(0)

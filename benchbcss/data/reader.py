@@ -1,0 +1,157 @@
+"""How a folder of any layout becomes ROIs: the reader protocol, and which reader a folder needs.
+
+A reader pairs the files of a folder and decodes one ROI at a time. It is constructed with the
+folder and a ``Reading`` (what the suite says about the files), and lists its ROIs at once without
+decoding anything.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from benchbcss import registry
+from benchbcss.data.images import Colour
+from benchbcss.errors import DataError, UnknownNameError
+
+#: the reader that takes any folder of images and masks: asked last
+LAST = "folders"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a suite says about its files; every setting is optional.
+
+    ``reader`` names the reader instead of detection. Patterns are regular expressions searched for
+    in an ROI's name or path: their group ``patient`` (``site``), else their first group, else the
+    whole match is the patient (site). ``colours`` maps RGB colours of masks to codes. ``images``,
+    ``masks`` and ``pairs`` are paths within the folder; ``mask_suffix`` is what a mask's stem has
+    beyond its image's.
+    """
+
+    reader: str | None = None
+    patient_pattern: str | None = None
+    site_pattern: str | None = None
+    colours: Mapping[Colour, int] = field(default_factory=dict)
+    images: str | None = None
+    masks: str | None = None
+    mask_suffix: str | None = None
+    pairs: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files that an ROI is read from; their hashes identify it.
+
+    A variant says what beside a file's bytes decides its array: a colour table, or the place of the
+    ROI in a file that holds many.
+    """
+
+    image: Path
+    mask: Path
+    image_variant: str = ""
+    mask_variant: str = ""
+
+
+class Reader(Protocol):
+    """One layout of files.
+
+    ``ids`` are file names (``NAME.png``): predictions are stored under them and splits name them.
+    ``wants`` says in half a sentence what the layout is, for the message to who has another.
+    """
+
+    wants: ClassVar[str]
+    ids: tuple[str, ...]
+
+    def __init__(self, folder: Path, reading: Reading) -> None:
+        """List the ROIs of ``folder``. Raises DataError naming what does not pair."""
+
+    @classmethod
+    def detect(cls, folder: Path) -> bool:
+        """Whether ``folder`` is laid out this way; quick, and never an error."""
+
+    @property
+    def colour_normalised(self) -> bool:
+        """Whether the images are normalised already."""
+
+    def source(self, roi: str) -> Source:
+        """The files behind an ROI."""
+
+    def image(self, roi: str) -> np.ndarray:
+        """uint8 [H, W, 3] RGB. Raises DataError naming the file."""
+
+    def codes(self, roi: str) -> np.ndarray:
+        """uint8 or uint16 [H, W]: the mask's codes as stored. Raises DataError naming the file."""
+
+    def patient(self, roi: str) -> str | None:
+        """Whose tissue it is, or None where that is not known."""
+
+    def site(self, roi: str) -> str | None:
+        """The institute it comes from, or None where that is not known."""
+
+    def code_table(self) -> dict[str, int] | None:
+        """The dataset's own table {name: code}, if it has one."""
+
+
+def known_readers() -> Mapping[str, str]:
+    """{name: "package.module:Class"} of every reader, in the order in which they are asked."""
+    found = {name: entry.target for name, entry in registry.load().readers.items()}
+    return dict(sorted(found.items(), key=lambda item: item[0] == LAST))
+
+
+def reader_class(name: str) -> type[Reader]:
+    """The reader of that name. Raises UnknownNameError."""
+    known = known_readers()
+    if name not in known:
+        raise UnknownNameError("reader", name, known)
+    module, _, attribute = known[name].partition(":")
+    found: type[Reader] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def detect(folder: Path) -> str:
+    """The name of the first reader that knows ``folder``. Raises DataError."""
+    if not folder.is_dir():
+        raise DataError(f"The data folder {folder} does not exist.")
+    for name in known_readers():
+        if reader_class(name).detect(folder):
+            return name
+    layouts = "; ".join(f"{name}: {reader_class(name).wants}" for name in known_readers())
+    raise DataError(f"{folder} is not laid out as any reader expects. {layouts}.")
+
+
+def choose(folder: Path, reading: Reading) -> str:
+    """The name of the reader that the suite names, or that knows the folder. Raises DataError."""
+    if not folder.is_dir():
+        raise DataError(f"The data folder {folder} does not exist.")
+    if reading.reader is None and any(
+        (reading.images, reading.masks, reading.mask_suffix, reading.pairs)
+    ):
+        return LAST  # these settings are its own
+    return reading.reader or detect(folder)
+
+
+def open_reader(folder: Path, reading: Reading) -> Reader:
+    """The reader ``choose`` names, opened. Raises DataError."""
+    return reader_class(choose(folder, reading))(folder, reading)
+
+
+def colour_variant(reading: Reading) -> str:
+    """The ``mask_variant`` of masks that are read with the suite's colours."""
+    return f"colours {sorted(reading.colours.items())}" if reading.colours else ""
+
+
+def matched(pattern: str | None, text: str, group: str) -> str | None:
+    """What ``pattern`` finds in ``text``: its named ``group``, its first group, or all of it."""
+    found = re.search(pattern, text) if pattern else None
+    if found is None:
+        return None
+    if group in found.groupdict():
+        return found[group]
+    return found[1] if found.re.groups else found[0]

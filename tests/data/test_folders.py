@@ -1,0 +1,165 @@
+"""Plain folders as people keep them."""
+
+import unicodedata
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchbcss.data.dataset import Dataset
+from benchbcss.data.reader import Reading, open_reader
+from benchbcss.data.store import TileStore
+from benchbcss.errors import DataError
+
+RNG = np.random.default_rng(0)
+
+
+def image(path, shape=(12, 10)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(RNG.integers(0, 256, (*shape, 3), dtype=np.uint8)).save(path)
+
+
+def mask(path, values=(0, 1, 2), shape=(12, 10)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    codes = RNG.choice(values, shape).astype(np.uint8)
+    Image.fromarray(codes).save(path)
+    return codes
+
+
+LAYOUTS = {
+    "two folders": [("images/a.png", "masks/a.png"), ("images/b.png", "masks/b.png")],
+    "TIFF and capitals": [("Images/a.TIF", "Masks/a.PNG"), ("Images/b.TIF", "Masks/b.PNG")],
+    "one folder, suffix": [("a.tif", "a_anno.tif"), ("b.tif", "b_anno.tif")],
+    "JPEG images": [("img/a.jpg", "gt/a.png"), ("img/b.JPEG", "gt/b.png")],
+    "both": [("images/a.png", "masks/a_mask.png"), ("images/b.png", "masks/b_mask.png")],
+    "nnU-Net": [
+        ("imagesTr/a_0000.png", "labelsTr/a.png"),
+        ("imagesTr/b_0000.png", "labelsTr/b.png"),
+    ],
+    "nested below": [("images/x/a.png", "masks/x/a.png"), ("images/y/b.png", "masks/y/b.png")],
+    "nested above": [("x/images/a.png", "x/masks/a.png"), ("y/images/b.png", "y/masks/b.png")],
+    "nested on one side": [("images/x/a.png", "masks/a.png"), ("images/y/b.png", "masks/b.png")],
+    "images beside masks": [("a.bmp", "annotations/a.bmp"), ("b.bmp", "annotations/b.bmp")],
+}
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+def test_layouts_pair(tmp_path, layout):
+    codes = {}
+    for one, other in LAYOUTS[layout]:
+        image(tmp_path / "d" / one)
+        codes[other] = mask(tmp_path / "d" / other)
+    (tmp_path / "d" / ".hidden").mkdir()
+    image(tmp_path / "d" / ".hidden" / "a.png")
+    image(tmp_path / "d" / "._a.png")  # as a Mac leaves them
+    source = Dataset(tmp_path / "d", TileStore(tmp_path / "store"))
+    assert source.names == ("a.png", "b.png")
+    for name, other in zip(source.names, sorted(codes), strict=True):
+        assert (source.roi(name).codes() == codes[other]).all()
+
+
+def test_a_stem_in_two_folders_is_two_rois(tmp_path):
+    for where in ("benign", "malignant"):
+        for name in ("1", "2"):
+            image(tmp_path / where / "images" / f"{name}.png")
+            mask(tmp_path / where / "masks" / f"{name}.png")
+    image(tmp_path / "benign" / "images" / "3.png")
+    mask(tmp_path / "benign" / "masks" / "3.png")
+    reader = open_reader(tmp_path, Reading(patient_pattern="^([a-z]+)/"))
+    expected = ("3.png", "benign__1.png", "benign__2.png", "malignant__1.png", "malignant__2.png")
+    assert reader.ids == expected
+    assert reader.source("malignant__1.png").mask == tmp_path / "malignant" / "masks" / "1.png"
+    assert [reader.patient(roi) for roi in expected[:2]] == ["benign", "benign"]
+
+
+def test_a_suite_may_name_folders_and_suffix(tmp_path):
+    for name in ("a", "b"):
+        image(tmp_path / "slides" / "x" / f"{name}.png")
+        image(tmp_path / "slides" / "y" / f"{name}.png")
+        mask(tmp_path / "drawn" / "x" / f"{name}-done.png")
+        mask(tmp_path / "drawn" / "y" / f"{name}-done.png")
+    with pytest.raises(DataError, match="not laid out as any reader"):
+        open_reader(tmp_path, Reading())
+    reading = Reading(images="slides", masks="drawn", mask_suffix="-done")
+    assert len(open_reader(tmp_path, reading).ids) == 4
+    for path in (tmp_path / "drawn").rglob("*.png"):
+        path.rename(tmp_path / "slides" / path.parent.name / path.name)
+    assert len(open_reader(tmp_path, Reading(mask_suffix="-done")).ids) == 4
+
+
+def test_pairs_from_a_csv_with_patients(tmp_path):
+    image(tmp_path / "é1.jpg")
+    image(tmp_path / "s2.png")
+    mask(tmp_path / "annot" / unicodedata.normalize("NFD", "é.png"))
+    mask(tmp_path / "annot" / "two.png")
+    (tmp_path / "pairs.csv").write_text(
+        "Image;Mask;patient;site\né1.jpg;annot\\é.png;P1;north\ns2.png;annot/two.png;;\n",
+        encoding="utf-8",
+    )
+    reader = open_reader(tmp_path, Reading(pairs="pairs.csv", patient_pattern=r"^s(\d)"))
+    assert reader.ids == ("s2.png", "é1.png")
+    assert [reader.patient(roi) for roi in reader.ids] == ["2", "P1"]
+    assert [reader.site(roi) for roi in reader.ids] == [None, "north"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("a.png,b_mask.png", "row 2: there is no file 'b_mask.png'.*Is it 'a_mask.png'"),
+        ("a.png,a_mask.png\na.png,a_mask.png", "row 3: the image 'a.png' is listed twice"),
+        ("a.png,../a_mask.png", "row 2: '../a_mask.png' must lie within"),
+        ("a.png,/etc/passwd", "must lie within"),
+        ("a.png,", "there is no file ''"),
+        ("", "lists no pair"),
+    ],
+)
+def test_a_broken_list_of_pairs(tmp_path, rows, message):
+    image(tmp_path / "a.png")
+    mask(tmp_path / "a_mask.png")
+    (tmp_path / "pairs.csv").write_text(f"image,mask\n{rows}\n")
+    with pytest.raises(DataError, match=message):
+        open_reader(tmp_path, Reading(pairs="pairs.csv"))
+
+
+def test_lossy_masks_are_refused_by_name(tmp_path):
+    image(tmp_path / "images" / "a.png")
+    image(tmp_path / "masks" / "a.jpg")
+    with pytest.raises(DataError, match=r"masks/a\.jpg is lossy.*Export the masks anew"):
+        open_reader(tmp_path, Reading())
+
+
+@pytest.mark.parametrize("second", ["masks/a.tif", "masks/a_label.png"])
+def test_two_masks_for_one_image_are_refused(tmp_path, second):
+    image(tmp_path / "images" / "a.png")
+    mask(tmp_path / "masks" / "a.png")
+    mask(tmp_path / second)
+    with pytest.raises(DataError, match=r"'a' has 2 masks: .*Keep one"):
+        open_reader(tmp_path, Reading(reader="folders"))
+
+
+def test_two_images_for_one_mask_are_refused(tmp_path):
+    image(tmp_path / "images" / "a.tif")
+    image(tmp_path / "images" / "a.jpg")
+    mask(tmp_path / "masks" / "a.png")
+    with pytest.raises(DataError, match=r"'a' has 2 images: .*Keep one"):
+        open_reader(tmp_path, Reading())
+
+
+@pytest.mark.parametrize("missing", ["images/slide7.tif", "masks/slide7.tif"])
+def test_what_does_not_pair_is_named_with_the_nearest(tmp_path, missing):
+    for name in ("slide5", "slide6", "slide7"):
+        image(tmp_path / "images" / f"{name}.tif")
+        mask(tmp_path / "masks" / f"{name}.tif")
+    (tmp_path / missing).rename(tmp_path / missing.replace("slide7", "slde7"))
+    with pytest.raises(DataError, match=r"1 image\(s\) .*have no mask, the first is .*nearest is"):
+        open_reader(tmp_path, Reading())
+
+
+def test_zero_and_255(tmp_path):
+    image(tmp_path / "images" / "a.tif")
+    codes = mask(tmp_path / "masks" / "a.tif", (0, 255))
+    source = Dataset(tmp_path, TileStore(tmp_path / "store"))
+    assert source.roi("a.png").mask_entry.codes == {
+        0: int((codes == 0).sum()),
+        255: int((codes == 255).sum()),
+    }
