@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +23,6 @@ from benchbcss.inference.predictor import Predictor
 from benchbcss.inference.prompts import BOX_CLASS
 from benchbcss.io import read_json, write_bytes, write_json
 from benchbcss.runs import masks
-from benchbcss.runs.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.runs.spec import RunSpec
 from benchbcss.scoring import (
     pair_counts,
@@ -33,7 +31,9 @@ from benchbcss.scoring import (
     prompted_counts,
 )
 from benchbcss.training import loop, schedule, stability
+from benchbcss.training.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.training.samples import TrainingData
+from benchbcss.training.trainer import Trainer
 
 
 class Session:
@@ -92,7 +92,7 @@ class Session:
                 f"Pass --weights PATH."
             )
         parameters = list(self.model.parameters())
-        self.parameters = {  # counted before a schedule freezes some of them for a while
+        self.parameters = {  # as built; replaced by what the loop trains, where it does
             "total": sum(p.numel() for p in parameters),
             "trainable": sum(p.numel() for p in parameters if p.requires_grad),
         }
@@ -140,10 +140,12 @@ class Session:
             load_checkpoint(self.run_dir, "final", self.model, None)
             summary: dict[str, Any] = read_json(done)
             self.context.notes.update(summary["notes"])
+            self._count_trained(summary)
             return summary
         summary = {"trained": False, "seconds": 0.0, "stability": None}
         begun = time.monotonic()
         data = self._train(stage, summary)
+        self._count_trained(summary)
         stage("finishing training")
         self.model.eval()
         self.backend.after_training(self.model, data)
@@ -152,6 +154,11 @@ class Session:
         save_checkpoint(self.run_dir, "final", self.model, None, {})
         write_json(done, summary)
         return summary
+
+    def _count_trained(self, summary: dict[str, Any]) -> None:
+        """What the loop trained is counted by the loop: a schedule may leave some out."""
+        trained = summary.get("trainable_parameters", self.parameters["trainable"])
+        self.parameters["trainable"] = trained
 
     def _train(self, stage: Callable[..., None], summary: dict[str, Any]) -> TrainingData:
         """The loop, or the backend's own fit; returns the data without augmentation."""
@@ -181,13 +188,10 @@ class Session:
         settings = self.spec.recipe.train
         assert settings is not None
         plan = schedule.plan(settings, self.spec.suite.budget, len(data))
-        log = self.run_dir / "epochs.jsonl"
         prompted = self.backend.validation == "prompted"
         floor = self._whole_floor() if prompted else self._majority_floor()
 
         def on_epoch(record: dict[str, Any]) -> None:
-            with open(log, "a", encoding="utf-8") as handle:
-                handle.write(json.dumps(record, allow_nan=False) + "\n")
             value = record.get("val_mean_dice")
             stage(
                 "training",
@@ -200,18 +204,21 @@ class Session:
             )
             self.hooks.benchbcss_epoch_end(run_dir=self.run_dir, record=record)
 
-        history = loop.train(
+        trainer = Trainer(
             self.backend,
             self.model,
-            data,
             settings,
             plan,
-            run_dir=self.run_dir,
+            self.accelerator,
+            self.run_dir,
             seed=self.spec.seed,
-            accelerator=self.accelerator,
+            workers=8 if self.accelerator.device.type == "cuda" else 0,
+        )
+        history = loop.train(
+            trainer,
+            data,
             validate=self.validate if self.spec.split.val else None,
             on_epoch=on_epoch,
-            workers=8 if self.accelerator.device.type == "cuda" else 0,
         )
         validated = [r for r in history.records if "val_mean_dice" in r]
         best = next((r for r in validated if r["step"] == history.best_step), {})
@@ -228,6 +235,7 @@ class Session:
             "steps": history.records[-1]["step"] if history.records else 0,
             "epochs": len(history.records),
             "batch_size": plan.batch_size,
+            "trainable_parameters": trainer.trainable,
             "processes": self.accelerator.num_processes,
             "images": plan.batch_size * (history.records[-1]["step"] if history.records else 0),
             "budget": plan.budget,

@@ -16,8 +16,8 @@ import torch
 from benchbcss.errors import DataError, PluginError, RunError, SuiteError, WeightsError
 from benchbcss.io import read_json, write_bytes, write_json
 from benchbcss.runs import local, masks, planning
-from benchbcss.runs.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.runs.record import rescored
+from benchbcss.training.checkpoint import load_checkpoint, save_checkpoint
 
 
 def specs(folder, workspace, backends, seed=0, **options):
