@@ -24,7 +24,7 @@ from benchbcss.errors import (
 )
 from benchbcss.inference import clip_prompts
 from benchbcss.io import sha256
-from benchbcss.recipes import resolve
+from benchbcss.recipes import Augment, resolve
 from benchbcss.runs.spec import Parts, RunSpec
 from benchbcss.suites import Clip, ClipSpec, Preset, Suite, find_suite, load_suite
 
@@ -181,6 +181,10 @@ def specify(
                 "tracker=tensorboard needs tensorboard, not installed: "
                 "pip install 'benchbcss[tensorboard]'"
             )
+        if recipe.train and not isinstance(recipe.train.augment, Augment):
+            from benchbcss.training.augment import pipeline
+
+            pipeline(recipe.train.augment)  # refuses here what would fail in the worker
         batch = recipe.train.batch_size if recipe.train else processes
         if batch % processes:
             raise RecipeError(

@@ -30,7 +30,7 @@ from benchbcss.scoring import (
     per_roi_prompted,
     prompted_counts,
 )
-from benchbcss.training import loop, schedule, stability
+from benchbcss.training import augment, loop, schedule, stability
 from benchbcss.training.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.training.samples import TrainingData
 from benchbcss.training.trainer import Trainer
@@ -177,7 +177,7 @@ class Session:
             stage("fitted")
             summary["own_fit"] = True
         elif self.info.trains and settings is not None:
-            data.augment = settings.augment
+            data.augment = augment.pipeline(settings.augment)
             data.rare_class_probability = settings.rare_class_probability
             data.scales = settings.scales
             summary.update(self._loop(data, stage))
