@@ -27,6 +27,20 @@ def benchbcss_register_readers(register: Callable[..., None]) -> None:
 
 
 @hookimpl
+def benchbcss_register_augmentations(register: Callable[..., None]) -> None:
+    for name, factory, summary in (
+        ("flips", "Flips", "mirrored left to right, upside down, or both"),
+        ("rot90", "QuarterTurns", "turned by a multiple of 90 degrees"),
+        ("rotate", "Rotation", "turned by any angle up to a bound"),
+        ("elastic", "ElasticDeformation", "bent smoothly (Simard et al. 2003)"),
+        ("stain", "StainPerturbation", "H&E concentrations scaled and shifted"),
+        ("color_jitter", "ColorJitter", "brightness, contrast, saturation and hue"),
+        ("blur", "GaussianBlur", "blurred by a Gaussian"),
+    ):
+        register(name, f"benchbcss.training.augment:{factory}", summary)
+
+
+@hookimpl
 def benchbcss_register_executors(register: Callable[..., None]) -> None:
     register("local", "benchbcss.runs.executors.local:Local", "processes on this machine")
 

@@ -87,6 +87,8 @@ def test_overrides():
         ("train.lr", "is not key.path=value"),
         ("train.lr=[", "not YAML"),
         ("train.batch_size=0", "greater than or equal to 1"),
+        ("train.augment.stain.alpha=-1", "train.augment.stain.alpha: Input should be greater"),
+        ("train.augment=[{alpha: 1}]", "train.augment.0.name: Field required"),
     ],
 )
 def test_misspelt_overrides_are_refused(override, message):
@@ -112,3 +114,20 @@ def test_a_preset_overrides_only_what_it_names(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     assert resolve("own_recipes:x.yaml", "smoke").model == {"a": {"b": 3, "c": 2}}
     assert resolve("own_recipes:x.yaml", "full").model == {"a": {"b": 1, "c": 2}}
+
+
+def test_a_key_inside_a_list_does_not_replace_the_list(tmp_path, monkeypatch):
+    package = tmp_path / "listed_recipes"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    steps = [{"name": "flips"}, {"name": "stain", "alpha": 0.3, "beta": 0.3}]
+    content = {"name": "x", "train": {"lr": 1, "batch_size": 1, "augment": steps}}
+    (package / "x.yaml").write_text(yaml.safe_dump(content))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    recipe = resolve("listed_recipes:x.yaml", "full")
+    assert [step.name for step in recipe.train.augment] == ["flips", "stain"]
+    assert recipe.model_dump()["train"]["augment"] == tuple(steps)
+    with pytest.raises(RecipeError, match=r"train.augment is a list here. Give it whole"):
+        resolve("listed_recipes:x.yaml", "full", ("train.augment.stain.alpha=0.1",))
+    whole = resolve("listed_recipes:x.yaml", "full", ("train.augment=[{name: rot90}]",))
+    assert [step.name for step in whole.train.augment] == ["rot90"]

@@ -23,7 +23,7 @@ from benchbcss.errors import (
 )
 from benchbcss.inference import clip_prompts
 from benchbcss.io import sha256
-from benchbcss.recipes import resolve
+from benchbcss.recipes import Augment, resolve
 from benchbcss.results import provenance
 from benchbcss.results.spec import Parts, RunSpec
 from benchbcss.suites import Clip, ClipSpec, Preset, Suite, find_suite, load_suite
@@ -180,6 +180,10 @@ def specify(
         recipe = resolve(registered.info.recipe, prepared.preset, () if floor else overrides)
         if recipe.tracker != "none":
             plugins.trackers.find(recipe.tracker).require()
+        if recipe.train and not isinstance(recipe.train.augment, Augment):
+            from benchbcss.training.augment import pipeline
+
+            pipeline(recipe.train.augment)  # refuses here what would fail in the worker
         batch = recipe.train.batch_size if recipe.train else processes
         if batch % processes:
             raise RecipeError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,12 +11,13 @@ from torch import nn
 from benchbcss.contract import BOX_CLASS, Prompting
 from benchbcss.io import read_json, write_json
 from benchbcss.results.schema import Stability, Training
-from benchbcss.runs.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.runs.setup import Job
 from benchbcss.tracks import get
 from benchbcss.tracks.base import Validation
-from benchbcss.training import loop, schedule, stability
+from benchbcss.training import augment, loop, schedule, stability
+from benchbcss.training.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.training.samples import TrainingData
+from benchbcss.training.trainer import Trainer
 from benchbcss.weights import Provenance
 
 SUMMARY = "training.json"
@@ -39,10 +39,12 @@ def train(job: Job, stage: Stage) -> tuple[Training, Stability | None]:
         job.context.notes.update(summary["notes"])
         if "provenance" in summary:  # of the start that was trained from
             job.provenance = Provenance(**summary.pop("provenance"))
+        _count_trained(job, summary)
         return _typed(summary)
     summary = {"trained": False, "seconds": 0.0, "stability": None}
     begun = time.monotonic()
     data = _train(job, stage, summary)
+    _count_trained(job, summary)
     stage("finishing training")
     job.model.eval()
     job.backend.after_training(job.model, data)
@@ -51,6 +53,13 @@ def train(job: Job, stage: Stage) -> tuple[Training, Stability | None]:
     save_checkpoint(job.run_dir, "final", job.model, None, {})
     write_json(done, {**summary, "provenance": job.provenance.model_dump(mode="json")})
     return _typed(summary)
+
+
+def _count_trained(job: Job, summary: dict[str, Any]) -> None:
+    """What the loop trained is counted by the loop: a schedule may leave some groups out."""
+    trained = summary.get("trainable_parameters")
+    if trained is not None:
+        job.parameters = job.parameters.model_copy(update={"trainable": trained})
 
 
 def _typed(summary: dict[str, Any]) -> tuple[Training, Stability | None]:
@@ -76,7 +85,7 @@ def _train(job: Job, stage: Stage, summary: dict[str, Any]) -> TrainingData:
         stage("fitted")
         summary["own_fit"] = True
     elif job.registered.info.trains and settings is not None:
-        data.augment = settings.augment
+        data.augment = augment.pipeline(settings.augment)
         data.rare_class_probability = settings.rare_class_probability
         data.scales = settings.scales
         summary.update(_loop(job, data, stage))
@@ -88,18 +97,21 @@ def _loop(job: Job, data: TrainingData, stage: Stage) -> dict[str, Any]:
     settings = job.spec.recipe.train
     assert settings is not None
     plan = schedule.plan(settings, job.spec.suite.budget, len(data))
-    history = loop.train(
+    trainer = Trainer(
         job.backend,
         job.model,
-        data,
         settings,
         plan,
-        run_dir=job.run_dir,
+        job.accelerator,
+        job.run_dir,
         seed=job.spec.seed,
-        accelerator=job.accelerator,
-        validate=(lambda model: validate(job, model)) if job.spec.split.val else None,
-        on_epoch=lambda record: _log(job, record, plan.epochs, stage),
         workers=8 if job.accelerator.device.type == "cuda" else 0,
+    )
+    history = loop.train(
+        trainer,
+        data,
+        validate=(lambda model: validate(job, model)) if job.spec.split.val else None,
+        on_epoch=lambda record: _tell(job, record, plan.epochs, stage),
     )
     validated = [r for r in history.records if "val_mean_dice" in r]
     best = next((r for r in validated if r["step"] == history.best_step), {})
@@ -109,6 +121,7 @@ def _loop(job: Job, data: TrainingData, stage: Stage) -> dict[str, Any]:
         "steps": steps,
         "epochs": len(history.records),
         "batch_size": plan.batch_size,
+        "trainable_parameters": trainer.trainable,
         "processes": job.accelerator.num_processes,
         "images": plan.batch_size * steps,
         "budget": plan.budget,
@@ -140,9 +153,8 @@ def _judge(job: Job, history: loop.History) -> stability.Stability:
     )
 
 
-def _log(job: Job, record: dict[str, Any], epochs: int, stage: Stage) -> None:
-    with open(job.run_dir / "epochs.jsonl", "a", encoding="utf-8") as handle:
-        handle.write(json.dumps(record, allow_nan=False) + "\n")
+def _tell(job: Job, record: dict[str, Any], epochs: int, stage: Stage) -> None:
+    """An epoch is over and logged: say so to the console and to plugins."""
     stage(
         "training",
         epoch=record["epoch"] + 1,

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +28,6 @@ from benchbcss.errors import PluginError
 from benchbcss.inference.predictor import Predictor
 from benchbcss.recipes import Recipe, Train, resolve
 from benchbcss.registry import Registered
-from benchbcss.runs.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.runs.planning import clip_spec
 from benchbcss.suites import Budget, Clip
 from benchbcss.testing.guard import forbid
@@ -37,8 +35,10 @@ from benchbcss.tracks import Track, shared
 from benchbcss.tracks.prompted import Prompted
 from benchbcss.tracks.semantic import Semantic
 from benchbcss.training import loop
+from benchbcss.training.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.training.samples import TrainingData
 from benchbcss.training.schedule import plan
+from benchbcss.training.trainer import Trainer
 from benchbcss.weights import Weights
 from benchbcss.weights.loading import settle
 
@@ -415,19 +415,17 @@ def _resume(case: Case) -> None:
             if stop is not None and len(epochs) == stop:
                 raise _Stop
 
-        with _every_epoch():
-            loop.train(
-                made,
-                model,
-                case.data(),
-                settings,
-                plan(settings, Budget(steps=6), 4),
-                run_dir=case.root / folder,
-                seed=0,
-                accelerator=Accelerator(cpu=True),
-                validate=None,
-                on_epoch=on_epoch,
-            )
+        trainer = Trainer(
+            made,
+            model,
+            settings,
+            plan(settings, Budget(steps=6), 4),
+            Accelerator(cpu=True),
+            case.root / folder,
+            seed=0,
+        )
+        trainer.checkpoint_every = 0.0
+        loop.train(trainer, case.data(), on_epoch=on_epoch)
         return model
 
     whole = train("whole", None)
@@ -441,16 +439,6 @@ def _resume(case: Case) -> None:
             f"a training that was interrupted and resumed differs in {key}: the backend keeps "
             "state of its own, or draws random numbers that are not torch's"
         )
-
-
-@contextmanager
-def _every_epoch() -> Iterator[None]:
-    """Checkpoints after every epoch rather than every so many seconds."""
-    seconds, loop.CHECKPOINT_SECONDS = loop.CHECKPOINT_SECONDS, 0.0
-    try:
-        yield
-    finally:
-        loop.CHECKPOINT_SECONDS = seconds
 
 
 def _learns(case: Case) -> None:

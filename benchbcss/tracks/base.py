@@ -48,7 +48,17 @@ class Validation:
     any_tissue: float | None = None
 
     def monitored(self, monitor: str) -> float | None:
+        """The value that picks the best checkpoint under a recipe's ``monitor``."""
         return self.any_tissue if monitor == "any_tissue_dice" else self.mean
+
+    def record(self, monitor: str) -> dict[str, Any]:
+        """As plain data, by the names used in ``epochs.jsonl``."""
+        return {
+            "val_mean_dice": self.mean,
+            "val_dice": self.per_class,
+            "val_any_tissue_dice": self.any_tissue,
+            "val_monitored": self.monitored(monitor),
+        }
 
 
 @dataclass(frozen=True)

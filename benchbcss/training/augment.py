@@ -1,102 +1,223 @@
 """Augmentation of image and target together, drawn from one generator per sample.
 
-Geometry moves both; what comes in from outside is ignored in the target. Colour moves the image
-alone. Stain is perturbed in optical-density space along the haematoxylin, eosin and residual
-axes of Ruifrok and Johnston (2001).
+A recipe names transforms in order; each is an object with
+``apply(image, target, generator) -> (image, target)`` on image float32 [3, H, W] in [0, 1] and
+target int64 [H, W]. Geometry moves both, and what comes in from outside is ignored in the target.
+Colour moves the image alone. Stain is perturbed in optical-density space along the haematoxylin,
+eosin and residual axes of Ruifrok and Johnston (2001).
+
+A transform is made from its settings in the recipe by ``factory(**settings)``, which refuses keys
+that it does not know.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from pydantic import Field, ValidationError
+from torch import Generator, Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from benchbcss.contract import IGNORE_INDEX
+from benchbcss import registry
+from benchbcss.contract import IGNORE
 from benchbcss.data.stains import stain_vectors
-from benchbcss.recipes import Augment, Elastic, Stain
+from benchbcss.errors import RecipeError, UnknownNameError
+from benchbcss.recipes import Augment, Blur, Elastic, NamedTransform, Stain, Strict, explain
 
-_STAINS = torch.nn.functional.normalize(
+STAINS = torch.nn.functional.normalize(
     torch.tensor(stain_vectors("haematoxylin", "eosin", "residual")), dim=1
 )
 _WHITE = 0.94  # what lies outside a tile: slide background
 
 
-def augment(
-    image: Tensor, target: Tensor, settings: Augment, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """image float [3, H, W] in [0, 1], target int [H, W] -> the same, transformed."""
+class Augmentation(Protocol):
+    """What a factory makes. The generator is the only source of randomness it may use."""
 
-    def draw() -> float:
-        return float(torch.rand((), generator=generator))
+    def apply(
+        self, image: Tensor, target: Tensor, generator: Generator
+    ) -> tuple[Tensor, Tensor]: ...
 
-    def between(low: float, high: float) -> float:
-        return low + (high - low) * draw()
 
-    target = target[None]
+class Pipeline:
+    """Transforms applied one after the other; the image is clamped to [0, 1] at the end."""
+
+    def __init__(self, transforms: Sequence[Augmentation] = ()) -> None:
+        self.transforms = tuple(transforms)
+
+    def __call__(
+        self, image: Tensor, target: Tensor, generator: Generator
+    ) -> tuple[Tensor, Tensor]:
+        """image float32 [3, H, W] in [0, 1], target int64 [H, W] -> the same, transformed."""
+        for transform in self.transforms:
+            image, target = transform.apply(image, target, generator)
+        return image.clamp(0, 1).contiguous(), target.contiguous()
+
+
+def pipeline(
+    settings: Augment | Sequence[NamedTransform], registered: Mapping[str, str] | None = None
+) -> Pipeline:
+    """The transforms that a recipe's ``train.augment`` asks for.
+
+    ``registered`` maps names to ``"module:factory"``; by default what plugins registered. Raises
+    UnknownNameError for a name that nobody registered, RecipeError for settings that a transform
+    refuses.
+    """
+    table = known() if registered is None else registered
+    steps = _in_fixed_order(settings) if isinstance(settings, Augment) else settings
+    return Pipeline([_make(index, step, table) for index, step in enumerate(steps)])
+
+
+def known() -> dict[str, str]:
+    """The registered augmentations: name in a recipe -> "module:factory"."""
+    return {name: entry.target for name, entry in registry.load().augmentations.items()}
+
+
+def _make(index: int, step: NamedTransform, table: Mapping[str, str]) -> Augmentation:
+    where = f"train.augment.{index} ({step.name})"
+    if step.name not in table:
+        raise UnknownNameError("augmentation", step.name, table, f"Named in train.augment.{index}.")
+    module, _, factory = table[step.name].partition(":")
+    try:
+        transform: Augmentation = getattr(import_module(module), factory)(**step.settings)
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {explain(error)}") from error
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"{where}: {error}") from error
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(f"{where} cannot be imported from {table[step.name]}: {error}") from error
+    if not callable(getattr(transform, "apply", None)):
+        raise RecipeError(
+            f"{where}: {table[step.name]} made a {type(transform).__name__}, which has no apply()"
+        )
+    return transform
+
+
+def _in_fixed_order(settings: Augment) -> list[NamedTransform]:
+    """The mapping form of ``train.augment`` as a list: it always meant this order."""
+    steps: list[tuple[str, dict[str, Any]]] = []
     if settings.flips:
-        if draw() < 0.5:
-            image, target = image.flip(-1), target.flip(-1)
-        if draw() < 0.5:
-            image, target = image.flip(-2), target.flip(-2)
-    if settings.rot90 and image.shape[-1] == image.shape[-2]:
-        turns = int(4 * draw())
-        image, target = image.rot90(turns, (-2, -1)), target.rot90(turns, (-2, -1))
+        steps.append(("flips", {}))
+    if settings.rot90:
+        steps.append(("rot90", {}))
     if settings.rotate:
-        image, target = _rotate(image, target, between(-settings.rotate, settings.rotate))
-    if settings.elastic and draw() < settings.elastic.p:
-        image, target = _elastic(image, target, settings.elastic, generator)
+        steps.append(("rotate", {"degrees": settings.rotate}))
+    if settings.elastic:
+        steps.append(("elastic", settings.elastic.model_dump()))
     if settings.stain:
-        image = perturb_stain(image, settings.stain, generator)
+        steps.append(("stain", settings.stain.model_dump()))
     if settings.color_jitter:
-        reach = settings.color_jitter
-        image = F.adjust_brightness(image, between(1 - reach, 1 + reach))
-        image = F.adjust_contrast(image, between(1 - reach, 1 + reach))
-        image = F.adjust_saturation(image, between(1 - reach, 1 + reach))
-        image = F.adjust_hue(image, between(-reach, reach) / 4)
-    if settings.blur and draw() < settings.blur.p:
-        sigma = between(*settings.blur.sigma)
+        steps.append(("color_jitter", {"strength": settings.color_jitter}))
+    if settings.blur:
+        steps.append(("blur", settings.blur.model_dump()))
+    return [NamedTransform.model_validate({"name": name, **given}) for name, given in steps]
+
+
+class Flips(Strict):
+    """Left-right and up-down, each with probability a half."""
+
+    def apply(self, image: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        for axis in (-1, -2):
+            if _draw(generator) < 0.5:
+                image, target = image.flip(axis), target.flip(axis)
+        return image, target
+
+
+class QuarterTurns(Strict):
+    """By 0, 90, 180 or 270 degrees, of square samples only."""
+
+    def apply(self, image: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        if image.shape[-1] != image.shape[-2]:
+            return image, target
+        turns = int(4 * _draw(generator))
+        return image.rot90(turns, (-2, -1)), target.rot90(turns, (-2, -1))
+
+
+class Rotation(Strict):
+    """About the centre by an angle uniform in +-``degrees``."""
+
+    degrees: float = Field(ge=0, le=180)
+
+    def apply(self, image: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        angle = _between(-self.degrees, self.degrees, generator)
+        turned = F.rotate(image, angle, InterpolationMode.BILINEAR, fill=[_WHITE])
+        labels = F.rotate(target[None], angle, InterpolationMode.NEAREST, fill=[IGNORE])
+        return turned, labels[0]
+
+
+class ElasticDeformation(Elastic):
+    """Along a smooth random field; see ``recipes.Elastic`` for its size."""
+
+    def apply(self, image: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        if not _draw(generator) < self.p:
+            return image, target
+        height, width = image.shape[-2:]
+        noise = 2 * torch.rand(2, 1, height, width, generator=generator) - 1
+        size = 2 * math.ceil(3 * self.sigma) + 1
+        size = min(size, 2 * (min(height, width) // 2) - 1)
+        smooth = F.gaussian_blur(noise, [size, size], [self.sigma, self.sigma])
+        # torchvision counts displacement in half image sides.
+        scale = torch.tensor([2 / width, 2 / height])
+        options: dict[str, Any] = {"displacement": self.alpha * smooth.permute(1, 2, 3, 0) * scale}
+        moved = F.elastic(image, interpolation=InterpolationMode.BILINEAR, fill=[_WHITE], **options)
+        labels = F.elastic(
+            target[None], interpolation=InterpolationMode.NEAREST, fill=[IGNORE], **options
+        )
+        return moved, labels[0]
+
+
+class StainPerturbation(Stain):
+    """Scale and shift each stain's concentration; white stays white."""
+
+    def apply(self, image: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        density = -torch.log(image.clamp(1 / 255, 1))
+        stains = STAINS.to(image)
+        concentration = torch.einsum("chw,cs->shw", density, torch.linalg.inv(stains))
+        scale = 1 + self.alpha * (2 * torch.rand(3, generator=generator) - 1)
+        shift = self.beta * (2 * torch.rand(3, generator=generator) - 1)
+        # The shift follows the amount of tissue, so that background keeps its colour.
+        tissue = (density.mean(0, keepdim=True) / 0.2).clamp(0, 1)
+        moved = concentration * scale[:, None, None] + 0.1 * shift[:, None, None] * tissue
+        return torch.exp(-torch.einsum("shw,sc->chw", moved, stains)).clamp(0, 1), target
+
+
+class ColorJitter(Strict):
+    """Brightness, contrast and saturation by factors uniform in 1 +- ``strength``; hue by up to
+    +- ``hue`` turns of the colour circle, a quarter of ``strength`` unless given."""
+
+    strength: float = Field(ge=0, le=1)
+    hue: float | None = Field(None, ge=0, le=0.5)
+
+    def apply(self, image: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        low, high = 1 - self.strength, 1 + self.strength
+        image = F.adjust_brightness(image, _between(low, high, generator))
+        image = F.adjust_contrast(image, _between(low, high, generator))
+        image = F.adjust_saturation(image, _between(low, high, generator))
+        if self.hue is None:
+            turns = _between(-self.strength, self.strength, generator) / 4
+        else:
+            turns = _between(-self.hue, self.hue, generator)
+        return F.adjust_hue(image, turns), target
+
+
+class GaussianBlur(Blur):
+    """With probability ``p``, by a sigma uniform in the given range; the kernel ends at 2 sigma."""
+
+    def apply(self, image: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        if not _draw(generator) < self.p:
+            return image, target
+        sigma = _between(*self.sigma, generator)
         size = 2 * math.ceil(2 * sigma) + 1
-        image = F.gaussian_blur(image, [size, size], [sigma, sigma])
-    return image.clamp(0, 1).contiguous(), target[0].contiguous()
+        return F.gaussian_blur(image, [size, size], [sigma, sigma]), target
 
 
-def perturb_stain(image: Tensor, settings: Stain, generator: torch.Generator) -> Tensor:
-    """Scale and shift each stain's concentration; white stays white. float [3, H, W]."""
-    density = -torch.log(image.clamp(1 / 255, 1))
-    stains = _STAINS.to(image)
-    concentration = torch.einsum("chw,cs->shw", density, torch.linalg.inv(stains))
-    scale = 1 + settings.alpha * (2 * torch.rand(3, generator=generator) - 1)
-    shift = settings.beta * (2 * torch.rand(3, generator=generator) - 1)
-    # The shift follows the amount of tissue, so that background keeps its colour.
-    tissue = (density.mean(0, keepdim=True) / 0.2).clamp(0, 1)
-    moved = concentration * scale[:, None, None] + 0.1 * shift[:, None, None] * tissue
-    return torch.exp(-torch.einsum("shw,sc->chw", moved, stains)).clamp(0, 1)
+def _draw(generator: Generator) -> float:
+    return float(torch.rand((), generator=generator))
 
 
-def _rotate(image: Tensor, target: Tensor, angle: float) -> tuple[Tensor, Tensor]:
-    turned = F.rotate(image, angle, InterpolationMode.BILINEAR, fill=[_WHITE])
-    labels = F.rotate(target, angle, InterpolationMode.NEAREST, fill=[IGNORE_INDEX])
-    return turned, labels
-
-
-def _elastic(
-    image: Tensor, target: Tensor, settings: Elastic, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    height, width = image.shape[-2:]
-    noise = 2 * torch.rand(2, 1, height, width, generator=generator) - 1
-    size = 2 * math.ceil(3 * settings.sigma) + 1
-    size = min(size, 2 * (min(height, width) // 2) - 1)
-    smooth = F.gaussian_blur(noise, [size, size], [settings.sigma, settings.sigma])
-    # torchvision counts displacement in half image sides.
-    scale = torch.tensor([2 / width, 2 / height])
-    displacement = settings.alpha * smooth.permute(1, 2, 3, 0) * scale
-    options: dict[str, Any] = {"displacement": displacement}
-    moved = F.elastic(image, interpolation=InterpolationMode.BILINEAR, fill=[_WHITE], **options)
-    labels = F.elastic(
-        target, interpolation=InterpolationMode.NEAREST, fill=[IGNORE_INDEX], **options
-    )
-    return moved, labels
+def _between(low: float, high: float, generator: Generator) -> float:
+    return low + (high - low) * _draw(generator)

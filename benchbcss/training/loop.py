@@ -1,261 +1,114 @@
 """The one training loop that every backend is trained by, unless it brings its own ``fit``.
 
-Read top to bottom: groups and optimiser, resume, steps, and at the end of an epoch validation,
-record and checkpoint. Batches and randomness are functions of (seed, step), so a run that was
-interrupted continues as if it had not been.
+Read top to bottom: resume, steps, and at the end of an epoch validation, record and checkpoint.
+The state lies in a ``Trainer``. Batches and randomness are functions of (seed, step), so a run
+that was interrupted continues as if it had not been.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
 
-from benchbcss.contract import Backend, Batch
-from benchbcss.errors import PluginError, RunError
+from benchbcss.contract import Batch
+from benchbcss.errors import PluginError
 from benchbcss.recipes import Train
-from benchbcss.runs.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.tracks.base import Validation
-from benchbcss.training.samples import StepDataset, TrainingData, seed_of
-from benchbcss.training.schedule import Plan, group_rates
+from benchbcss.training.history import EpochSums, History
+from benchbcss.training.samples import TrainingData, seed_of
+from benchbcss.training.trainer import Sample, Trainer
 
-CHECKPOINT_SECONDS = 20.0  # at most so much training is lost, beside the epoch under way
+__all__ = ["History", "Trainer", "Validation", "train"]
 
-
-@dataclass
-class History:
-    """What was logged: one record per epoch, and how training ended."""
-
-    records: list[dict[str, Any]] = field(default_factory=list)
-    best: float | None = None
-    best_step: int | None = None
-    stopped: str = "budget spent"
-    seconds: float = 0.0
+Validate = Callable[[nn.Module], Validation]
 
 
 def train(
-    backend: Backend,
-    model: nn.Module,
+    trainer: Trainer,
     data: TrainingData,
-    settings: Train,
-    plan: Plan,
     *,
-    run_dir: Path,
-    seed: int,
-    accelerator: Accelerator,
-    validate: Callable[[nn.Module], Validation] | None,
-    on_epoch: Callable[[dict[str, Any]], None],
-    workers: int = 0,
+    validate: Validate | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> History:
-    """Train ``model`` in place and leave the best weights (by validation) in it.
+    """Train the trainer's model in place and leave the best weights (by validation) in it.
 
-    Raises PluginError when the first loss is already not finite or a term is not a scalar.
+    ``validate`` and ``on_epoch`` (which gets each epoch's record) are called in the first process
+    only. Raises PluginError when the first loss is already not finite or a term is not a scalar.
     """
-    groups = _groups(backend, model)
-    optimizer = torch.optim.AdamW(
-        [{"params": params, "name": name} for name, params in groups.items()],
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-    )
-    history = History()
-    first = 0
-    bare, scored, average = model, model, None
-    if settings.ema is not None:
-        average = AveragedModel(
-            model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True
-        )
-        scored = average.module
-    resumed = load_checkpoint(run_dir, "last", bare, optimizer, average)
-    if resumed is not None:
-        first = resumed["step"]
-        history = History(**resumed["history"])
-    world, main = accelerator.num_processes, accelerator.is_main_process
-    if plan.batch_size % world:
-        raise RunError(
-            f"A batch of {plan.batch_size} cannot be shared by {world} processes. Choose a "
-            f"train.batch_size that is a multiple of {world}."
-        )
-    # What is distributed is the loss itself: backends may call any method of their network.
-    losses, optimizer = accelerator.prepare(_Losses(backend, bare), optimizer)
-
-    micro = settings.accumulate
-    loader = DataLoader(
-        StepDataset(
-            data,
-            plan.batch_size,
-            first * micro,
-            plan.steps * micro,
-            accelerator.process_index,
-            world,
-        ),
-        batch_size=None,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-    )
-    batches = iter(loader)
-    epoch = _Epoch()
-    begun = time.monotonic() - history.seconds
-    saved = time.monotonic()
-    step = first
-    if history.stopped != History.stopped:
-        step = plan.steps  # ended early before it was interrupted: only the best is to be loaded
-    while step < plan.steps:
-        rates = group_rates(settings, list(groups), step, plan, time.monotonic() - begun)
-        for group in optimizer.param_groups:
-            group["lr"] = rates[group["name"]]
-            for parameter in group["params"]:
-                parameter.requires_grad_(rates[group["name"]] > 0 or not settings.unfreeze)
-        bare.train()
-        optimizer.zero_grad(set_to_none=True)
-        for part in range(micro):
-            image, target, names = next(batches)
-            apart = (accelerator.process_index,) if accelerator.process_index else ()
-            torch.manual_seed(seed_of(seed, "step", step, part, *apart))
-            batch = Batch(image.to(accelerator.device), target.to(accelerator.device), names, step)
-            with accelerator.autocast():
-                terms = losses(batch)
-            total = _total(terms)
-            if total.requires_grad:  # nothing to learn while warmup is at rate 0 and all is frozen
-                accelerator.backward(total / micro)
-            epoch.add(terms, total)
-        finite = math.isfinite(epoch.last)
-        if world > 1:  # one process's trouble ends all, or the others would wait for ever
-            everywhere = torch.tensor([finite], device=accelerator.device)
-            finite = bool(accelerator.gather(everywhere).all())
-        if not finite:
+    trainer.resume()
+    history = trainer.history
+    batches = trainer.batches(data)
+    sums = EpochSums()
+    while not trainer.done:
+        rates = trainer.set_rates()
+        _backward(trainer, batches, sums)
+        if not trainer.everywhere(math.isfinite(sums.last_loss)):
             if history.best is None and not history.records:
-                raise PluginError(f"the loss was not finite at step {step}: {epoch.describe()}")
-            history.records.append(epoch.record(step, plan, rates, finite=False))
-            history.stopped = f"the loss was not finite at step {step}"
-            if main:
-                on_epoch(history.records[-1])
-            break
-        norm = accelerator.clip_grad_norm_(
-            [p for p in bare.parameters() if p.grad is not None], settings.clip_norm
-        )
-        epoch.norm = max(epoch.norm, float(norm) if norm is not None else 0.0)
-        optimizer.step()
-        if average is not None:
-            average.update_parameters(bare)
-        step += 1
-        late = plan.seconds is not None and time.monotonic() - begun >= plan.seconds
-        if world > 1:
-            late = bool(broadcast_object_list([late])[0])
-        if step % plan.steps_per_epoch and step < plan.steps and not late:
-            continue
+                raise PluginError(
+                    f"the loss was not finite at step {trainer.step}: {sums.describe()}"
+                )
+            record = sums.record(trainer.step, trainer.plan, rates, finite=False)
+            history.end(f"the loss was not finite at step {trainer.step}")
+        else:
+            sums.largest_norm = max(sums.largest_norm, trainer.update(rates))
+            late = trainer.out_of_time()
+            if late or trainer.step >= trainer.plan.steps:
+                history.end()
+            elif trainer.step % trainer.plan.steps_per_epoch:
+                continue
+            record = sums.record(trainer.step, trainer.plan, rates)
+            if validate is not None and _validation_due(trainer):
+                _validate(trainer, validate, record)
 
-        # End of an epoch: validate, record, keep the best, checkpoint.
-        number = (step - 1) // plan.steps_per_epoch
-        record = epoch.record(step, plan, rates)
-        epoch = _Epoch()
-        last = step >= plan.steps or late
-        if validate is not None and ((number + 1) % settings.validate_every == 0 or last):
-            outcome = validate(scored) if main else None
-            if world > 1:
-                outcome = broadcast_object_list([outcome])[0]
-            assert outcome is not None
-            record["val_mean_dice"] = outcome.mean
-            record["val_dice"] = outcome.per_class
-            record["val_any_tissue_dice"] = outcome.any_tissue
-            value = record["val_monitored"] = outcome.monitored(settings.monitor)
-            if value is not None and (history.best is None or value > history.best):
-                history.best, history.best_step = value, step
-                if main:
-                    save_checkpoint(run_dir, "best", scored, None, {"step": step, "val": value})
-        history.seconds = time.monotonic() - begun
-        record["seconds"] = round(history.seconds, 2)
-        history.records.append(record)
-        if main:
+        # End of an epoch: record it, stop early, checkpoint.
+        sums = EpochSums()
+        trainer.add_record(record)
+        if on_epoch is not None and trainer.main:
             on_epoch(record)
-        if not last and _exhausted(history, settings):
-            history.stopped = f"no gain for {settings.early_stopping.patience} validations"  # type: ignore[union-attr]
-            last = True
-        if last or time.monotonic() - saved > CHECKPOINT_SECONDS:
-            saved = time.monotonic()
-            if main:
-                state = {"step": step, "history": vars(history)}
-                save_checkpoint(run_dir, "last", bare, optimizer, state, average)
-        if last:
-            break
-    accelerator.wait_for_everyone()
-    if history.best is not None:
-        load_checkpoint(run_dir, "best", bare, None)
-    elif average is not None:
-        bare.load_state_dict(scored.state_dict())
-    history.seconds = time.monotonic() - begun
-    return history
+        if not history.ended and _exhausted(history, trainer.settings):
+            assert trainer.settings.early_stopping is not None
+            history.end(f"no gain for {trainer.settings.early_stopping.patience} validations")
+        trainer.save_if_due()
+    return trainer.finish()
 
 
-class _Losses(nn.Module):
-    """A backend's loss as a module's forward pass, so that gradients are shared by processes."""
-
-    def __init__(self, backend: Backend, model: nn.Module) -> None:
-        super().__init__()
-        self.backend, self.model = backend, model
-
-    def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        return self.backend.loss(self.model, batch)
-
-
-class _Epoch:
-    """Sums of one epoch."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.sums: dict[str, float] = {}
-        self.last = 0.0
-        self.norm = 0.0
-
-    def add(self, terms: dict[str, torch.Tensor], total: torch.Tensor) -> None:
-        self.last = float(total.detach())
-        for name, term in [*terms.items(), ("loss", total)]:
-            self.sums[name] = self.sums.get(name, 0.0) + float(term.detach())
-        self.count += 1
-
-    def describe(self) -> str:
-        return json.dumps({name: str(value) for name, value in self.sums.items()})
-
-    def record(
-        self, step: int, plan: Plan, rates: dict[str, float], finite: bool = True
-    ) -> dict[str, Any]:
-        """Plain data; JSON has no NaN, so a non-finite loss is null and says so."""
-        means = {name: value / max(1, self.count) for name, value in self.sums.items()}
-        return {
-            "epoch": (step - 1 if finite else step) // plan.steps_per_epoch,
-            "step": step,
-            "finite": finite,
-            "loss": {n: v if math.isfinite(v) else None for n, v in means.items()},
-            "grad_norm_max": self.norm if math.isfinite(self.norm) else None,
-            "learning_rate": rates,
-            "gpu_memory_bytes": torch.cuda.max_memory_allocated()
-            if torch.cuda.is_available()
-            else None,
-        }
+def _backward(trainer: Trainer, batches: Iterator[Sample], sums: EpochSums) -> None:
+    """Gradients of one optimiser step, over its micro-batches."""
+    device, step = trainer.accelerator.device, trainer.step
+    process = trainer.accelerator.process_index
+    trainer.model.train()
+    trainer.optimizer.zero_grad(set_to_none=True)
+    for part in range(trainer.settings.accumulate):
+        image, target, names = next(batches)
+        apart = (process,) if process else ()
+        torch.manual_seed(seed_of(trainer.seed, "step", step, part, *apart))
+        batch = Batch(image.to(device), target.to(device), names, step)
+        with trainer.accelerator.autocast():
+            terms = trainer.losses(batch)
+        total = _total(terms)
+        if total.requires_grad:  # nothing to learn while every group is frozen
+            trainer.accelerator.backward(total / trainer.settings.accumulate)
+        sums.add(terms, total)
 
 
-def _groups(backend: Backend, model: nn.Module) -> dict[str, list[nn.Parameter]]:
-    groups = {name: list(params) for name, params in backend.parameter_groups(model).items()}
-    seen: set[int] = set()
-    for name, params in groups.items():
-        for parameter in params:
-            if id(parameter) in seen:
-                raise PluginError(f"parameter_groups: a parameter of '{name}' is in two groups")
-            seen.add(id(parameter))
-    return {name: params for name, params in groups.items() if params}
+def _validation_due(trainer: Trainer) -> bool:
+    """At every ``validate_every``-th epoch and at the end."""
+    epochs = (trainer.step - 1) // trainer.plan.steps_per_epoch + 1
+    return trainer.history.ended or epochs % trainer.settings.validate_every == 0
 
 
-def _total(terms: dict[str, torch.Tensor]) -> torch.Tensor:
+def _validate(trainer: Trainer, validate: Validate, record: dict[str, Any]) -> None:
+    """Validate the scored weights in the first process, and keep them where they are the best."""
+    outcome: Validation = trainer.shared(validate(trainer.scored) if trainer.main else None)
+    record.update(outcome.record(trainer.settings.monitor))
+    trainer.keep_best(record["val_monitored"])
+
+
+def _total(terms: dict[str, Tensor]) -> Tensor:
     if not terms:
         raise PluginError("loss() returned no term")
     for name, term in terms.items():

@@ -18,8 +18,8 @@ from benchbcss.contract import IGNORE_INDEX
 from benchbcss.data.dataset import Roi
 from benchbcss.data.labels import LabelMap
 from benchbcss.inference.views import squash, squash_labels, to_float
-from benchbcss.recipes import Augment, Scale
-from benchbcss.training.augment import augment
+from benchbcss.recipes import Scale
+from benchbcss.training.augment import Pipeline
 
 _POSITIONS = 4096  # remembered pixels per class and ROI, for tiles centred on a class
 
@@ -39,7 +39,7 @@ class TrainingData:
     tile: int
     squash: int | None
     seed: int
-    augment: Augment = field(default_factory=Augment)
+    augment: Pipeline = field(default_factory=Pipeline)
     rare_class_probability: float = 0.0
     scales: Sequence[Scale] = ()
 
@@ -69,7 +69,7 @@ class TrainingData:
                 image, target = squash(image, size), squash_labels(target, (size, size))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         pixels, classes = to_float(image), torch.from_numpy(np.array(target)).long()
-        return augment(pixels, classes, self.augment, generator)
+        return self.augment(pixels, classes, generator)
 
     def order(self, epoch: int) -> list[int]:
         """The epoch's order of ROIs."""

@@ -62,3 +62,11 @@ def group_rates(
     spent = elapsed / plan.seconds if plan.seconds else 0.0
     main = learning_rate(train, step, plan.steps, spent)
     return {name: fixed.get(name, main) for name in groups}
+
+
+def ever_trained(train: Train, group: str, plan: Plan) -> bool:
+    """Whether some epoch of the plan gives ``group`` a rate above 0."""
+    stages = {stage.epoch: stage.lr for stage in train.unfreeze if stage.epoch < plan.epochs}
+    if not stages or min(stages) > 0:
+        return True  # the main schedule reaches every group
+    return any(group not in rates or rates[group] > 0 for rates in stages.values())

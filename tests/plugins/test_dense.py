@@ -140,7 +140,7 @@ def test_prediction_is_deterministic_and_does_not_mix_the_batch(name):
 
 @pytest.mark.parametrize("name", DENSE)
 def test_our_own_checkpoint_comes_back(name, tmp_path):
-    from benchbcss.runs.checkpoint import save_checkpoint
+    from benchbcss.training.checkpoint import save_checkpoint
 
     source = backend(name).build()
     save_checkpoint(tmp_path, "final", source, None, {})

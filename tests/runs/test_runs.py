@@ -16,8 +16,8 @@ from benchbcss.errors import DataError, RunError, SuiteError
 from benchbcss.io import read_json, write_bytes, write_json
 from benchbcss.results import evaluate, store
 from benchbcss.runs import executors, planning
-from benchbcss.runs.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.tracks import pictures
+from benchbcss.training.checkpoint import load_checkpoint, save_checkpoint
 
 
 def specs(folder, workspace, backends, seed=0, **options):

@@ -1,20 +1,43 @@
+"""Transforms by name: what they do, in which order, and who may name them."""
+
+import sys
+
 import pytest
+import reference_augment
 import torch
 
-from benchbcss.recipes import Augment
-from benchbcss.training.augment import augment, perturb_stain
+from benchbcss.errors import RecipeError, UnknownNameError
+from benchbcss.recipes import Augment, Train, resolve
+from benchbcss.training.augment import StainPerturbation, known, pipeline
 
-EVERYTHING = Augment.model_validate(
-    {
-        "flips": True,
-        "rot90": True,
-        "rotate": 30,
-        "color_jitter": 0.2,
-        "stain": {"alpha": 0.2, "beta": 0.2},
-        "elastic": {"alpha": 30, "sigma": 4, "p": 1},
-        "blur": {"sigma": [0.1, 2.0], "p": 1},
-    }
-)
+SETTINGS = {
+    "flips": True,
+    "rot90": True,
+    "rotate": 30,
+    "color_jitter": 0.2,
+    "stain": {"alpha": 0.2, "beta": 0.2},
+    "elastic": {"alpha": 30, "sigma": 4, "p": 1},
+    "blur": {"sigma": [0.1, 2.0], "p": 1},
+}
+EVERYTHING = Augment.model_validate(SETTINGS)
+AS_A_LIST = [
+    {"name": "flips"},
+    {"name": "rot90"},
+    {"name": "rotate", "degrees": 30},
+    {"name": "elastic", "alpha": 30, "sigma": 4, "p": 1},
+    {"name": "stain", "alpha": 0.2, "beta": 0.2},
+    {"name": "color_jitter", "strength": 0.2},
+    {"name": "blur", "sigma": [0.1, 2.0], "p": 1},
+]
+
+
+def read(augment):
+    """``train.augment`` as a recipe gives it."""
+    return Train.model_validate({"lr": 1, "batch_size": 1, "augment": augment}).augment
+
+
+def augment(image, target, settings, generator):
+    return pipeline(settings)(image, target, generator)
 
 
 def generator(seed=0):
@@ -69,9 +92,10 @@ def test_colour_leaves_the_target_alone():
 
 
 def test_white_keeps_its_colour_under_stain():
-    settings = Augment.model_validate({"stain": {"alpha": 0.5, "beta": 0.5}}).stain
-    white = torch.ones(3, 8, 8)
-    assert torch.allclose(perturb_stain(white, settings, generator()), white, atol=1e-4)
+    stain = StainPerturbation(alpha=0.5, beta=0.5)
+    white, target = torch.ones(3, 8, 8), torch.zeros(8, 8, dtype=torch.long)
+    moved, _ = stain.apply(white, target, generator())
+    assert torch.allclose(moved, white, atol=1e-4)
 
 
 def test_same_generator_same_sample():
@@ -85,3 +109,104 @@ def test_same_generator_same_sample():
     assert not torch.equal(first[0], other[0])
     assert first[0].min() >= 0
     assert first[0].max() <= 1
+
+
+def noise(shape=(48, 48), seed=9):
+    image = torch.rand(3, *shape, generator=generator(seed))
+    return image, torch.randint(0, 5, shape, generator=generator(seed))
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (40, 56)])
+@pytest.mark.parametrize("only", [*SETTINGS, None])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_mapping_form_gives_the_samples_it_always_gave(shape, only, seed):
+    """Bit by bit against the function that it replaces, each setting alone and all together."""
+    settings = Augment.model_validate({only: SETTINGS[only]} if only else SETTINGS)
+    expected = reference_augment.augment(*noise(shape), settings, generator(seed))
+    found = augment(*noise(shape), settings, generator(seed))
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
+    assert (found[0].dtype, found[1].dtype) == (torch.float32, torch.int64)
+
+
+@pytest.mark.parametrize("backend", ["unetpp:unetpp", "sam2:sam2_v3", "mask2former:mask2former"])
+@pytest.mark.parametrize("preset", ["full", "smoke"])
+def test_so_do_the_built_in_recipes(backend, preset):
+    plugin, _, name = backend.partition(":")
+    settings = resolve(f"benchbcss_{plugin}:{name}.yaml", preset).train.augment
+    expected = reference_augment.augment(*noise(), settings, generator(3))
+    found = augment(*noise(), settings, generator(3))
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
+
+
+def test_a_list_in_the_fixed_order_equals_the_mapping():
+    mapping = augment(*noise(), EVERYTHING, generator(4))
+    named = augment(*noise(), read(AS_A_LIST), generator(4))
+    assert torch.equal(mapping[0], named[0])
+    assert torch.equal(mapping[1], named[1])
+
+
+def test_a_list_is_applied_in_its_own_order():
+    first = augment(*noise(), read(AS_A_LIST), generator(4))
+    other = augment(*noise(), read(AS_A_LIST[::-1]), generator(4))
+    assert not torch.equal(first[0], other[0])
+    twice = read([{"name": "rotate", "degrees": 10}, {"name": "rotate", "degrees": 10}])
+    assert len(pipeline(twice).transforms) == 2
+
+
+def test_every_built_in_name_is_in_the_list_form_above():
+    assert {step["name"] for step in AS_A_LIST} == set(known())
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"name": "stain", "alpha": 0.3}, r"augment.0 \(stain\): beta: Field required"),
+        ({"name": "flips", "p": 0.5}, r"augment.0 \(flips\): p: Extra inputs are not permitted"),
+        ({"name": "rotate", "degrees": 200}, r"\(rotate\): degrees: .* less than or equal to 180"),
+    ],
+)
+def test_settings_are_validated(step, message):
+    with pytest.raises(RecipeError, match=message):
+        pipeline(read([step]))
+
+
+def test_an_unknown_name_is_refused_with_a_guess():
+    with pytest.raises(UnknownNameError, match="no augmentation 'stian'. Did you mean 'stain'"):
+        pipeline(read([{"name": "stian", "alpha": 0.3, "beta": 0.3}]))
+
+
+STRANGER = """
+class Darken:
+    def __init__(self, by):
+        self.by = by
+
+    def apply(self, image, target, generator):
+        return image * (1 - self.by), target
+
+
+class Nothing:
+    pass
+"""
+
+
+def test_a_strangers_transform_is_named_like_any_other(tmp_path, monkeypatch):
+    (tmp_path / "strangers_transforms.py").write_text(STRANGER)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "strangers_transforms", raising=False)
+    table = {
+        **known(),
+        "darken": "strangers_transforms:Darken",
+        "nothing": "strangers_transforms:Nothing",
+        "gone": "strangers_transforms:Gone",
+    }
+    image, target = noise()
+    darken = pipeline(read([{"name": "darken", "by": 0.5}]), table)
+    assert torch.equal(darken(image, target, generator())[0], image * 0.5)
+    with pytest.raises(RecipeError, match=r"\(darken\): .*unexpected keyword argument 'of'"):
+        pipeline(read([{"name": "darken", "of": 0.5}]), table)
+    with pytest.raises(RecipeError, match=r"made a Nothing, which has no apply\(\)"):
+        pipeline(read([{"name": "nothing"}]), table)
+    with pytest.raises(RecipeError, match="cannot be imported from strangers_transforms:Gone"):
+        pipeline(read([{"name": "gone"}]), table)

@@ -24,6 +24,7 @@ from benchbcss.suites import Budget
 from benchbcss.training import loop
 from benchbcss.training.samples import TrainingData
 from benchbcss.training.schedule import plan
+from benchbcss.training.trainer import Trainer
 
 folder, out = map(Path, sys.argv[1:])
 torch.set_num_threads(1)
@@ -54,15 +55,14 @@ task = Task(labels.class_names, labels.mean_classes, 0.3, 32)
 backend = Net(task, {}, Context(0, torch.device("cpu"), "none", False, [1] * 6))
 accelerator = Accelerator(cpu=True)
 model = backend.build()
+steps = plan(recipe, Budget(steps=12), len(data))
+trainer = Trainer(backend, model, recipe, steps, accelerator, out, seed=7)
 history = loop.train(
-    backend, model, data, recipe, plan(recipe, Budget(steps=12), len(data)), run_dir=out, seed=7,
-    accelerator=accelerator,
-    validate=lambda net: loop.Validation(float(net[0].weight.abs().sum()), {}),
-    on_epoch=lambda record: None,
+    trainer, data, validate=lambda net: loop.Validation(float(net[0].weight.abs().sum()), {})
 )
 assert history.records[-1]["step"] == 12
 if accelerator.is_main_process:
-    from benchbcss.runs.checkpoint import save_checkpoint
+    from benchbcss.training.checkpoint import save_checkpoint
     save_checkpoint(out, "after", model, None, {"world": accelerator.num_processes})
 """
 

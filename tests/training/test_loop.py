@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 from accelerate import Accelerator
+from training_support import Stop, Tiny, samples, train, weights
 
-from benchbcss.contract import Backend, Context, Task
+from benchbcss.contract import Context, Task
 from benchbcss.data.dataset import Dataset
 from benchbcss.data.labels import label_map
 from benchbcss.data.store import TileStore
@@ -12,70 +13,14 @@ from benchbcss.errors import PluginError
 from benchbcss.recipes import Scale, Train
 from benchbcss.suites import Budget
 from benchbcss.training import loop
-from benchbcss.training.losses import cross_entropy
 from benchbcss.training.samples import TrainingData
 from benchbcss.training.schedule import plan
-
-
-class Tiny(Backend):
-    def build(self):
-        torch.manual_seed(0)
-        return torch.nn.Sequential(
-            torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Dropout(0.2), torch.nn.Conv2d(8, 6, 1)
-        )
-
-    def parameter_groups(self, model):
-        return {"first": list(model[0].parameters()), "last": list(model[2].parameters())}
-
-    def loss(self, model, batch):
-        return {"ce": cross_entropy(model(batch.image), batch.target)}
-
-
-def samples(folder, tmp_path, **settings):
-    source = Dataset(folder, TileStore(tmp_path / "store"))
-    labels = label_map("bcss5")
-    rois = source.rois(source.names[:4], labels)
-    data = TrainingData(list(rois.values()), labels, 32, None, 7)
-    for name, value in settings.items():
-        setattr(data, name, value)
-    return data
-
-
-def train(folder, tmp_path, run, steps=12, backend=Tiny, validate=None, on_epoch=None, **settings):
-    data = samples(folder, tmp_path)
-    options = {"lr": 1e-2, "batch_size": 2, "warmup_steps": 2, **settings}
-    recipe = Train.model_validate(options)
-    task = Task(data.labels.class_names, data.labels.mean_classes, 0.3, 32)
-    made = backend(task, {}, Context(0, torch.device("cpu"), "none", False, [1] * 6))
-    model = made.build()
-    run_dir = tmp_path / run
-    run_dir.mkdir(exist_ok=True)
-    history = loop.train(
-        made,
-        model,
-        data,
-        recipe,
-        plan(recipe, Budget(steps=steps), len(data)),
-        run_dir=run_dir,
-        seed=7,
-        accelerator=Accelerator(cpu=True),
-        validate=validate,
-        on_epoch=on_epoch or (lambda record: None),
-    )
-    return model, history
-
-
-def weights(model):
-    return torch.cat([p.detach().flatten() for p in model.parameters()])
+from benchbcss.training.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)
 def _checkpoint_every_epoch(monkeypatch):
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-
-
-class Stop(Exception):
-    pass
+    monkeypatch.setattr(Trainer, "checkpoint_every", 0.0)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -205,15 +150,6 @@ def test_malformed_losses_are_named(folder, tmp_path, terms, message):
         train(folder, tmp_path, "run", backend=Malformed)
 
 
-def test_a_parameter_in_two_groups_is_refused(folder, tmp_path):
-    class Twice(Tiny):
-        def parameter_groups(self, model):
-            return {"a": list(model.parameters()), "b": list(model[0].parameters())}
-
-    with pytest.raises(PluginError, match="'b' is in two groups"):
-        train(folder, tmp_path, "run", backend=Twice)
-
-
 def test_samples_are_functions_of_seed_epoch_and_roi(folder, tmp_path):
     data = samples(folder, tmp_path)
     first, again = data.sample(3, 1), samples(folder, tmp_path).sample(3, 1)
@@ -299,17 +235,10 @@ def test_a_time_budget_ends_training_and_leads_the_learning_rate_down(folder, tm
     rates = []
     task = Task(data.labels.class_names, data.labels.mean_classes, 0.3, 32)
     made = Tiny(task, {}, Context(0, torch.device("cpu"), "none", False, [1] * 6))
+    run_dir = tmp_path / "timed"
+    trainer = Trainer(made, made.build(), recipe, timed, Accelerator(cpu=True), run_dir, seed=0)
     history = loop.train(
-        made,
-        made.build(),
-        data,
-        recipe,
-        timed,
-        run_dir=tmp_path / "timed",
-        seed=0,
-        accelerator=Accelerator(cpu=True),
-        validate=None,
-        on_epoch=lambda record: rates.append(record["learning_rate"]["first"]),
+        trainer, data, on_epoch=lambda record: rates.append(record["learning_rate"]["first"])
     )
     assert 1.5 <= history.seconds < 15
     assert history.records[-1]["step"] < timed.steps

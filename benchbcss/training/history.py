@@ -1,0 +1,71 @@
+"""What is remembered of a training: one record per epoch, the best validation, how it ended."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchbcss.training.schedule import Plan
+
+
+@dataclass
+class History:
+    """One record per epoch, the best validation, and how training ended.
+
+    ``ended`` is set when nothing is left to train; a run that is resumed then only loads its best
+    weights. Everything in it is plain data: it is stored in the checkpoint.
+    """
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    best: float | None = None
+    best_step: int | None = None
+    stopped: str = "budget spent"
+    ended: bool = False
+    seconds: float = 0.0
+
+    def end(self, reason: str | None = None) -> None:
+        """Nothing more is trained; ``reason`` where it was not the budget."""
+        self.ended = True
+        self.stopped = reason or self.stopped
+
+
+class EpochSums:
+    """Loss terms and the largest gradient norm of one epoch."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sums: dict[str, float] = {}
+        self.last_loss = 0.0
+        self.largest_norm = 0.0
+
+    def add(self, terms: dict[str, Tensor], total: Tensor) -> None:
+        """One micro-batch: its named terms and their sum, all scalars."""
+        self.last_loss = float(total.detach())
+        for name, term in [*terms.items(), ("loss", total)]:
+            self.sums[name] = self.sums.get(name, 0.0) + float(term.detach())
+        self.count += 1
+
+    def describe(self) -> str:
+        """The sums as text, for an error message."""
+        return json.dumps({name: str(value) for name, value in self.sums.items()})
+
+    def record(
+        self, step: int, plan: Plan, rates: dict[str, float], *, finite: bool = True
+    ) -> dict[str, Any]:
+        """Plain data; JSON has no NaN, so a value that is not finite is null."""
+        means = {name: value / max(1, self.count) for name, value in self.sums.items()}
+        cuda = torch.cuda.is_available()
+        return {
+            "epoch": (step - 1 if finite else step) // plan.steps_per_epoch,
+            "step": step,
+            "finite": finite,
+            "loss": {n: v if math.isfinite(v) else None for n, v in means.items()},
+            "grad_norm_max": self.largest_norm if math.isfinite(self.largest_norm) else None,
+            "learning_rate": rates,
+            "gpu_memory_bytes": torch.cuda.max_memory_allocated() if cuda else None,
+        }

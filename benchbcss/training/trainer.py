@@ -1,0 +1,263 @@
+"""The state of one training: what is optimised, what was logged, what is saved and resumed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from benchbcss.contract import Backend, Batch
+from benchbcss.errors import PluginError, RunError
+from benchbcss.recipes import Train
+from benchbcss.training.checkpoint import load_checkpoint, save_checkpoint
+from benchbcss.training.history import History
+from benchbcss.training.log import EpochLog
+from benchbcss.training.samples import StepDataset, TrainingData
+from benchbcss.training.schedule import Plan, ever_trained, group_rates
+
+Sample = tuple[Tensor, Tensor, list[str]]  # images, targets, ROI names of one micro-batch
+
+
+class Trainer:
+    """Model, optimiser, average of weights, parameter groups and history of one run.
+
+    ``model`` lies on the accelerator's device. Parameters that the backend froze in ``build`` are
+    in no group: they are neither optimised nor thawed. ``scored`` is the network that is validated
+    and kept: the average of weights where the recipe asks for one, else ``model``.
+
+    Raises PluginError where groups overlap or nothing is trainable, RunError where the batch cannot
+    be shared equally by the processes.
+    """
+
+    #: seconds between checkpoints: so much training is lost at most, beside the epoch under way
+    checkpoint_every = 20.0
+
+    def __init__(
+        self,
+        backend: Backend,
+        model: nn.Module,
+        settings: Train,
+        plan: Plan,
+        accelerator: Accelerator,
+        run_dir: Path,
+        *,
+        seed: int,
+        workers: int = 0,
+    ) -> None:
+        self.model, self.settings, self.plan = model, settings, plan
+        self.accelerator, self.run_dir = accelerator, run_dir
+        self.seed, self.workers = seed, workers
+        self.world = accelerator.num_processes
+        if plan.batch_size % self.world:
+            raise RunError(
+                f"A batch of {plan.batch_size} cannot be shared by {self.world} processes. Choose "
+                f"a train.batch_size that is a multiple of {self.world}."
+            )
+        self.groups = trainable_groups(backend, model)
+        optimizer = torch.optim.AdamW(
+            [{"params": params, "name": name} for name, params in self.groups.items()],
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
+        )
+        self.average: AveragedModel | None = None
+        if settings.ema is not None:
+            rule = get_ema_multi_avg_fn(settings.ema)
+            self.average = AveragedModel(model, multi_avg_fn=rule, use_buffers=True)
+        # What is distributed is the loss itself: backends may call any method of their network.
+        self.losses, self.optimizer = accelerator.prepare(_Losses(backend, model), optimizer)
+        self.history = History()
+        self.step = 0  # optimiser steps done
+        self.log = EpochLog(run_dir / "epochs.jsonl")
+        self._begun = self._saved = time.monotonic()
+
+    @property
+    def main(self) -> bool:
+        """Whether this process validates, logs and saves."""
+        return bool(self.accelerator.is_main_process)
+
+    @property
+    def scored(self) -> nn.Module:
+        """The network that is validated and kept."""
+        return self.model if self.average is None else self.average.module
+
+    @property
+    def trainable(self) -> int:
+        """Number of parameters that the recipe trains at some time."""
+        return sum(
+            parameter.numel()
+            for name, parameters in self.groups.items()
+            if ever_trained(self.settings, name, self.plan)
+            for parameter in parameters
+        )
+
+    @property
+    def done(self) -> bool:
+        return self.history.ended or self.step >= self.plan.steps
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training, those before an interruption included."""
+        return time.monotonic() - self._begun
+
+    def out_of_time(self) -> bool:
+        """Whether a time budget is spent; the first process's clock decides for all."""
+        if self.plan.seconds is None:
+            return False
+        return bool(self.shared(self.elapsed >= self.plan.seconds))
+
+    def shared(self, value: Any) -> Any:
+        """The first process's ``value``, in every process."""
+        return broadcast_object_list([value])[0] if self.world > 1 else value
+
+    def everywhere(self, condition: bool) -> bool:
+        """Whether ``condition`` holds in every process: one's trouble must end all, or the others
+        would wait for ever."""
+        if self.world == 1:
+            return condition
+        everyone = torch.tensor([condition], device=self.accelerator.device)
+        return bool(self.accelerator.gather(everyone).all())
+
+    def batches(self, data: TrainingData) -> Iterator[Sample]:
+        """This process's share of every micro-batch that is left."""
+        micro = self.settings.accumulate
+        dataset = StepDataset(
+            data,
+            self.plan.batch_size,
+            self.step * micro,
+            self.plan.steps * micro,
+            self.accelerator.process_index,
+            self.world,
+        )
+        return iter(
+            DataLoader(
+                dataset,
+                batch_size=None,
+                num_workers=self.workers,
+                persistent_workers=self.workers > 0,
+            )
+        )
+
+    def set_rates(self) -> dict[str, float]:
+        """Set every group's learning rate for this step, and freeze or thaw the groups that the
+        recipe's ``unfreeze`` names; returns the rates."""
+        rates = group_rates(self.settings, list(self.groups), self.step, self.plan, self.elapsed)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rates[group["name"]]
+        for name in {name for stage in self.settings.unfreeze for name in stage.lr}:
+            for parameter in self.groups.get(name, ()):
+                parameter.requires_grad_(rates[name] > 0)
+        return rates
+
+    def update(self, rates: dict[str, float]) -> float:
+        """Clip the gradients and take one optimiser step; returns their norm before clipping."""
+        if self.settings.unfreeze:
+            # In a staged recipe, a group at rate 0 gathers no moments either.
+            for name, parameters in self.groups.items():
+                if not rates[name]:
+                    for parameter in parameters:
+                        parameter.grad = None
+        norm = self.accelerator.clip_grad_norm_(
+            [p for p in self.model.parameters() if p.grad is not None], self.settings.clip_norm
+        )
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        self.step += 1
+        return float(norm) if norm is not None else 0.0
+
+    def keep_best(self, value: float | None) -> None:
+        """Save the scored weights when ``value`` is the best validation so far."""
+        history = self.history
+        if value is None or (history.best is not None and value <= history.best):
+            return
+        history.best, history.best_step = value, self.step
+        if self.main:
+            state = {"step": self.step, "val": value}
+            save_checkpoint(self.run_dir, "best", self.scored, None, state)
+
+    def add_record(self, record: dict[str, Any]) -> None:
+        """An epoch is over: into history and log."""
+        self.history.seconds = self.elapsed
+        record["seconds"] = round(self.history.seconds, 2)
+        self.history.records.append(record)
+        if self.main:
+            self.log.append(record)
+
+    def save(self) -> None:
+        """Write the checkpoint ``last``: everything that ``resume`` needs."""
+        self._saved = time.monotonic()
+        if self.main:
+            state = {"step": self.step, "history": vars(self.history)}
+            save_checkpoint(self.run_dir, "last", self.model, self.optimizer, state, self.average)
+
+    def save_if_due(self) -> None:
+        """Save after ``checkpoint_every`` seconds, and at the end."""
+        if self.done or time.monotonic() - self._saved > self.checkpoint_every:
+            self.save()
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint ``last``, bit for bit; False where there is none.
+
+        The log is cut back to it: the epochs after it are trained, and logged, again.
+        """
+        state = load_checkpoint(self.run_dir, "last", self.model, self.optimizer, self.average)
+        if state is not None:
+            self.step = state["step"]
+            self.history = History(**state["history"])
+        if self.main:
+            self.log.restart(self.history.records)
+        self._saved = time.monotonic()
+        self._begun = self._saved - self.history.seconds
+        return state is not None
+
+    def finish(self) -> History:
+        """Load the weights to be scored: the best validation's, else the last."""
+        self.accelerator.wait_for_everyone()
+        if self.history.best is not None:
+            load_checkpoint(self.run_dir, "best", self.model, None)
+        elif self.average is not None:
+            self.model.load_state_dict(self.scored.state_dict())
+        self.history.seconds = self.elapsed
+        return self.history
+
+
+class _Losses(nn.Module):
+    """A backend's loss as a module's forward pass, so that gradients are shared by processes."""
+
+    def __init__(self, backend: Backend, model: nn.Module) -> None:
+        super().__init__()
+        self.backend, self.model = backend, model
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return self.backend.loss(self.model, batch)
+
+
+def trainable_groups(backend: Backend, model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """The backend's parameter groups, without what it froze itself and without empty groups.
+
+    Raises PluginError where a parameter is in two groups or none is trainable.
+    """
+    groups: dict[str, list[nn.Parameter]] = {}
+    seen: set[int] = set()
+    for name, parameters in backend.parameter_groups(model).items():
+        for parameter in parameters:
+            if id(parameter) in seen:
+                raise PluginError(f"parameter_groups: a parameter of '{name}' is in two groups")
+            seen.add(id(parameter))
+        trainable = [parameter for parameter in parameters if parameter.requires_grad]
+        if trainable:
+            groups[name] = trainable
+    if not groups:
+        raise PluginError(
+            "parameter_groups: no parameter is trainable. Leave requires_grad on for what training "
+            "should change, or declare trains=False."
+        )
+    return groups

@@ -1,0 +1,176 @@
+"""The state of a training: what is optimised, frozen, counted, logged and resumed."""
+
+import json
+
+import pytest
+import torch
+from accelerate import Accelerator
+from training_support import Stop, Tiny, samples, train, weights
+
+from benchbcss.contract import Context, Task
+from benchbcss.errors import PluginError, RunError
+from benchbcss.recipes import Train
+from benchbcss.suites import Budget
+from benchbcss.training.schedule import ever_trained, plan
+from benchbcss.training.trainer import Trainer, trainable_groups
+
+FREEZE_FIRST = [{"epoch": 0, "lr": {"first": 0.0}}]
+THAW_FIRST = [*FREEZE_FIRST, {"epoch": 4, "lr": {"first": 1e-3}}]
+
+
+class Frozen(Tiny):
+    """A backend that freezes its encoder in ``build``."""
+
+    def build(self):
+        model = super().build()
+        model[0].requires_grad_(False)
+        return model
+
+
+def trainer(folder, tmp_path, backend=Tiny, steps=12, **settings):
+    data = samples(folder, tmp_path)
+    recipe = Train.model_validate({"lr": 1e-2, "batch_size": 2, **settings})
+    task = Task(data.labels.class_names, data.labels.mean_classes, 0.3, 32)
+    made = backend(task, {}, Context(0, torch.device("cpu"), "none", False, [1] * 6))
+    budget = plan(recipe, Budget(steps=steps), len(data))
+    return Trainer(made, made.build(), recipe, budget, Accelerator(cpu=True), tmp_path, seed=7)
+
+
+@pytest.mark.parametrize("unfreeze", [[], [{"epoch": 2, "lr": {"first": 1e-3}}]])
+def test_what_a_backend_froze_stays_frozen(folder, tmp_path, unfreeze):
+    fresh = Frozen(None, {}, None).build()
+    model, _ = train(folder, tmp_path, "run", backend=Frozen, unfreeze=unfreeze)
+    assert torch.equal(model[0].weight, fresh[0].weight)
+    assert torch.equal(model[0].bias, fresh[0].bias)
+    assert not any(parameter.requires_grad for parameter in model[0].parameters())
+    assert not torch.equal(model[2].weight, fresh[2].weight)  # the rest has learnt
+
+
+def test_what_a_backend_froze_is_not_optimised_and_not_counted(folder, tmp_path):
+    state = trainer(folder, tmp_path, Frozen)
+    encoder = {id(parameter) for parameter in state.model[0].parameters()}
+    optimised = {id(p) for group in state.optimizer.param_groups for p in group["params"]}
+    assert optimised == {id(parameter) for parameter in state.model[2].parameters()}
+    assert not optimised & encoder
+    assert state.trainable == sum(p.numel() for p in state.model[2].parameters())
+
+
+def test_the_count_is_of_what_the_recipe_ever_trains(folder, tmp_path):
+    last = 8 * 6 + 6
+    everything = 3 * 8 * 9 + 8 + last
+    assert trainer(folder, tmp_path).trainable == everything
+    assert trainer(folder, tmp_path, unfreeze=FREEZE_FIRST).trainable == last
+    assert trainer(folder, tmp_path, unfreeze=THAW_FIRST).trainable == everything
+    too_short = trainer(folder, tmp_path, unfreeze=THAW_FIRST, steps=8)  # 4 epochs of 2 steps
+    assert too_short.trainable == last
+
+
+@pytest.mark.parametrize("unfreeze", [FREEZE_FIRST, THAW_FIRST])
+@pytest.mark.parametrize("steps", [8, 12])
+def test_the_count_agrees_with_what_moved(folder, tmp_path, unfreeze, steps):
+    """Counted from the schedule, against parameters that differ after training."""
+    fresh = Tiny(None, {}, None).build()
+    model, _ = train(folder, tmp_path, "run", steps, unfreeze=unfreeze)
+    moved = sum(
+        p.numel()
+        for p, old in zip(model.parameters(), fresh.parameters(), strict=True)
+        if not torch.equal(p, old)
+    )
+    assert trainer(folder, tmp_path, unfreeze=unfreeze, steps=steps).trainable == moved
+
+
+def test_only_groups_that_a_recipe_names_are_frozen(folder, tmp_path):
+    """Also while warmup holds the others at rate 0."""
+    state = trainer(folder, tmp_path, unfreeze=FREEZE_FIRST, warmup_steps=4)
+    rates = state.set_rates()
+    assert rates == {"first": 0.0, "last": 0.0}
+    assert not any(p.requires_grad for p in state.model[0].parameters())
+    assert all(p.requires_grad for p in state.model[2].parameters())
+
+
+def test_a_network_with_nothing_to_train_is_refused(folder, tmp_path):
+    class Stone(Tiny):
+        def build(self):
+            return super().build().requires_grad_(False)
+
+    with pytest.raises(PluginError, match="no parameter is trainable"):
+        trainer(folder, tmp_path, Stone)
+
+
+def test_a_parameter_in_two_groups_is_refused():
+    class Twice(Tiny):
+        def parameter_groups(self, model):
+            return {"a": list(model.parameters()), "b": list(model[0].parameters())}
+
+    made = Twice(None, {}, None)
+    with pytest.raises(PluginError, match="'b' is in two groups"):
+        trainable_groups(made, made.build())
+
+
+def test_stages_of_one_recipe_decide_what_is_ever_trained():
+    def says(stages, epochs):
+        recipe = Train.model_validate({"lr": 1, "batch_size": 1, "unfreeze": stages})
+        return ever_trained(recipe, "first", plan(recipe, Budget(steps=epochs), 1))
+
+    assert says([], 3)
+    assert not says(FREEZE_FIRST, 3)
+    assert says([{"epoch": 2, "lr": {"first": 0.0}}], 3)  # until epoch 2 it follows the schedule
+    assert says([*FREEZE_FIRST, {"epoch": 2, "lr": {}}], 3)  # and from then on, here
+    assert not says([*FREEZE_FIRST, {"epoch": 3, "lr": {}}], 3)  # never reached
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(Accelerator, "num_processes", 3)
+    with pytest.raises(RunError, match="multiple of 3"):
+        trainer(folder, tmp_path)
+
+
+@pytest.mark.parametrize("checkpoint_every", [0.0, 1e9])
+def test_every_epoch_is_logged_once_after_any_interruption(
+    folder, tmp_path, monkeypatch, checkpoint_every
+):
+    """Checkpoints come every so many seconds, so a kill loses epochs that were logged already."""
+    _, whole = train(folder, tmp_path, "whole")
+    for stop in (1, 3, 6):
+        monkeypatch.setattr(Trainer, "checkpoint_every", checkpoint_every)
+        seen = []
+
+        def interrupt(record, seen=seen, stop=stop):
+            seen.append(record)
+            if len(seen) == stop:
+                raise Stop
+
+        run = f"torn{stop}"
+        with pytest.raises(Stop):
+            train(folder, tmp_path, run, on_epoch=interrupt)
+        path = tmp_path / run / "epochs.jsonl"
+        assert len(path.read_text().splitlines()) == stop
+        train(folder, tmp_path, run)
+        logged = [json.loads(line) for line in path.read_text().splitlines()]
+        assert [record["epoch"] for record in logged] == list(range(6))
+        assert [r["loss"] for r in logged] == [r["loss"] for r in whole.records]
+        train(folder, tmp_path, run)  # once more: it is done
+        again = [json.loads(line) for line in path.read_text().splitlines()]
+        assert again == logged
+
+
+def test_a_training_that_ended_by_time_is_not_continued(folder, tmp_path):
+    """Killed after its last checkpoint, in the middle of an epoch."""
+
+    def state():
+        made = trainer(folder, tmp_path, steps=1000)
+        made.history.ended, made.step = True, 3
+        return made
+
+    state().save()
+    again = state()
+    again.history, again.step = None, 0
+    assert again.resume()
+    assert again.done
+    assert again.step == 3
+
+
+def test_the_average_is_what_is_scored(folder, tmp_path):
+    state = trainer(folder, tmp_path, ema=0.5)
+    assert state.scored is not state.model
+    assert torch.equal(weights(state.scored), weights(state.model))
