@@ -222,13 +222,9 @@ class Session:
         )
         validated = [r for r in history.records if "val_mean_dice" in r]
         best = next((r for r in validated if r["step"] == history.best_step), {})
+        name = "answering with the whole ROI" if prompted else "the majority floor"
         verdict = stability.judge(
-            [r["epoch"] for r in validated],
-            [r["val_mean_dice"] for r in validated],
-            losses=[_number(r["loss"].get("loss")) for r in history.records],
-            spikes=[_number(r["grad_norm_max"]) for r in history.records],
-            floor=floor,
-            floor_name="answering with the whole ROI" if prompted else "the majority floor",
+            stability.Course.of(history), None if floor is None else stability.Floor(floor, name)
         )
         return {
             "trained": True,
@@ -240,6 +236,8 @@ class Session:
             "images": plan.batch_size * (history.records[-1]["step"] if history.records else 0),
             "budget": plan.budget,
             "stopped": history.stopped,
+            "start": history.start,
+            "diverged": history.diverged,
             "checkpoint": "best" if history.best is not None else "last",
             "monitor": settings.monitor,
             "best_validation": history.best,
@@ -365,10 +363,6 @@ class Session:
 
 def _none(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else float(value)
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def _short(value: float | None) -> str:

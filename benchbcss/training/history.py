@@ -38,17 +38,20 @@ class Validation:
 
 @dataclass
 class History:
-    """One record per epoch, the best validation, and how training ended.
+    """One record per epoch, the validations at the start and at their best, how training ended.
 
-    ``ended`` is set when nothing is left to train; a run that is resumed then only loads its best
+    ``start`` is the validation of the weights as loaded, before the first step; it is compared
+    with, but never competes to be the ``best``, which is of trained weights. ``ended`` is set when nothing is left to train; a run that is resumed then only loads its best
     weights. Everything in it is plain data: it is stored in the checkpoint.
     """
 
     records: list[dict[str, Any]] = field(default_factory=list)
+    start: dict[str, Any] | None = None
     best: float | None = None
     best_step: int | None = None
     stopped: str = "budget spent"
     ended: bool = False
+    diverged: dict[str, Any] | None = None
     seconds: float = 0.0
 
     def end(self, reason: str | None = None) -> None:

@@ -1,6 +1,6 @@
 """The one training loop that every backend is trained by, unless it brings its own ``fit``.
 
-Read top to bottom: resume, steps, and at the end of an epoch validation, record and checkpoint.
+Read top to bottom: resume or validate the start, steps, and at the end of an epoch validation, record and checkpoint.
 The state lies in a ``Trainer``. Batches and randomness are functions of (seed, step), so a run
 that was interrupted continues as if it had not been.
 """
@@ -38,7 +38,8 @@ def train(
     ``validate`` and ``on_epoch`` (which gets each epoch's record) are called in the first process
     only. Raises PluginError when the first loss is already not finite or a term is not a scalar.
     """
-    trainer.resume()
+    if not trainer.resume() and validate is not None:
+        _validate_start(trainer, validate)
     history = trainer.history
     batches = trainer.batches(data)
     sums = EpochSums()
@@ -98,6 +99,18 @@ def _validation_due(trainer: Trainer) -> bool:
     """At every ``validate_every``-th epoch and at the end."""
     epochs = (trainer.step - 1) // trainer.plan.steps_per_epoch + 1
     return trainer.history.ended or epochs % trainer.settings.validate_every == 0
+
+
+def _validate_start(trainer: Trainer, validate: Validate) -> None:
+    """Validate the weights as loaded: what training is judged against.
+
+    Training is as it would be without it: random numbers drawn here are given back, and the clock
+    starts afterwards.
+    """
+    with torch.random.fork_rng():
+        outcome: Validation = trainer.shared(validate(trainer.scored) if trainer.main else None)
+    trainer.history.start = {"step": 0, **outcome.record(trainer.settings.monitor)}
+    trainer.start_clock()
 
 
 def _validate(trainer: Trainer, validate: Validate, record: dict[str, Any]) -> None:

@@ -214,9 +214,13 @@ class Trainer:
             self.history = History(**state["history"])
         if self.main:
             self.log.restart(self.history.records)
+        self.start_clock()
+        return state is not None
+
+    def start_clock(self) -> None:
+        """Training goes on now: what passed since the last epoch was not training."""
         self._saved = time.monotonic()
         self._begun = self._saved - self.history.seconds
-        return state is not None
 
     def finish(self) -> History:
         """Load the weights to be scored: the best validation's, else the last."""
