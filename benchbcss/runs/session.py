@@ -238,7 +238,7 @@ class Session:
             "stopped": history.stopped,
             "start": history.start,
             "diverged": history.diverged,
-            "checkpoint": "best" if history.best is not None else "last",
+            "checkpoint": history.scored,
             "monitor": settings.monitor,
             "best_validation": history.best,
             "best_step": history.best_step,

@@ -69,7 +69,7 @@ class Floor:
 
 @dataclass(frozen=True)
 class Course:
-    """How a training went. Dice values lie in [0, 1]; None where a validation had no pixel to judge.
+    """How a training went. Dice lies in [0, 1]; None where a validation had no pixel to judge.
 
     ``values[i]`` was validated after ``epochs[i]`` completed epochs, ``start`` before the first
     step. ``losses`` (means) and ``gradient_norms`` (largest) hold one value per epoch, None where
@@ -95,7 +95,7 @@ class Course:
             start=history.start["val_mean_dice"] if history.start else None,
             losses=[record["loss"].get("loss") for record in history.records],
             gradient_norms=[record["grad_norm_max"] for record in history.records],
-            diverged=history.diverged["reason"] if history.diverged else None,
+            diverged=_divergence(history),
             epochs_run=history.records[-1]["epoch"] + 1 if history.records else None,
         )
 
@@ -104,6 +104,16 @@ class Course:
         """(epochs completed, value) of every validation that is defined."""
         pairs = zip(self.epochs, self.values, strict=True)
         return [(epoch, value) for epoch, value in pairs if value is not None]
+
+
+def _divergence(history: History) -> str | None:
+    """What was not finite and when, and which weights are scored for it."""
+    if history.diverged is None:
+        return None
+    scored = "the best checkpoint is scored"
+    if history.best is None:
+        scored = "there was no validation before it, so the weights as loaded are scored"
+    return f"{history.diverged['reason']}; {scored}"
 
 
 def not_trained() -> Stability:

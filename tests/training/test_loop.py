@@ -1,4 +1,3 @@
-import math
 import time
 
 import pytest
@@ -113,26 +112,6 @@ def test_frozen_groups_do_not_move(folder, tmp_path):
 def test_accumulation_equals_a_larger_batch_of_the_same_samples(folder, tmp_path):
     _, history = train(folder, tmp_path, "run", steps=4, accumulate=2)
     assert [r["step"] for r in history.records] == [1, 2, 3, 4]
-
-
-def test_a_loss_that_is_not_finite_from_the_start_is_the_plugins_error(folder, tmp_path):
-    class Broken(Tiny):
-        def loss(self, model, batch):
-            return {"ce": super().loss(model, batch)["ce"] * math.nan}
-
-    with pytest.raises(PluginError, match="not finite at step 0"):
-        train(folder, tmp_path, "run", backend=Broken)
-
-
-def test_a_loss_that_breaks_later_ends_training_and_is_recorded(folder, tmp_path):
-    class Breaks(Tiny):
-        def loss(self, model, batch):
-            factor = math.inf if batch.step == 5 else 1.0
-            return {"ce": super().loss(model, batch)["ce"] * factor}
-
-    _, history = train(folder, tmp_path, "run", backend=Breaks)
-    assert history.stopped == "the loss was not finite at step 5"
-    assert history.records[-1]["finite"] is False
 
 
 @pytest.mark.parametrize(
