@@ -10,6 +10,7 @@
     │   ├── UnknownNameError      a misspelt backend, suite or split; suggests near misses
     │   └── WeightsError          pretrained weights missing, truncated or of another variant
     ├── PluginError               a plugin broke the contract (shape, NaN, labels out of range)
+    │   └── NonFiniteError        its predictions are NaN or infinite
     └── RunError                  a worker failed
 
 Each message says what is wrong, where, and what to do next.
@@ -63,6 +64,10 @@ class UnknownNameError(InputError):
 
 class PluginError(BenchError):
     """A backend broke the contract: wrong shape, NaN logits, labels out of range."""
+
+
+class NonFiniteError(PluginError):
+    """A prediction is NaN or infinite; while training, that is a divergence."""
 
 
 class RunError(BenchError):

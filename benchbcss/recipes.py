@@ -34,7 +34,8 @@ class Elastic(Strict):
 
 
 class Stain(Strict):
-    """H&E perturbation in optical-density space: scale in [1-alpha, 1+alpha], shift in +-beta."""
+    """H&E perturbation in optical-density space (natural logarithm): each stain's concentration is
+    scaled by a factor uniform in 1 +- alpha and shifted by a number uniform in +- beta."""
 
     alpha: float = Field(ge=0)
     beta: float = Field(ge=0)

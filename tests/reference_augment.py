@@ -1,6 +1,7 @@
 """Augmentation as it was before recipes named transforms: one function in one fixed order.
 
 Kept as an oracle: the mapping form of ``train.augment`` must give the same samples to the bit.
+One thing was mended here too: stain concentrations shift by beta, which had a hidden factor of 0.1.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def perturb_stain(image: Tensor, settings: Stain, generator: torch.Generator) ->
     shift = settings.beta * (2 * torch.rand(3, generator=generator) - 1)
     # The shift follows the amount of tissue, so that background keeps its colour.
     tissue = (density.mean(0, keepdim=True) / 0.2).clamp(0, 1)
-    moved = concentration * scale[:, None, None] + 0.1 * shift[:, None, None] * tissue
+    moved = concentration * scale[:, None, None] + shift[:, None, None] * tissue
     return torch.exp(-torch.einsum("shw,sc->chw", moved, stains)).clamp(0, 1)
 
 

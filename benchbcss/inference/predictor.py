@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from benchbcss.contract import BOX_CLASS, Backend, Prompt, Prompting
-from benchbcss.errors import PluginError
+from benchbcss.errors import NonFiniteError, PluginError
 from benchbcss.inference.prompts import keep_largest, make_prompts
 from benchbcss.inference.tiling import checked, predict_tiled
 from benchbcss.inference.views import (
@@ -203,7 +203,7 @@ def _check_prompted(logits: torch.Tensor, count: int) -> None:
             f"prompts, expected [{count}, S, S]"
         )
     if not bool(torch.isfinite(logits).all()):
-        raise PluginError("predict_prompted returned NaN or infinite logits")
+        raise NonFiniteError("predict_prompted returned NaN or infinite logits")
 
 
 def _turned(prompt: Prompt, size: float, view: str) -> Prompt:

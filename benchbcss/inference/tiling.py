@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchbcss.errors import PluginError
+from benchbcss.errors import NonFiniteError, PluginError
 from benchbcss.inference.views import to_float
 
 
@@ -89,7 +89,7 @@ def checked(logits: Tensor, count: int, num_classes: int, tile: int) -> Tensor:
     if tuple(logits.shape) != expected:
         raise PluginError(f"predict returned shape {tuple(logits.shape)}, expected {expected}")
     if not bool(torch.isfinite(logits).all()):
-        raise PluginError("predict returned NaN or infinite logits")
+        raise NonFiniteError("predict returned NaN or infinite logits")
     return logits.float()
 
 

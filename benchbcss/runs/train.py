@@ -126,7 +126,9 @@ def _loop(job: Job, data: TrainingData, stage: Stage) -> dict[str, Any]:
         "images": plan.batch_size * steps,
         "budget": plan.budget,
         "stopped": history.stopped,
-        "checkpoint": "best" if history.best is not None else "last",
+        "start": history.start,
+        "diverged": history.diverged,
+        "checkpoint": history.scored,
         "monitor": settings.monitor,
         "best_validation": history.best,
         "best_step": history.best_step,
@@ -141,16 +143,9 @@ def _loop(job: Job, data: TrainingData, stage: Stage) -> dict[str, Any]:
 def _judge(job: Job, history: loop.History) -> stability.Stability:
     track = get(job.backend.validation)
     rois = [job.rois[name] for name in job.spec.split.val]
-    floor, name = track.floor(rois, job.labels, job.context.class_pixels)
-    validated = [r for r in history.records if "val_mean_dice" in r]
-    return stability.judge(
-        [r["epoch"] for r in validated],
-        [r["val_mean_dice"] for r in validated],
-        losses=[_number(r["loss"].get("loss")) for r in history.records],
-        spikes=[_number(r["grad_norm_max"]) for r in history.records],
-        floor=floor,
-        floor_name=name,
-    )
+    value, name = track.floor(rois, job.labels, job.context.class_pixels)
+    floor = None if value is None else stability.Floor(value, name)
+    return stability.judge(stability.Course.of(history), floor)
 
 
 def _tell(job: Job, record: dict[str, Any], epochs: int, stage: Stage) -> None:
@@ -177,10 +172,6 @@ def validate(job: Job, model: nn.Module) -> Validation:
 def _prompting(job: Job) -> Prompting:
     """The suite's headline, or what comes next among those that the backend can use."""
     return job.promptings[0] if job.promptings else BOX_CLASS
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def _short(value: float | None) -> str:

@@ -75,5 +75,6 @@ def judge_stability(stability: dict[str, Any] | None) -> Verdict:
     status, reason = stability["status"], stability["reason"]
     if stability.get("note"):
         reason += f"; {stability['note']}"
-    verdict = {"stable": "pass", "not applicable": "not measured"}.get(status, "fail")
+    unknown = dict.fromkeys(("not applicable", "undefined"), "not measured")
+    verdict = {"stable": "pass", **unknown}.get(status, "fail")
     return Verdict("stability", "stable training", verdict, f"{status}: {reason}", status)

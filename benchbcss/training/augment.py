@@ -171,7 +171,9 @@ class ElasticDeformation(Elastic):
 
 
 class StainPerturbation(Stain):
-    """Scale and shift each stain's concentration; white stays white."""
+    """Scale each stain's concentration by a factor uniform in 1 +- ``alpha``, and shift it by up to
+    +- ``beta`` (natural optical density along the unit stain vector). The shift is full where the
+    mean density of the three channels is 0.2 or more, and fades to nothing on white."""
 
     def apply(self, image: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         density = -torch.log(image.clamp(1 / 255, 1))
@@ -181,7 +183,7 @@ class StainPerturbation(Stain):
         shift = self.beta * (2 * torch.rand(3, generator=generator) - 1)
         # The shift follows the amount of tissue, so that background keeps its colour.
         tissue = (density.mean(0, keepdim=True) / 0.2).clamp(0, 1)
-        moved = concentration * scale[:, None, None] + 0.1 * shift[:, None, None] * tissue
+        moved = concentration * scale[:, None, None] + shift[:, None, None] * tissue
         return torch.exp(-torch.einsum("shw,sc->chw", moved, stains)).clamp(0, 1), target
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,23 +9,34 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchbcss.training.schedule import Plan
-
 
 @dataclass
 class History:
-    """One record per epoch, the best validation, and how training ended.
+    """One record per epoch, the validations at the start and at their best, how training ended.
 
-    ``ended`` is set when nothing is left to train; a run that is resumed then only loads its best
-    weights. Everything in it is plain data: it is stored in the checkpoint.
+    ``start`` is the validation of the weights as loaded, before the first step; it is compared
+    with, but never competes to be the ``best``, which is of trained weights. ``diverged`` says
+    ``what`` was not finite, at which ``step``, and the ``reason`` in words. ``ended`` is set when
+    nothing is left to train; a run that is resumed then only loads its best weights. Everything in
+    it is plain data: it is stored in the checkpoint.
     """
 
     records: list[dict[str, Any]] = field(default_factory=list)
+    start: dict[str, Any] | None = None
     best: float | None = None
     best_step: int | None = None
     stopped: str = "budget spent"
     ended: bool = False
+    diverged: dict[str, Any] | None = None
     seconds: float = 0.0
+
+    @property
+    def scored(self) -> str:
+        """Which weights are scored: those of the ``best`` validation; without one the ``last``,
+        or after a divergence those of the ``start``."""
+        if self.best is not None:
+            return "best"
+        return "last" if self.diverged is None else "start"
 
     def end(self, reason: str | None = None) -> None:
         """Nothing more is trained; ``reason`` where it was not the budget."""
@@ -40,30 +50,27 @@ class EpochSums:
     def __init__(self) -> None:
         self.count = 0
         self.sums: dict[str, float] = {}
-        self.last_loss = 0.0
         self.largest_norm = 0.0
 
     def add(self, terms: dict[str, Tensor], total: Tensor) -> None:
         """One micro-batch: its named terms and their sum, all scalars."""
-        self.last_loss = float(total.detach())
         for name, term in [*terms.items(), ("loss", total)]:
             self.sums[name] = self.sums.get(name, 0.0) + float(term.detach())
         self.count += 1
 
-    def describe(self) -> str:
-        """The sums as text, for an error message."""
-        return json.dumps({name: str(value) for name, value in self.sums.items()})
+    @property
+    def finite(self) -> bool:
+        """Whether every loss of the epoch so far was."""
+        return math.isfinite(self.sums.get("loss", 0.0))
 
-    def record(
-        self, step: int, plan: Plan, rates: dict[str, float], *, finite: bool = True
-    ) -> dict[str, Any]:
+    def record(self, epoch: int, step: int, rates: dict[str, float]) -> dict[str, Any]:
         """Plain data; JSON has no NaN, so a value that is not finite is null."""
         means = {name: value / max(1, self.count) for name, value in self.sums.items()}
         cuda = torch.cuda.is_available()
         return {
-            "epoch": (step - 1 if finite else step) // plan.steps_per_epoch,
+            "epoch": epoch,
             "step": step,
-            "finite": finite,
+            "finite": True,
             "loss": {n: v if math.isfinite(v) else None for n, v in means.items()},
             "grad_norm_max": self.largest_norm if math.isfinite(self.largest_norm) else None,
             "learning_rate": rates,

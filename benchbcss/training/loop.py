@@ -1,8 +1,8 @@
 """The one training loop that every backend is trained by, unless it brings its own ``fit``.
 
-Read top to bottom: resume, steps, and at the end of an epoch validation, record and checkpoint.
-The state lies in a ``Trainer``. Batches and randomness are functions of (seed, step), so a run
-that was interrupted continues as if it had not been.
+Read top to bottom: resume or validate the start, steps, and at the end of an epoch validation,
+record and checkpoint. The state lies in a ``Trainer``. Batches and randomness are functions of
+(seed, step), so a run that was interrupted continues as if it had not been.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from benchbcss.contract import Batch
-from benchbcss.errors import PluginError
+from benchbcss.errors import NonFiniteError, PluginError
 from benchbcss.recipes import Train
 from benchbcss.tracks.base import Validation
 from benchbcss.training.history import EpochSums, History
@@ -34,38 +34,38 @@ def train(
     validate: Validate | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> History:
-    """Train the trainer's model in place and leave the best weights (by validation) in it.
+    """Train the trainer's model in place and leave the weights to be scored in it.
 
-    ``validate`` and ``on_epoch`` (which gets each epoch's record) are called in the first process
-    only. Raises PluginError when the first loss is already not finite or a term is not a scalar.
+    Those are the weights of the best validation, or the last where there is no validation. A
+    loss, gradient, weight or prediction that is not finite ends training at once, whenever it
+    happens: ``History.diverged`` says what and when, and the best weights so far are left, or those
+    of the start. ``validate`` and ``on_epoch`` (which gets each epoch's record) are called in the
+    first process only. Raises PluginError when a term of the loss is not a scalar.
     """
-    trainer.resume()
-    history = trainer.history
+    if not trainer.resume():
+        _start(trainer, validate)
+    history, plan = trainer.history, trainer.plan
     batches = trainer.batches(data)
     sums = EpochSums()
     while not trainer.done:
+        epoch = trainer.step // plan.steps_per_epoch
         rates = trainer.set_rates()
-        _backward(trainer, batches, sums)
-        if not trainer.everywhere(math.isfinite(sums.last_loss)):
-            if history.best is None and not history.records:
-                raise PluginError(
-                    f"the loss was not finite at step {trainer.step}: {sums.describe()}"
-                )
-            record = sums.record(trainer.step, trainer.plan, rates, finite=False)
-            history.end(f"the loss was not finite at step {trainer.step}")
-        else:
-            sums.largest_norm = max(sums.largest_norm, trainer.update(rates))
-            late = trainer.out_of_time()
-            if late or trainer.step >= trainer.plan.steps:
+        _step(trainer, batches, sums, rates)
+        if not history.diverged:
+            if trainer.out_of_time() or trainer.step >= plan.steps:
                 history.end()
-            elif trainer.step % trainer.plan.steps_per_epoch:
+            elif trainer.step % plan.steps_per_epoch:
                 continue
-            record = sums.record(trainer.step, trainer.plan, rates)
-            if validate is not None and _validation_due(trainer):
-                _validate(trainer, validate, record)
 
-        # End of an epoch: record it, stop early, checkpoint.
+        # End of an epoch: validate, record, stop early, checkpoint.
+        record = sums.record(epoch, trainer.step, rates)
         sums = EpochSums()
+        if not history.diverged and not trainer.finite_weights():
+            trainer.diverge("a weight")
+        due = history.ended or (epoch + 1) % trainer.settings.validate_every == 0
+        if validate is not None and due and not history.diverged:
+            _validate(trainer, validate, record)
+        record["finite"] = history.diverged is None
         trainer.add_record(record)
         if on_epoch is not None and trainer.main:
             on_epoch(record)
@@ -74,6 +74,37 @@ def train(
             history.end(f"no gain for {trainer.settings.early_stopping.patience} validations")
         trainer.save_if_due()
     return trainer.finish()
+
+
+def _start(trainer: Trainer, validate: Validate | None) -> None:
+    """Keep the weights as loaded, and validate them: what training is judged against.
+
+    Training is as it would be without it: random numbers drawn here are given back, and the clock
+    starts afterwards.
+    """
+    trainer.keep_start()
+    if validate is not None:
+        with torch.random.fork_rng():
+            outcome = _outcome(trainer, validate)
+        if outcome is not None:
+            trainer.history.start = {"step": 0, **outcome.record(trainer.settings.monitor)}
+    trainer.start_clock()
+
+
+def _step(
+    trainer: Trainer, batches: Iterator[Sample], sums: EpochSums, rates: dict[str, float]
+) -> None:
+    """One optimiser step; not taken where the loss or its gradients are not finite."""
+    _backward(trainer, batches, sums)
+    if not trainer.everywhere(sums.finite):
+        trainer.diverge("the loss")
+        return
+    norm = trainer.clip()  # the same in every process
+    sums.largest_norm = max(sums.largest_norm, norm) if math.isfinite(norm) else math.inf
+    if math.isfinite(norm):
+        trainer.update(rates)
+    else:
+        trainer.diverge("a gradient")
 
 
 def _backward(trainer: Trainer, batches: Iterator[Sample], sums: EpochSums) -> None:
@@ -95,17 +126,28 @@ def _backward(trainer: Trainer, batches: Iterator[Sample], sums: EpochSums) -> N
         sums.add(terms, total)
 
 
-def _validation_due(trainer: Trainer) -> bool:
-    """At every ``validate_every``-th epoch and at the end."""
-    epochs = (trainer.step - 1) // trainer.plan.steps_per_epoch + 1
-    return trainer.history.ended or epochs % trainer.settings.validate_every == 0
-
-
 def _validate(trainer: Trainer, validate: Validate, record: dict[str, Any]) -> None:
-    """Validate the scored weights in the first process, and keep them where they are the best."""
-    outcome: Validation = trainer.shared(validate(trainer.scored) if trainer.main else None)
-    record.update(outcome.record(trainer.settings.monitor))
-    trainer.keep_best(record["val_monitored"])
+    """Validate the scored weights into ``record``, and keep them where they are the best."""
+    outcome = _outcome(trainer, validate)
+    if outcome is not None:
+        record.update(outcome.record(trainer.settings.monitor))
+        trainer.keep_best(record["val_monitored"])
+
+
+def _outcome(trainer: Trainer, validate: Validate) -> Validation | None:
+    """The first process's validation, in every process; None where a prediction was not finite,
+    which ends training."""
+    outcome: Validation | None = None
+    detail = ""
+    if trainer.main:
+        try:
+            outcome = validate(trainer.scored)
+        except NonFiniteError as error:
+            detail = f" ({error})"
+    outcome, detail = trainer.shared((outcome, detail))
+    if outcome is None:
+        trainer.diverge("a prediction", detail)
+    return outcome
 
 
 def _total(terms: dict[str, Tensor]) -> Tensor:

