@@ -66,6 +66,7 @@ def imports(path, top_level=False):
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names.add(node.module.partition(".")[0])
         elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "importorskip":
+            assert isinstance(node.args[0], ast.Constant), f"{path}: name the module as text"
             names.add(node.args[0].value.partition(".")[0])
     return names - set(sys.stdlib_module_names) - OURS
 

@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-for name in ("hatchling", "editables"):
-    pytest.importorskip(name, reason="builds this project; in requirements-build.lock")
+pytest.importorskip("hatchling", reason="builds this project; in requirements-build.lock")
+pytest.importorskip("editables", reason="as hatchling")
 
 pytestmark = pytest.mark.wheel
 
