@@ -16,7 +16,13 @@ from benchbcss.cli.main import workspace_option
 @click.argument("backends", nargs=-1, required=True, metavar="A B [BACKEND]...")
 @click.option("--suite", help="Only this suite.")
 @click.option("--track", type=click.Choice(["semantic", "prompted"]), help="Only this track.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="Output format.",
+)
 @workspace_option
 def compare(
     backends: tuple[str, ...], suite: str | None, track: str | None, form: str, workspace: Path

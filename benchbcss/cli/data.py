@@ -18,7 +18,9 @@ def data() -> None:
 
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--label-map", default="bcss5", show_default=True)
+@click.option(
+    "--label-map", default="bcss5", show_default=True, help="How codes are grouped into classes."
+)
 @click.option("--split", help="brief, official, eva, or a CSV; checked for leakage.")
 @workspace_option
 def verify(folder: Path, label_map: str, split: str | None, workspace: Path) -> None:
@@ -72,15 +74,23 @@ def verify(folder: Path, label_map: str, split: str | None, workspace: Path) -> 
 
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--label-map", default="bcss5", show_default=True)
+@click.option(
+    "--label-map", default="bcss5", show_default=True, help="How codes are grouped into classes."
+)
 @click.option(
     "--mpp",
     type=click.FloatRange(min=0, min_open=True),
     default=0.30,
     show_default=True,
-    help="um per pixel",
+    help="Scale in um per pixel.",
 )
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="Output format.",
+)
 @workspace_option
 def stats(folder: Path, label_map: str, mpp: float, form: str, workspace: Path) -> None:
     """Pixels, ROIs and 8-connected components of every class, and ROIs per institute."""
@@ -149,9 +159,9 @@ def stats(folder: Path, label_map: str, mpp: float, form: str, workspace: Path) 
 
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--rois", type=int, default=24, show_default=True)
-@click.option("--size", type=int, default=512, show_default=True, help="side in pixels")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--rois", type=int, default=24, show_default=True, help="How many ROIs.")
+@click.option("--size", type=int, default=512, show_default=True, help="Their side in pixels.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other images.")
 def phantom(folder: Path, rois: int, size: int, seed: int) -> None:
     """Write a synthetic dataset in BCSS's layout to FOLDER."""
     from benchbcss.data.phantom import generate

@@ -21,6 +21,7 @@ from benchbcss.cli.main import say, workspace_option
     type=click.Choice(["table", "json", "csv", "md"]),
     default="table",
     show_default=True,
+    help="Output format.",
 )
 @click.option(
     "--output",

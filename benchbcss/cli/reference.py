@@ -63,7 +63,10 @@ def _commands(
 def _section(command: click.Command, context: click.Context) -> list[str]:
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     help_text = inspect.cleandoc(command.help or "")
-    lines = ["", f"## {context.command_path}", "", "```", usage, "```", "", help_text]
+    lines = ["", f"## {context.command_path}", ""]
+    if not isinstance(command, click.Group):  # a group alone does nothing
+        lines += ["```", usage, "```", ""]
+    lines.append(help_text)
     options = [
         parameter
         for parameter in command.params
@@ -81,7 +84,7 @@ def _row(option: click.Option, context: click.Context) -> str:
     extra = shown.get_help_extra(context)
     record = option.get_help_record(context)
     default = "required" if option.required else extra.get("default", "")
-    meaning = [option.help or ""]
+    meaning = [(option.help or "").replace("  [", " [")]  # two spaces are for terminals
     if "range" in extra:
         meaning.append(f"({extra['range']})")
     if option.multiple:

@@ -2,8 +2,8 @@
 
 Version 2 (``contract.PROMPT_VERSION``). A prompting is a strategy (what the hint looks like), a
 scope (which part of the class it points at) and whether views are averaged. Prompts are
-deterministic: what is random is seeded by ROI and class. Coordinates are (x, y) pixels of the square
-that the model encodes; a pixel's hint is its centre, a box has edges. Absent classes are not
+deterministic: what is random is seeded by ROI and class. Coordinates are (x, y) pixels of the
+square that the model encodes; a pixel's hint is its centre, a box has edges. Absent classes are not
 prompted.
 """
 
@@ -21,7 +21,7 @@ from benchbcss.contract import Prompt, Prompting, Scope, Strategy
 SMALLEST = 256  # px; smaller components are not prompted one by one
 NEGATIVES, OUTSIDE = 5, 10.0  # negative points, and their distance from the mask in px
 POINTS = 5
-_LONGEST = 2048  # px; longer masks are thinned out before distances are computed
+_LONGEST = 2048  # px; longer masks are subsampled before distances are computed
 
 _EIGHT = np.ones((3, 3), bool)
 
