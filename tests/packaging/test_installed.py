@@ -155,8 +155,9 @@ def test_commands_that_look_things_up(bare):
     benchbcss = bare.bin / "benchbcss"
     assert "leaderboard" in bare.run(benchbcss, "--help")
     assert PROJECT["project"]["name"] in bare.run(benchbcss, "--version")
+    backends = bare.run(benchbcss, "backends")
     for name in ("sam2_v3", "mask2former", "transunet", "unetpp", "floor_majority"):
-        assert name in bare.run(benchbcss, "backends")
+        assert name in backends
         assert "train:" in bare.run(benchbcss, "show", name)
     suites = bare.run(benchbcss, "suites")
     assert "bcss5" in suites
