@@ -3,15 +3,17 @@
     python -m benchbcss.cli.reference            # prints the page
     python -m benchbcss.cli.reference --write    # writes docs/cli.md of this checkout
 
-The page holds the commands of this distribution, not those that plugins of others add.
+The page holds the commands and choices of this distribution, not those that plugins of others add.
 """
 
 from __future__ import annotations
 
 import copy
 import inspect
+import os
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import click
@@ -100,6 +102,9 @@ def _row(option: click.Option, context: click.Context) -> str:
 
 def main(arguments: list[str]) -> None:
     """Print the page, or write it into the checkout that this module belongs to."""
+    points = metadata.entry_points(group="benchbcss")
+    ours = [point.name for point in points if point.dist and point.dist.name == "benchbcss"]
+    os.environ["BENCHBCSS_PLUGINS"] = ",".join(ours)  # read when the registry is loaded
     if arguments == ["--write"]:
         target = Path(__file__).parents[2] / "docs" / "cli.md"
         if not target.parent.is_dir():
