@@ -1,35 +1,56 @@
 # Thin: each line is a command a person could type.
 PYTHON ?= python3
+UV ?= uv
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet -c constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Every package is checked against a hash; build isolation would fetch unhashed ones.
+PIP := $(BIN)/python -m pip install --quiet --no-build-isolation
+LOCKED := $(PIP) --require-hashes
+EMPTY_TREE := 4b825dc642cb6eb9a060e54bf8d69288fbee4904
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint lock docs clean
 
 # The main job on the embedded phantom, from a bare checkout.
 demo: $(VENV)/.installed
 	$(BIN)/benchbcss run sam2_v3 mask2former
 	$(BIN)/benchbcss leaderboard
 
-test: $(VENV)/.installed-test
+test: lint
+	$(BIN)/python -m pytest -n auto -q
+
+# The last line finds trailing whitespace and conflict markers in tracked files.
+lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto -q
+	git diff --cached --check $(EMPTY_TREE)
 
-lint: $(VENV)/.installed-test
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-
-$(VENV)/.installed: pyproject.toml constraints.txt requirements-sam2.txt
+$(VENV)/.installed: pyproject.toml requirements-build.lock requirements.lock requirements-sam2.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) torch torchvision setuptools wheel
-	SAM2_BUILD_CUDA=0 $(PIP) --no-build-isolation --no-deps --require-hashes -r requirements-sam2.txt
-	$(PIP) -e '.[all]'
+	$(LOCKED) -r requirements-build.lock
+	$(LOCKED) -r requirements.lock
+	SAM2_BUILD_CUDA=0 $(LOCKED) --no-deps -r requirements-sam2.txt
+	$(PIP) --no-deps -e .
+	$(BIN)/python -m pip check
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
-	$(PIP) -e '.[all,test]'
+$(VENV)/.installed-test: $(VENV)/.installed requirements-test.lock
+	$(LOCKED) -r requirements-test.lock
 	touch $@
+
+# Resolves pyproject.toml again for Python 3.11 and later, keeping versions that still fit.
+# Needs uv (pip install uv); `make lock UPGRADE=--upgrade` takes the newest versions.
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock" --no-emit-package sam2 $(UPGRADE)
+lock:
+	$(COMPILE) --group build --extra all --extra test pyproject.toml -o requirements-test.lock >/dev/null
+	$(COMPILE) --group build --extra all pyproject.toml -c requirements-test.lock -o requirements.lock >/dev/null
+	$(COMPILE) --group build -c requirements-test.lock -o requirements-build.lock >/dev/null
+
+# Writes the pages that are generated from the code.
+docs: $(VENV)/.installed
+	$(BIN)/python -m benchbcss.cli.reference --write
 
 clean:
 	rm -rf $(VENV) benchbcss-workspace

@@ -47,7 +47,7 @@ class RecipeError(InputError):
 
 
 class WeightsError(InputError):
-    """Pretrained weights cannot be had or do not fit the model."""
+    """Pretrained weights are not available or do not fit the model."""
 
 
 class UnknownNameError(InputError):

@@ -13,22 +13,34 @@ from benchbcss.cli.main import say
 
 @click.command()
 @click.argument("backend")
-@click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Of the recipe.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY.PATH=VALUE",
+    help="Override a value of the recipe.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="Output format.",
+)
 def check(backend: str, overrides: tuple[str, ...], form: str) -> None:
     """Check BACKEND on a tiny phantom: shapes, ignored pixels, seeds, checkpoints, leaks."""
     from benchbcss.testing.checks import Outcome, run_checks
 
-    def tell(outcome: Outcome) -> None:
+    def report(outcome: Outcome) -> None:
         if form == "json":
             return
         click.echo(f"{outcome.status:<8} {outcome.name} ({outcome.seconds:.1f} s)")
         if outcome.detail:
             click.echo(f"         {outcome.detail}")
         if outcome.status == "FAIL":
-            click.echo(f"         what helps: {outcome.hint}")
+            click.echo(f"         hint: {outcome.hint}")
 
-    outcomes = run_checks(backend, overrides=overrides, say=tell)
+    outcomes = run_checks(backend, overrides=overrides, say=report)
     failed = [outcome for outcome in outcomes if outcome.status == "FAIL"]
     if form == "json":
         plain: list[dict[str, Any]] = [vars(outcome) for outcome in outcomes]

@@ -17,7 +17,13 @@ from benchbcss.tracks import TRACKS
 @click.argument("backends", nargs=-1, required=True, metavar="A B [BACKEND]...")
 @click.option("--suite", help="Only this suite.")
 @click.option("--track", type=click.Choice(list(TRACKS)), help="Only this track.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="Output format.",
+)
 @workspace_option
 def compare(
     backends: tuple[str, ...], suite: str | None, track: str | None, form: str, workspace: Path

@@ -126,9 +126,15 @@ def verify(
 @click.option(
     "--mpp",
     type=click.FloatRange(min=0, min_open=True),
-    help="um per pixel  [default: the suite's, or 0.30]",
+    help="Scale in um per pixel.  [default: the suite's, or 0.30]",
 )
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="Output format.",
+)
 @workspace_option
 def stats(
     folder: Path,
@@ -236,9 +242,9 @@ def prepare(folder: Path, output: Path | None, workspace: Path, **reading: Any) 
 
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--rois", type=int, default=24, show_default=True)
-@click.option("--size", type=int, default=512, show_default=True, help="side in pixels")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--rois", type=int, default=24, show_default=True, help="How many ROIs.")
+@click.option("--size", type=int, default=512, show_default=True, help="Their side in pixels.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other images.")
 def phantom(folder: Path, rois: int, size: int, seed: int) -> None:
     """Write a synthetic dataset in BCSS's layout to FOLDER."""
     from benchbcss.data.phantom import generate

@@ -21,7 +21,7 @@ from benchbcss.tracks import TRACKS
     "--format",
     "form",
     type=FromRegistry("exporters"),
-    help="[default: by the ending of --output, else table]",
+    help="Output format.  [default: by the ending of --output, else table]",
 )
 @click.option(
     "--output",

@@ -12,9 +12,13 @@ import click
 
 
 def _format(command: Any) -> Any:
-    return click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")(
-        command
-    )
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        help="Output format.",
+    )(command)
 
 
 def _print(rows: list[dict[str, Any]], form: str, empty: str) -> None:
@@ -143,9 +147,23 @@ def plugins(form: str) -> None:
 
 @click.command()
 @click.argument("backend")
-@click.option("--preset", type=click.Choice(["full", "smoke"]), default="full", show_default=True)
-@click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE")
-@click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml")
+@click.option(
+    "--preset",
+    type=click.Choice(["full", "smoke"]),
+    default="full",
+    show_default=True,
+    help="Preset shown.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY.PATH=VALUE",
+    help="Override a value of the recipe.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", help="Output format."
+)
 def show(backend: str, preset: str, overrides: tuple[str, ...], form: str) -> None:
     """Show BACKEND's resolved recipe."""
     from benchbcss import registry

@@ -50,10 +50,21 @@ _SHARED = [
         show_default=True,
         help="Where runs are carried out.",
     ),
-    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto"),
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        help="auto: a GPU where there is one.",
+    ),
     click.option("--fresh", is_flag=True, help="Run again even if the same run is finished."),
     click.option("--dry-run", is_flag=True, help="Check everything and list the runs; start none."),
-    click.option("--format", "form", type=click.Choice(["table", "json"]), default="table"),
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        help="Output format.",
+    ),
     workspace_option,
 ]
 

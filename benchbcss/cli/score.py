@@ -31,8 +31,14 @@ from benchbcss.cli.main import say, workspace_option
 )
 @click.option("--suite", help="Name of a suite, or a suite file.")
 @click.option("--split", help="brief, official, eva, or a CSV filename,split.")
-@click.option("--preset", type=click.Choice(["full", "smoke"]), help="Of the suite.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@click.option("--preset", type=click.Choice(["full", "smoke"]), help="The suite's preset.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="Output format.",
+)
 @workspace_option
 def score(
     predictions: Path,

@@ -1,6 +1,6 @@
 """CLIP names regions: open_clip models, prompt files, crops.
 
-Weights are loaded on first use. Where they cannot be had, what needs them is ``not measured``,
+Weights are loaded on first use. Where they are not available, what needs them is ``not measured``,
 with the reason.
 """
 

@@ -21,7 +21,7 @@ from benchbcss.contract import Prompt, Prompting, Scope, Strategy
 SMALLEST = 256  # px; smaller components are not prompted one by one
 NEGATIVES, OUTSIDE = 5, 10.0  # negative points, and their distance from the mask in px
 POINTS = 5
-_LONGEST = 2048  # px; longer masks are thinned out before distances are computed
+_LONGEST = 2048  # px; longer masks are subsampled before distances are computed
 
 _EIGHT = np.ones((3, 3), bool)
 

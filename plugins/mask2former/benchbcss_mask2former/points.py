@@ -1,8 +1,8 @@
 """Points for the mask losses, drawn where the target is known and nowhere else.
 
-Upstream draws points uniformly over the image; outside the ROI they would teach every query that
-"nothing is here". A point here is a known pixel, chosen uniformly, and a place inside that pixel:
-its label is the pixel's own, never a blend with an ignored neighbour.
+Upstream draws points uniformly over the image; outside the ROI they would train every query to
+predict "nothing here". A point here is a known pixel, chosen uniformly, and a place inside that
+pixel: its label is the pixel's own, never a blend with an ignored neighbour.
 """
 
 from __future__ import annotations
