@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from benchbcss.runs.executors import Executor
 
 GROUP = "benchbcss"
+CORE = "core"  # the name under which what ships with the core is listed
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _TARGET = re.compile(r"\w+(\.\w+)*:\w+")
 
@@ -362,7 +363,7 @@ def load() -> Plugins:
     from benchbcss import __version__, builtins
 
     plugins = Plugins()
-    plugins.add(builtins, Source("core", "benchbcss", __version__))
+    plugins.add(builtins, Source(CORE, "benchbcss", __version__))
     only = os.environ.get("BENCHBCSS_PLUGINS")
     wanted = {name.strip() for name in only.split(",")} if only else None
     points = sorted(metadata.entry_points(group=GROUP), key=_built_ins_first)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchbcss import registry
 from benchbcss.contract import Prompting
 from benchbcss.data.dataset import Dataset, Roi, fingerprint
 from benchbcss.data.labels import LabelMap
@@ -18,10 +20,12 @@ from benchbcss.data.store import TileStore
 from benchbcss.errors import DataError
 from benchbcss.io import Coded, read_table, write_table
 from benchbcss.results import store
-from benchbcss.results.schema import METRICS_VERSION, RunResult, TrackResult
+from benchbcss.results.schema import METRICS_VERSION, MetricUsed, RunResult, TrackResult
 from benchbcss.results.spec import RunSpec
+from benchbcss.scoring.per_class import measure
 from benchbcss.tracks import TRACKS, Track
 from benchbcss.tracks.base import Facts, Frame
+from benchbcss.tracks.estimates import bounds, by_class
 
 ROIS = "rois.parquet"  # roi, site: what the rows of every table belong to
 
@@ -50,7 +54,7 @@ def evaluate(
     for track in tracks:
         counts = track.count(frame, rois, run_dir)
         track.write(counts, frame, run_dir)
-        found[track.name] = track.result(counts, frame, run_dir, facts[track.name])
+        found[track.name] = _result(track, counts, frame, run_dir, facts[track.name])
     number = np.arange(len(frame.rois))
     columns = {"roi": Coded(number, frame.rois), "site": Coded(number, frame.sites)}
     write_table(run_dir / ROIS, columns)
@@ -62,12 +66,41 @@ def from_tables(spec: RunSpec, run_dir: Path, old: RunResult) -> dict[str, Track
     table = read_table(run_dir / ROIS)
     labels = spec.suite.labels()
     frame = Frame(spec.suite, labels, tuple(table["roi"]), tuple(table["site"]), _promptings(old))
-    return {
-        name: TRACKS[name].result(
-            TRACKS[name].read(frame, run_dir), frame, run_dir, _facts(old, name)
+    found: dict[str, TrackResult] = {}
+    for name in old.tracks:
+        track = TRACKS[name]
+        counts = track.read(frame, run_dir)
+        found[name] = _result(track, counts, frame, run_dir, _facts(old, name))
+    return found
+
+
+def _result(track: Track, counts: Any, frame: Frame, run_dir: Path, facts: Facts) -> TrackResult:
+    """The track's own result, and the values of every registered metric that it has."""
+    result: TrackResult = track.result(counts, frame, run_dir, facts)
+    classes, tables = track.tables(counts, frame)
+    values: dict[str, dict[str, dict[str, float | None]]] = {name: {} for name in track.estimands}
+    used: dict[str, MetricUsed] = {}
+    for name, entry in registry.load().metrics.items():
+        if not entry.info.measures(track.name):
+            continue
+        try:
+            found = measure(entry.load(), tables[entry.info.track])
+        except Exception as error:  # a stranger's metric costs no run
+            print(f"warning: the metric '{name}' ({entry.source}) is left out: {error}", flush=True)
+            continue
+        intervals = {}
+        for estimand in track.estimands:
+            points, spans = found[estimand]
+            values[estimand][name] = by_class(classes, points)
+            intervals[estimand] = {c: bounds(s) for c, s in zip(classes, spans, strict=True)}
+        own = entry.source.plugin != registry.CORE
+        used[name] = MetricUsed(
+            label=entry.info.label,
+            direction=entry.info.direction,
+            plugin=str(entry.source),
+            intervals=intervals if own else {},
         )
-        for name in old.tracks
-    }
+    return result.model_copy(update={"per_class": values, "metrics": used})
 
 
 def rescore(run_dir: Path) -> RunResult:

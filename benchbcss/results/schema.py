@@ -31,12 +31,14 @@ class Record(BaseModel):
 
 class Criterion(Record):
     """A success criterion of a suite: ``metric`` is mean_dice, clip_accuracy, stability, or
-    METRIC.CLASS; what it asks of the value is ``at_least``."""
+    METRIC.CLASS of a registered metric. ``at_least`` is asked of what is better higher, ``at_most``
+    of what is better lower."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     metric: str
     at_least: float | None = None
+    at_most: float | None = None
 
 
 # -- one track's scores ----------------------------------------------------------------------------
@@ -68,15 +70,6 @@ class Headline(Record):
         """Those that there are, by name."""
         parts = {"per_roi": self.per_roi, "pooled": self.pooled}
         return {name: part for name, part in parts.items() if part is not None}
-
-
-class ClassScores(Record):
-    """Metric -> class -> value."""
-
-    dice: dict[str, Share | None]
-    iou: dict[str, Share | None]
-    precision: dict[str, Share | None]
-    recall: dict[str, Share | None]
 
 
 class Convention(Record):
@@ -233,13 +226,13 @@ class Regions(Record):
     clip: dict[str, Any] = {}
 
 
-class MetricValues(Record):
-    """A registered metric: its value per class, and the mean over the classes in the mean."""
+class MetricUsed(Record):
+    """A registered metric: how to read it, and 95 % intervals: estimand -> class -> bounds."""
 
     label: str
     direction: Literal["higher", "lower"]
-    values: dict[str, float | None]
-    mean: float | None
+    plugin: str
+    intervals: dict[str, dict[str, tuple[float, float] | None]] = {}
 
 
 class TrackResult(Record):
@@ -250,7 +243,9 @@ class TrackResult(Record):
     rois: Count
     view: str
     headline: Headline
-    per_class: dict[str, ClassScores] = Field({}, description="estimand -> scores")
+    per_class: dict[str, dict[str, dict[str, float | None]]] = Field(
+        {}, description="estimand -> registered metric -> class -> value"
+    )
     rois_with_class: dict[str, Count] = {}
     effective_rois: dict[str, float] = {}
     conventions: dict[str, Convention] = {}
@@ -267,7 +262,7 @@ class TrackResult(Record):
     )
     others: list[OtherPrompting] = []
     regions: Regions | None = None
-    metrics: dict[str, MetricValues] = Field({}, description="registered metrics beyond Dice")
+    metrics: dict[str, MetricUsed] = Field({}, description="what the names in per_class mean")
 
 
 # -- the run ---------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.stats import t
 
 from benchbcss.scoring.metrics import Triple, dice_of, nanmean, ratio
 
@@ -47,14 +48,19 @@ def one_against_rest(counts: np.ndarray) -> np.ndarray:
     return np.stack([hit, false, missed, rest], -1)
 
 
-def estimands(
-    compute: Callable[[np.ndarray], np.ndarray], counts: np.ndarray
-) -> dict[str, np.ndarray]:
-    """A metric over a scored set, float64 [C] each: ``pooled``, of the counts summed over ROIs, and
-    ``per_roi``, the mean over the ROIs where it is defined.
+Spans = list[tuple[float, float] | None]
 
-    ``counts`` int64 [ROI, ...] as ``compute`` takes them. Raises ValueError where it does not
-    return one float per ROI and class.
+
+def measure(
+    compute: Callable[[np.ndarray], np.ndarray], counts: np.ndarray
+) -> dict[str, tuple[np.ndarray, Spans]]:
+    """A metric over a scored set: estimand -> (values float64 [C], 95 % interval of each class).
+
+    ``pooled`` is ``compute`` of the counts summed over ROIs, ``per_roi`` the mean over the ROIs
+    where it is defined. Intervals are of Student's t with one degree less than ROIs that have a
+    value, from the spread over ROIs, or of the jackknife that leaves one ROI out (Tukey 1958); None
+    below three such ROIs. ``counts`` int64 [ROI, ...] as ``compute`` takes them. Raises ValueError
+    where it does not return one float per ROI and class.
     """
     values = np.asarray(compute(counts))
     if values.shape != counts.shape[:2] or values.dtype.kind != "f":
@@ -62,7 +68,34 @@ def estimands(
             f"a metric returned {values.dtype} {list(values.shape)}, expected float "
             f"{list(counts.shape[:2])}: one value per ROI and class"
         )
+    known = np.isfinite(values)
+    total = counts.sum(0, keepdims=True)
+    pooled = np.asarray(compute(total))[0]
+    left_out = np.asarray(compute(total - counts))
+    mean, size = nanmean(values), known.sum(0)
+    gaps = np.where(known & np.isfinite(left_out), left_out - nanmean(left_out), 0.0)
+    spread = np.where(known, values - mean, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.sqrt((spread**2).sum(0) / (size * (size - 1)))
+        jackknife = np.sqrt((gaps**2).sum(0) * (size - 1) / size)
     return {
-        "pooled": np.asarray(compute(counts.sum(0, keepdims=True)))[0],
-        "per_roi": nanmean(values),
+        "pooled": (pooled, _spans(pooled, jackknife, size)),
+        "per_roi": (mean, _spans(mean, error, size)),
     }
+
+
+def _spans(points: np.ndarray, errors: np.ndarray, sizes: np.ndarray) -> Spans:
+    quantiles = t.ppf(0.975, np.maximum(1, sizes - 1))
+    return [
+        (float(point - q * error), float(point + q * error)) if size > 2 and known else None
+        for point, error, size, q, known in zip(
+            points, errors, sizes, quantiles, np.isfinite(points), strict=True
+        )
+    ]
+
+
+def estimands(
+    compute: Callable[[np.ndarray], np.ndarray], counts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The values of ``measure`` alone: estimand -> float64 [C]."""
+    return {name: values for name, (values, _) in measure(compute, counts).items()}

@@ -151,6 +151,11 @@ class Track(ABC, Generic[Counts]):
         """The inverse of ``write``."""
 
     @abstractmethod
+    def tables(self, counts: Counts, frame: Frame) -> tuple[Sequence[str], dict[str, np.ndarray]]:
+        """What registered metrics are computed from: the classes, and counts by the track that a
+        metric is declared for (see ``protocols.Compute``); 'both' stands for int64 [ROI, C, 4]."""
+
+    @abstractmethod
     def triple(self, run_dir: Path, scores: TrackResult) -> tuple[tuple[str, ...], Triple]:
         """From the stored tables alone: ROIs, and hit, true and predicted pixels int64 [ROI, C] of
         the classes in the mean; tables of every edition are read. Raises DataError."""

@@ -69,15 +69,6 @@ def common(
         "all_classes": list(classes),
         "rois": len(frame.rois),
         "headline": schema.Headline(**headline),
-        "per_class": {
-            name: schema.ClassScores(
-                dice=by_class(classes, score.dice),
-                iou=by_class(classes, score.iou),
-                precision=by_class(classes, score.precision),
-                recall=by_class(classes, score.recall),
-            )
-            for name, score in scores.items()
-        },
         "rois_with_class": {name: int(n) for name, n in zip(classes, present, strict=True)},
         "effective_rois": {
             name: round(float(n), 12) for name, n in zip(classes, effective, strict=True)

@@ -176,6 +176,12 @@ class Prompted(Track[PromptedCounts]):
 
         return prompted_tables.read(frame, run_dir)
 
+    def tables(
+        self, counts: PromptedCounts, frame: Frame
+    ) -> tuple[Sequence[str], dict[str, np.ndarray]]:
+        headline = next(iter(counts.scores.values()))
+        return frame.labels.mean, {self.name: headline, "both": headline}
+
     def triple(self, run_dir: Path, scores: TrackResult) -> tuple[tuple[str, ...], Triple]:
         from benchbcss.tracks import prompted_tables
 

@@ -150,6 +150,14 @@ class Semantic(Track[SemanticCounts]):
 
         return semantic_tables.read(frame, run_dir)
 
+    def tables(
+        self, counts: SemanticCounts, frame: Frame
+    ) -> tuple[Sequence[str], dict[str, np.ndarray]]:
+        from benchbcss.scoring.per_class import one_against_rest
+
+        known = counts.pairs[:, :-1]
+        return frame.labels.class_names, {self.name: known, "both": one_against_rest(known)}
+
     def triple(self, run_dir: Path, scores: TrackResult) -> tuple[tuple[str, ...], Triple]:
         from benchbcss.tracks import semantic_tables
 
