@@ -9,7 +9,13 @@ from typing import Any, TextIO
 
 from benchbcss.board.rows import Board, Row, Table
 
-MARKS = {"pass": "pass", "fail": "FAIL", "undecided": "undecided", "not measured": "not measured"}
+MARKS = {
+    "pass": "pass",
+    "fail": "FAIL",
+    "undecided": "undecided",
+    "not measured": "not measured",
+    "not applicable": "not applicable",
+}
 PHANTOM = "phantom: synthetic images, not BCSS"
 PROMPTED = (
     "prompted: hints are made from ground truth, so this is an oracle; absent classes are not "

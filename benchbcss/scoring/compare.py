@@ -157,13 +157,13 @@ def _pairs(entries: Sequence[Entry], influences: Sequence[Influence]) -> list[Pa
     found = [differences(influences[a], influences[b]) for a, b in numbers]
     tested = [i for i, row in enumerate(found) if row[-1].p is not None]
     adjusted: list[float | None] = [None] * len(found)
-    for i, p in zip(tested, holm([found[i][-1].p or 0.0 for i in tested]), strict=True):
-        adjusted[i] = p
+    for i, value in zip(tested, holm([found[i][-1].p or 0.0 for i in tested]), strict=True):
+        adjusted[i] = value
     pairs = []
-    for (a, b), row, p in zip(numbers, found, adjusted, strict=True):
+    for (a, b), row, p_holm in zip(numbers, found, adjusted, strict=True):
         mean = row[-1]
         verdict, note = TIE, mean.reason
-        if p is not None and p < ALPHA and mean.point:
+        if p_holm is not None and p_holm < ALPHA and mean.point:
             verdict = entries[a].name if mean.point > 0 else entries[b].name
         elif mean.p is not None and mean.p < ALPHA:
             note = (
@@ -171,7 +171,7 @@ def _pairs(entries: Sequence[Entry], influences: Sequence[Influence]) -> list[Pa
                 f"for {len(tested)} pairs"
             )
         pairs.append(
-            Pair(entries[a].name, entries[b].name, mean, tuple(row[:-1]), p, verdict, note)
+            Pair(entries[a].name, entries[b].name, mean, tuple(row[:-1]), p_holm, verdict, note)
         )
     return pairs
 

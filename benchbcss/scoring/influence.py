@@ -96,8 +96,13 @@ def over_seeds(influences: Sequence[Influence]) -> Influence:
     def average(name: str) -> np.ndarray:
         return np.mean([getattr(one, name) for one in influences], axis=0)
 
-    fields = [average(name) for name in ("point", "psi", "residual", "share")]
-    return Influence(*fields, influences[0].rois)
+    return Influence(
+        average("point"),
+        average("psi"),
+        average("residual"),
+        average("share"),
+        influences[0].rois,
+    )
 
 
 def mean_of_classes(influence: Influence, classes: Sequence[int]) -> Influence:

@@ -59,9 +59,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Of every class and of the mean over ``defined`` of ``of`` classes; ``seed_sd`` is the standard
-    deviation of the mean over seeds (None with one): it says how much training varies, and is not
-    part of the intervals."""
+    """Of every class and of the mean over ``defined`` of ``of`` classes.
+
+    ``seed_sd`` is the standard deviation of the mean over seeds (None with one): it says how much
+    training varies, and is not part of the intervals."""
 
     estimand: str
     classes: tuple[Interval, ...]
@@ -123,7 +124,7 @@ def logit_t(
 
 
 def rois_off_the_edge(triple: Triple) -> np.ndarray:
-    """int64 [..., C]: the smaller of ROIs in which the class was hit and ROIs with an error in it."""
+    """int64 [..., C]: ROIs in which the class was hit, or those with an error in it if fewer."""
     hits = (triple.hit > 0).sum(-2)
     errors = (triple.true + triple.predicted > 2 * triple.hit).sum(-2)
     fewer: np.ndarray = np.minimum(hits, errors)
