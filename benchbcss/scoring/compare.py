@@ -16,7 +16,7 @@ square of their number.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 
@@ -25,8 +25,15 @@ from scipy.special import stdtr, stdtrit
 
 from benchbcss.errors import InputError
 from benchbcss.scoring.bootstrap import draws_of, mean_of
-from benchbcss.scoring.influence import Influence, joined, mean_of_classes, of_counts, over_seeds
-from benchbcss.scoring.intervals import NO_SPREAD
+from benchbcss.scoring.influence import (
+    Influence,
+    joined,
+    mean_of_classes,
+    of_counts,
+    over_classes,
+    over_seeds,
+)
+from benchbcss.scoring.intervals import FEW, NO_SPREAD, SAME, SINGLE, UNDEFINED
 from benchbcss.scoring.limits import LIMITS
 from benchbcss.scoring.metrics import Triple, dice_of, nanmean
 
@@ -123,12 +130,8 @@ def compare(entries: Sequence[Entry], mean_classes: Sequence[int], estimand: str
             )
     seeds = [[of_counts(triple, estimand) for triple in entry.triples] for entry in entries]
     means = [[mean_of_classes(one, mean_classes) for one in runs] for runs in seeds]
-    # The mean stands behind the classes, as one more column.
-    influences = [
-        joined(over_seeds(runs), over_seeds(mean)) for runs, mean in zip(seeds, means, strict=True)
-    ]
-    pairs = _pairs(entries, influences)
-    points = np.array([influence.point[-1] for influence in influences])
+    pairs = _pairs(entries, [over_seeds(runs) for runs in seeds], mean_classes)
+    points = np.array([over_seeds(runs).point[0] for runs in means])
     apart = np.zeros((len(entries), len(entries)), bool)
     for (a, b), pair in zip(combinations(range(len(entries)), 2), pairs, strict=True):
         apart[a, b] = apart[b, a] = pair.verdict != TIE
@@ -152,9 +155,11 @@ def compare(entries: Sequence[Entry], mean_classes: Sequence[int], estimand: str
     )
 
 
-def _pairs(entries: Sequence[Entry], influences: Sequence[Influence]) -> list[Pair]:
+def _pairs(
+    entries: Sequence[Entry], influences: Sequence[Influence], mean_classes: Sequence[int]
+) -> list[Pair]:
     numbers = list(combinations(range(len(entries)), 2))
-    found = [differences(influences[a], influences[b]) for a, b in numbers]
+    found = [differences(influences[a], influences[b], mean_classes) for a, b in numbers]
     tested = [i for i, row in enumerate(found) if row[-1].p is not None]
     adjusted: list[float | None] = [None] * len(found)
     for i, value in zip(tested, holm([found[i][-1].p or 0.0 for i in tested]), strict=True):
@@ -176,48 +181,48 @@ def _pairs(entries: Sequence[Entry], influences: Sequence[Influence]) -> list[Pa
     return pairs
 
 
-def differences(a: Influence, b: Influence) -> list[Difference]:
-    """A minus B for every class [C] of two influences on the same ROIs."""
-    share = (a.share + b.share) / 2
-    point = a.point - b.point
-    used = (share > 0).sum(0)
+def differences(a: Influence, b: Influence, mean_classes: Sequence[int]) -> list[Difference]:
+    """A minus B for every class [C], and last for the mean over ``mean_classes``, of two influences
+    on the same ROIs."""
+    parts, weights = contributions(a, b)
+    parts = np.column_stack([parts, over_classes(parts, a.rois, mean_classes)])
+    weights = np.column_stack([weights, over_classes(weights, a.rois, mean_classes)])
+    a = joined(a, mean_of_classes(a, mean_classes))
+    b = joined(b, mean_of_classes(b, mean_classes))
     low, high, p, code = t_differences(a, b)
-    squares = (share**2).sum(0)
+    used = (weights > 0).sum(0)
     rows = []
-    for c in range(len(point)):
-        rois = int(used[c])
-        effective = float(1 / squares[c]) if squares[c] > 0 else 0.0
-        if code[c] in (1, 2):
-            reason = (
-                "no ground truth of it in the scored ROIs"
-                if code[c] == 1
-                else ("only one ROI has a class that counts here")
-            )
-            value = None if code[c] == 1 else float(point[c])
-            rows.append(Difference(value, None, None, None, rois, effective, reason=reason))
-        elif rois <= LIMITS.exact_up_to_rois:
-            rows.append(_exact(a, b, share, c, effective))
+    for c, point in enumerate(a.point - b.point):
+        rois, squares = int(used[c]), float((weights[:, c] ** 2).sum())
+        effective = 1 / squares if squares > 0 else 0.0
+        plain = Difference(
+            None if code[c] == UNDEFINED else float(point), None, None, None, rois, effective
+        )
+        if code[c] not in (UNDEFINED, SINGLE) and rois <= LIMITS.exact_up_to_rois:
+            rows.append(_exact(plain, parts[:, c], weights[:, c]))
         elif code[c]:
-            reason = (
-                f"it rests on effectively {effective:.1f} ROIs; an interval needs "
-                f"{LIMITS.fewest_effective_rois:g}"
-                if code[c] == 3
-                else "the difference is the same in every ROI, so there is no spread to measure"
-            )
-            rows.append(
-                Difference(float(point[c]), None, None, None, rois, effective, reason=reason)
-            )
+            rows.append(replace(plain, reason=_reason(int(code[c]), effective)))
         else:
             values = (float(low[c]), float(high[c]), float(p[c]))
-            rows.append(Difference(float(point[c]), *values, rois, effective, T))
+            rows.append(Difference(float(point), *values, rois, effective, T))
     return rows
+
+
+def _reason(code: int, effective: float) -> str:
+    return {
+        UNDEFINED: "no ground truth of it in the scored ROIs",
+        SINGLE: "only one ROI has it, or a class that is in the mean",
+        FEW: f"it rests on effectively {effective:.1f} ROIs; an interval needs "
+        f"{LIMITS.fewest_effective_rois:g}",
+        SAME: "the difference is the same in every ROI, so there is no spread to measure",
+    }[code]
 
 
 def t_differences(
     a: Influence, b: Influence
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Low, high, p and code [..., C] of A minus B by t; codes other than 0 say that there is none
-    (1 undefined, 2 a single ROI, 3 too few effective ROIs, 4 the same in every ROI)."""
+    """Low, high, p and code [..., C] of A minus B by t; a code other than 0 says why there is none
+    (``UNDEFINED``, ``SINGLE``, ``FEW`` or ``SAME`` of ``intervals``)."""
     share = (a.share + b.share) / 2
     squares = (share**2).sum(-2)
     effective = np.divide(1.0, squares, out=np.zeros_like(squares), where=squares > 0)
@@ -234,7 +239,7 @@ def t_differences(
             effective < LIMITS.fewest_effective_rois,
             same,
         ],
-        [1, 2, 0, 3, 4],
+        [UNDEFINED, SINGLE, 0, FEW, SAME],
         0,
     )
     degrees = np.maximum(effective - 1, 1e-3)
@@ -245,21 +250,25 @@ def t_differences(
     return np.clip(point - reach, -1, 1), np.clip(point + reach, -1, 1), p, code
 
 
-def _exact(a: Influence, b: Influence, share: np.ndarray, c: int, effective: float) -> Difference:
-    used = share[:, c] > 0
-    point = float(a.point[c] - b.point[c])
-    weights = share[used, c]
-    parts = (a.residual - b.residual)[used, c] + weights * point
-    rois = int(used.sum())
-    low, high, p = sign_flips(parts, weights)
+def contributions(a: Influence, b: Influence) -> tuple[np.ndarray, np.ndarray]:
+    """What each ROI contributes to A minus B, and its weight in it: [..., ROI, C], summing to the
+    difference and to 1."""
+    weights = (a.share + b.share) / 2
+    point = (a.point - b.point)[..., None, :]
+    return a.residual - b.residual + weights * point, weights
+
+
+def _exact(plain: Difference, parts: np.ndarray, weights: np.ndarray) -> Difference:
+    used = weights > 0
+    low, high, p = sign_flips(parts[used], weights[used])
+    found = replace(plain, p=float(p), method=FLIPS)
     if not np.isfinite(low):
-        reason = (
-            f"with {rois} ROIs the smallest possible p-value is {2 / 2**rois:.2g}, so a 95 % "
-            f"interval is not available"
+        return replace(
+            found,
+            reason=f"with {plain.rois} ROIs the smallest possible p-value is "
+            f"{2 / 2**plain.rois:.2g}, so a 95 % interval is not available",
         )
-        return Difference(point, None, None, float(p), rois, effective, FLIPS, reason)
-    bounds = (max(-1.0, float(low)), min(1.0, float(high)))
-    return Difference(point, *bounds, float(p), rois, effective, FLIPS)
+    return replace(found, low=max(-1.0, float(low)), high=min(1.0, float(high)))
 
 
 def sign_flips(parts: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -105,29 +105,31 @@ def over_seeds(influences: Sequence[Influence]) -> Influence:
     )
 
 
+def over_classes(values: np.ndarray, rois: np.ndarray, classes: Sequence[int]) -> np.ndarray:
+    """The plain mean over those of ``classes`` that are defined (``rois`` [..., C] above 0) of
+    ``values`` [..., ROI, C]: [..., ROI, 1]."""
+    chosen = list(classes)
+    defined = rois[..., chosen] > 0
+    count = np.maximum(1, defined.sum(-1, keepdims=True))
+    kept = np.where(defined[..., None, :], values[..., chosen], 0.0)
+    total: np.ndarray = kept.sum(-1, keepdims=True)
+    return total / count[..., None, :]
+
+
 def mean_of_classes(influence: Influence, classes: Sequence[int]) -> Influence:
     """The plain mean over those of ``classes`` that are defined; C becomes 1.
 
     The influence is NaN where one of the classes is in a single ROI.
     """
-    chosen = list(classes)
-    rois = influence.rois[..., chosen]
-    defined = rois > 0
-    count = np.maximum(1, defined.sum(-1, keepdims=True))
-
-    def average(values: np.ndarray) -> np.ndarray:
-        kept = np.where(defined[..., None, :], values[..., chosen], 0.0)
-        total: np.ndarray = kept.sum(-1, keepdims=True)
-        return total / count[..., None, :]
-
-    point = np.where(defined, influence.point[..., chosen], 0.0).sum(-1, keepdims=True) / count
-    fewest = np.where(defined, rois, np.iinfo(np.int64).max).min(-1, keepdims=True)
-    some = defined.any(-1, keepdims=True)
+    rois = influence.rois[..., list(classes)]
+    some = (rois > 0).any(-1, keepdims=True)
+    fewest = np.where(rois > 0, rois, np.iinfo(np.int64).max).min(-1, keepdims=True)
+    point = over_classes(influence.point[..., None, :], influence.rois, classes)[..., 0, :]
     return Influence(
         np.where(some, point, np.nan),
-        average(influence.psi),
-        average(influence.residual),
-        average(influence.share),
+        over_classes(influence.psi, influence.rois, classes),
+        over_classes(influence.residual, influence.rois, classes),
+        over_classes(influence.share, influence.rois, classes),
         np.where(some, fewest, 0),
     )
 

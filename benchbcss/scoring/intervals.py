@@ -19,10 +19,9 @@ from benchbcss.scoring.influence import (
     of_counts,
     of_ratio,
     over_seeds,
-    parts_of,
 )
 from benchbcss.scoring.limits import LIMITS
-from benchbcss.scoring.metrics import Triple, ratio
+from benchbcss.scoring.metrics import Triple
 
 NO_SPREAD = 1e-12  # standard errors below it are rounding
 T, THREE = "t", "rule of three"
@@ -83,8 +82,12 @@ class Bounds:
     code: np.ndarray
 
 
-def bounds_of(influence: Influence, off_edge: np.ndarray | None = None) -> Bounds:
-    """Intervals of many scores at once.
+def bounds_of(
+    influence: Influence,
+    off_edge: np.ndarray | None = None,
+    fewest: float = LIMITS.fewest_effective_rois,
+) -> Bounds:
+    """Intervals of many scores at once, withheld below ``fewest`` effective ROIs.
 
     ``off_edge`` int64 [..., C]: the smaller of the number of ROIs with a hit and the number with an
     error (``rois_off_the_edge``); without it that rule is not applied.
@@ -97,7 +100,7 @@ def bounds_of(influence: Influence, off_edge: np.ndarray | None = None) -> Bound
     rules = [
         (influence.rois == 0, UNDEFINED),
         ((influence.rois == 1) | ~known, SINGLE),
-        (effective < LIMITS.fewest_effective_rois, FEW),
+        (effective < fewest, FEW),
         (~at_edge & (error < NO_SPREAD), SAME),
     ]
     if off_edge is not None:
@@ -175,7 +178,8 @@ def ratio_interval(top: np.ndarray, bottom: np.ndarray) -> Interval:
     Region accuracy: the regions of each ROI named correctly, and all its regions.
     """
     influence = of_ratio(np.asarray(top)[:, None], np.asarray(bottom)[:, None])
-    return _described(influence, bounds_of(influence))[0]
+    fewest = LIMITS.fewest_effective_rois_of_an_accuracy
+    return _described(influence, bounds_of(influence, fewest=fewest), fewest=fewest)[0]
 
 
 def region_interval(rois: Sequence[str], correct: Sequence[bool]) -> Interval:
@@ -187,105 +191,11 @@ def region_interval(rois: Sequence[str], correct: Sequence[bool]) -> Interval:
     return ratio_interval(right, np.bincount(where, minlength=len(place)))
 
 
-def institute_intervals(
-    triples: Triple | Sequence[Triple],
-    institutes: Sequence[str],
-    mean_classes: Sequence[int],
-    estimand: str,
-) -> Intervals:
-    """The same for a new hospital: one institute left out at a time.
-
-    ``institutes`` names that of each ROI. Variance (G - 1) / G * sum (D without g - D)^2, t with
-    G - 1 degrees of freedom, logit scale.
-    """
-    runs = [triples] if isinstance(triples, Triple) else list(triples)
-    sites = sorted(set(institutes))
-    groups = np.array([[site == name for site in institutes] for name in sites])
-    found = [left_out(run, groups, estimand) for run in runs]
-    point = np.mean([whole for whole, _ in found], axis=0)
-    without = np.mean([rest for _, rest in found], axis=0)
-    here = np.isfinite(point)
-    chosen = [c for c in mean_classes if here[c]]
-    point = np.append(point, point[chosen].mean() if chosen else np.nan)
-    without = np.column_stack([without, without[:, chosen].mean(1) if chosen else without[:, 0]])
-    bounds = institute_bounds(point, without, effective_groups(groups))
-    rows = []
-    for c, value in enumerate(point):
-        rows.append(_institute_row(float(value), without[:, c], bounds, c, groups))
-    return Intervals(estimand, tuple(rows[:-1]), rows[-1], len(chosen), len(mean_classes))
-
-
-def left_out(triple: Triple, groups: np.ndarray, estimand: str) -> tuple[np.ndarray, np.ndarray]:
-    """Dice per class [..., C], and without each of the ``groups`` bool [G, ROI]: [..., G, C], NaN
-    where no ROI with the class is left."""
-    top, bottom, rois = parts_of(triple, estimand)
-    keep = (~groups).astype(np.float64)
-    left = keep @ (triple.true > 0).astype(np.float64) > 0
-    without = np.where(left, ratio(keep @ top, keep @ bottom), np.nan)
-    return np.where(rois > 0, ratio(top.sum(-2), bottom.sum(-2)), np.nan), without
-
-
-def effective_groups(groups: np.ndarray) -> float:
-    """1 / sum of squared shares of ROIs, over ``groups`` bool [G, ROI]."""
-    sizes = groups.sum(1)
-    return float(sizes.sum() ** 2 / (sizes**2).sum())
-
-
-def institute_bounds(point: np.ndarray, without: np.ndarray, effective: float) -> Bounds:
-    """Intervals from ``point`` [..., C] and the scores without each institute [..., G, C]."""
-    number = without.shape[-2]
-    squares = ((without - point[..., None, :]) ** 2).sum(-2)
-    error = np.sqrt((number - 1) / max(1, number) * squares)
-    code = np.select(
-        [
-            ~np.isfinite(point),
-            ~np.isfinite(squares) | (number < 2),
-            np.broadcast_to(effective < LIMITS.fewest_effective_institutes, point.shape),
-            (point == 0) | (point == 1) | (error < NO_SPREAD),
-        ],
-        [UNDEFINED, SINGLE, FEW, SAME],
-        0,
-    )
-    degrees = np.full(point.shape, float(number - 1))
-    low, high = logit_t(point, error, degrees)
-    return Bounds(
-        np.where(code == 0, low, np.nan), np.where(code == 0, high, np.nan), degrees, code
-    )
-
-
-def _institute_row(
-    point: float, without: np.ndarray, bounds: Bounds, c: int, groups: np.ndarray
-) -> Interval:
-    number, effective = len(groups), effective_groups(groups)
-    reasons = {
-        UNDEFINED: "no ground truth of it in the scored ROIs",
-        SINGLE: "all ROIs are from one institute"
-        if number < 2
-        else "all ROIs that have it are from one institute",
-        FEW: f"the ROIs are spread over effectively {effective:.1f} institutes; an interval needs "
-        f"{LIMITS.fewest_effective_institutes:g}",
-        SAME: "the institutes do not differ, so there is no spread to measure",
-    }
-    code = int(bounds.code[c])
-    given = code == 0
-    error = (
-        float(np.sqrt((number - 1) / number * ((without - point) ** 2).sum())) if given else None
-    )
-    return Interval(
-        None if code == UNDEFINED else point,
-        float(bounds.low[c]) if given else None,
-        float(bounds.high[c]) if given else None,
-        number,
-        effective,
-        error,
-        float(number - 1) if given else None,
-        T if given else None,
-        reasons.get(code),
-    )
-
-
 def _described(
-    influence: Influence, bounds: Bounds, off_edge: np.ndarray | None = None
+    influence: Influence,
+    bounds: Bounds,
+    off_edge: np.ndarray | None = None,
+    fewest: float = LIMITS.fewest_effective_rois,
 ) -> list[Interval]:
     """One Interval per class, with the reason in words."""
     effective = influence.effective_rois
@@ -295,8 +205,7 @@ def _described(
         reason = {
             UNDEFINED: "no ground truth of it in the scored ROIs",
             SINGLE: "only one ROI has it",
-            FEW: f"it rests on effectively {effective[c]:.1f} ROIs; an interval needs "
-            f"{LIMITS.fewest_effective_rois:g}",
+            FEW: f"it rests on effectively {effective[c]:.1f} ROIs; an interval needs {fewest:g}",
             EDGE: f"only {few} ROIs {'have a hit' if influence.point[c] < 0.5 else 'have an error'}"
             f" in it; an interval needs {LIMITS.fewest_rois_off_the_edge}",
             SAME: "every ROI has the same score, so there is no spread to measure",

@@ -15,7 +15,9 @@ class Limits:
     level: float
     fewest_effective_rois: float
     fewest_rois_off_the_edge: int
-    fewest_effective_institutes: float
+    fewest_effective_rois_of_an_accuracy: float
+    evenness_of_institutes: dict[str, float]
+    many_institutes: float
     rule_of_three: float
     exact_up_to_rois: int
     fewest_rois_for_a_verdict: float
