@@ -63,7 +63,7 @@ def _mixed(rng: np.random.Generator, size: tuple[int, ...], correlation: float) 
 def draw(
     shape: Shape, rng: np.random.Generator, sims: int, shift: np.ndarray | float = 0.0
 ) -> list[Triple]:
-    """Counts [sims, ROI, C] of each seed or backend; ``shift`` [sims, ROI, 1] is added to recall."""
+    """Counts [sims, ROI, C] per seed or backend; ``shift`` [sims, ROI, 1] is added to recall."""
     size = (sims, shape["rois"], len(shape["presence"]))
     present = rng.random(size) < np.array(shape["presence"])
     z_area = rng.standard_normal(size)
@@ -228,19 +228,16 @@ def institute_rows(shape: Shape, simulations: int) -> list[Row]:
 
     true = truths(shape, shifted)
     tallies = {name: Tally() for name in ESTIMANDS}
-    classes = range(len(shape["presence"]))
     for rng, size in _batches(shape, simulations, salt=2):
         (run,) = shifted(shape, rng, size)
-        rois = (run.true > 0).sum(1)
-        whole = (rois > 0).all(-1)
         for name, tally in tallies.items():
-            point, without, share = institutes.left_out(run, groups, name)
-            point, without, share = (
-                over_classes(values, rois, classes) for values in (point[:, None], without, share)
-            )
-            bounds = institutes.institute_bounds(point[:, 0], without, share, name)
-            low, high = bounds.low[whole, 0], bounds.high[whole, 0]
-            effective = institutes.effective_institutes(share)[whole, 0]
+            point, without, having = institutes.left_out(run, groups, name)
+            point, without = (v.mean(-1, keepdims=True) for v in (point, without))
+            having = having.max(-1, keepdims=True)
+            bounds = institutes.institute_bounds(point, without, having, groups, name)
+            defined = np.isfinite(point[:, 0])
+            effective = np.full(defined.sum(), institutes.effective_institutes(groups))
+            low, high = bounds.low[defined, 0], bounds.high[defined, 0]
             tally.add(low, high, float(true[name].mean()), effective)
     return [[shape["name"], str(sum(sizes)), name, *t.cells()] for name, t in tallies.items()]
 

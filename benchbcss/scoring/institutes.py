@@ -1,8 +1,8 @@
 """Intervals for a new hospital: one institute left out at a time.
 
 ROIs of one institute are alike, so an interval over ROIs is too narrow for another hospital.
-Variance (G - 1) / G * sum (D without g - D)^2 over G institutes, t with G - 1 degrees of freedom,
-logit scale.
+Variance (G - 1) / G * sum (D without g - D)^2 over the G institutes that have the class, t with
+G - 1 degrees of freedom, logit scale.
 """
 
 from __future__ import annotations
@@ -43,64 +43,71 @@ def institute_intervals(
     sites = sorted(set(institutes))
     groups = np.array([[site == name for site in institutes] for name in sites])
     scores = [left_out(run, groups, estimand) for run in runs]
-    point, without, share = (np.mean([score[k] for score in scores], axis=0) for k in range(3))
+    point = np.mean([score[0] for score in scores], axis=0)
+    without = np.mean([score[1] for score in scores], axis=0)
+    having = scores[0][2]
     rois = (runs[0].true > 0).sum(0)
-    point, without, share = (
-        np.concatenate([values, over_classes(values, rois, mean_classes)], -1)
-        for values in (point[None], without, share)
-    )
-    defined = int((rois[list(mean_classes)] > 0).sum())
-    if not defined:
-        point[:, -1] = np.nan
-    bounds = institute_bounds(point[0], without, share, estimand)
+    chosen = [c for c in mean_classes if rois[c]]
+    point = np.append(point, point[chosen].mean() if chosen else np.nan)
+    without = np.column_stack([without, over_classes(without, rois, mean_classes)])
+    having = np.append(having, having[chosen].max() if chosen else 0)
+    effective = effective_institutes(groups)
+    bounds = institute_bounds(point, without, having, groups, estimand)
     rows = [
-        _described(float(point[0, c]), without[:, c], share[:, c], bounds, c)
-        for c in range(len(rois) + 1)
+        _described(float(point[c]), without[:, c], int(having[c]), effective, bounds, c)
+        for c in range(len(point))
     ]
-    return Intervals(estimand, tuple(rows[:-1]), rows[-1], defined, len(mean_classes))
+    return Intervals(estimand, tuple(rows[:-1]), rows[-1], len(chosen), len(mean_classes))
 
 
 def left_out(
     triple: Triple, groups: np.ndarray, estimand: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Dice per class [..., C]; without each of the ``groups`` bool [G, ROI], [..., G, C], NaN where
-    no ROI with the class is left; and each group's share of the ROIs with the class [..., G, C]."""
+    no ROI with the class is left; and int64 [..., C], how many groups have the class."""
     top, bottom, rois = parts_of(triple, estimand)
     keep = (~groups).astype(np.float64)
     present = (triple.true > 0).astype(np.float64)
     without = np.where(keep @ present > 0, ratio(keep @ top, keep @ bottom), np.nan)
     point = np.where(rois > 0, ratio(top.sum(-2), bottom.sum(-2)), np.nan)
-    share = (groups.astype(np.float64) @ present) / np.maximum(1, rois)[..., None, :]
-    return point, without, share
+    return point, without, (groups.astype(np.float64) @ present > 0).sum(-2)
 
 
-def effective_institutes(share: np.ndarray) -> np.ndarray:
-    """float64 [..., C]: 1 / sum of squared shares [..., G, C]; 0 where the class is absent."""
-    squares = (share**2).sum(-2)
-    return np.divide(1.0, squares, out=np.zeros_like(squares), where=squares > 0)
+def effective_institutes(groups: np.ndarray) -> float:
+    """1 / sum of squared shares of the ROIs, over ``groups`` bool [G, ROI]."""
+    sizes = groups.sum(1)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
 def institute_bounds(
-    point: np.ndarray, without: np.ndarray, share: np.ndarray, estimand: str
+    point: np.ndarray,
+    without: np.ndarray,
+    having: np.ndarray,
+    groups: np.ndarray,
+    estimand: str,
 ) -> Bounds:
-    """Intervals of ``point`` [..., C] from the scores without each institute and the institutes'
-    shares [..., G, C]; withheld where few institutes have very unequal numbers of ROIs."""
-    number = without.shape[-2]
+    """Intervals of ``point`` [..., C] from the scores without each institute [..., G, C].
+
+    ``having`` [..., C] institutes have the class. Withheld where few institutes have unequal
+    numbers of ROIs.
+    """
     squares = ((without - point[..., None, :]) ** 2).sum(-2)
+    number = np.maximum(1, having)
     error = np.sqrt((number - 1) / number * np.nan_to_num(squares))
-    effective = effective_institutes(share)
-    uneven = effective < LIMITS.evenness_of_institutes[estimand] * number
+    effective = effective_institutes(groups)
+    uneven = effective < LIMITS.evenness_of_institutes[estimand] * len(groups)
+    withheld = uneven and effective < LIMITS.many_institutes
     code = np.select(
         [
             ~np.isfinite(point),
-            ~np.isfinite(squares) | (number < 2),
-            uneven & (effective < LIMITS.many_institutes),
+            ~np.isfinite(squares) | (having < 2),
+            np.full(point.shape, withheld),
             (point == 0) | (point == 1) | (error < NO_SPREAD),
         ],
         [UNDEFINED, SINGLE, FEW, SAME],
         0,
     )
-    degrees = np.full(point.shape, float(max(1, number - 1)))
+    degrees = np.maximum(1.0, number - 1.0)
     low, high = logit_t(point, error, degrees)
     return Bounds(
         np.where(code == 0, low, np.nan), np.where(code == 0, high, np.nan), degrees, code
@@ -108,24 +115,22 @@ def institute_bounds(
 
 
 def _described(
-    point: float, without: np.ndarray, share: np.ndarray, bounds: Bounds, c: int
+    point: float, without: np.ndarray, having: int, effective: float, bounds: Bounds, c: int
 ) -> Interval:
-    number = len(without)
-    effective = float(effective_institutes(share[:, None])[0])
     code = int(bounds.code[c])
     reason = {
         UNDEFINED: "no ground truth of it in the scored ROIs",
         SINGLE: "all ROIs are from one institute"
-        if number < 2
+        if len(without) < 2
         else "all ROIs that have it, or a class that is in the mean, are from one institute",
-        FEW: f"its ROIs are spread unevenly over {number} institutes (effectively "
+        FEW: f"the ROIs are spread unevenly over {len(without)} institutes (effectively "
         f"{effective:.1f}), too few for that",
         SAME: "the score is 0, 1 or the same without any institute, so there is no spread to "
         "measure",
     }.get(code)
     if reason:
         value = None if code == UNDEFINED else point
-        return Interval(value, None, None, number, effective, reason=reason)
-    error = float(np.sqrt((number - 1) / number * ((without - point) ** 2).sum()))
+        return Interval(value, None, None, having, effective, reason=reason)
+    error = float(np.sqrt((having - 1) / having * ((without - point) ** 2).sum()))
     low, high = float(bounds.low[c]), float(bounds.high[c])
-    return Interval(point, low, high, number, effective, error, float(number - 1), T)
+    return Interval(point, low, high, having, effective, error, float(bounds.degrees[c]), T)
