@@ -47,7 +47,7 @@ class Headline(Open):
 class Criterion(Open):
     metric: str
     label: str
-    status: Literal["pass", "fail", "undecided", "not measured"]
+    status: Literal["pass", "fail", "undecided", "not measured", "not applicable"]
     reason: str
     point: str | None
 
