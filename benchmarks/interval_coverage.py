@@ -176,14 +176,15 @@ def interval_rows(shape: Shape, simulations: int) -> list[Row]:
         runs = draw(shape, rng, size)
         for name, tally in tallies.items():
             influence = over_seeds([of_counts(run, name) for run in runs])
-            off_edge = None
+            off_edge, fewest = None, 2
             whole = np.ones(size, bool)
             if len(classes) == 1 and name == "pooled":
                 off_edge = np.min([intervals.rois_off_the_edge(run) for run in runs], axis=0)
             elif len(classes) > 1:
                 whole = (influence.rois > 0).all(-1)  # another mean where a class is missing
                 influence = mean_of_classes(influence, classes)
-            bounds = intervals.bounds_of(influence, off_edge)
+                fewest = LIMITS.fewest_rois_of_a_class_in_a_mean
+            bounds = intervals.bounds_of(influence, off_edge, fewest_rois=fewest)
             truth = float(true[name].mean())
             low, high = bounds.low[whole, 0], bounds.high[whole, 0]
             tally.add(low, high, truth, influence.effective_rois[whole, 0])

@@ -86,8 +86,10 @@ def bounds_of(
     influence: Influence,
     off_edge: np.ndarray | None = None,
     fewest: float = LIMITS.fewest_effective_rois,
+    fewest_rois: int = 2,
 ) -> Bounds:
-    """Intervals of many scores at once, withheld below ``fewest`` effective ROIs.
+    """Intervals of many scores at once, withheld below ``fewest`` effective ROIs and below
+    ``fewest_rois`` that have the class.
 
     ``off_edge`` int64 [..., C]: the smaller of the number of ROIs with a hit and the number with an
     error (``rois_off_the_edge``); without it that rule is not applied.
@@ -99,7 +101,7 @@ def bounds_of(
     at_edge = (point == 0) | (point == 1)
     rules = [
         (influence.rois == 0, UNDEFINED),
-        ((influence.rois == 1) | ~known, SINGLE),
+        ((influence.rois < fewest_rois) | ~known, SINGLE),
         (effective < fewest, FEW),
         (~at_edge & (error < NO_SPREAD), SAME),
     ]
@@ -156,11 +158,16 @@ def intervals(
     if len(mean_classes) == 1:
         of_mean = of_class[mean_classes[0]]
     else:
-        of_mean = _described(mean, bounds_of(mean))[0]
-        lone = [c for c in mean_classes if classes.rois[c] == 1]
-        if of_mean.reason and lone:
-            who = names[lone[0]] if names else f"class {lone[0]}"
-            of_mean = _without(of_mean, f"only one ROI has {who}, which is in the mean")
+        needed = LIMITS.fewest_rois_of_a_class_in_a_mean
+        of_mean = _described(mean, bounds_of(mean, fewest_rois=needed))[0]
+        rare = next((c for c in mean_classes if 0 < classes.rois[c] < needed), None)
+        if rare is not None:
+            number, who = int(classes.rois[rare]), names[rare] if names else f"class {rare}"
+            has = "ROI has" if number == 1 else "ROIs have"
+            of_mean = _without(
+                of_mean,
+                f"only {number} {has} {who}, which is in the mean; an interval needs {needed}",
+            )
     values = [mean_of_classes(one, mean_classes).point[0] for one in seeds]
     return Intervals(
         estimand,

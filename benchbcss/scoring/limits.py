@@ -15,6 +15,7 @@ class Limits:
     level: float
     fewest_effective_rois: float
     fewest_rois_off_the_edge: int
+    fewest_rois_of_a_class_in_a_mean: int
     fewest_effective_rois_of_an_accuracy: float
     evenness_of_institutes: dict[str, float]
     many_institutes: float

@@ -143,8 +143,17 @@ def test_a_class_in_one_roi_has_no_interval_and_takes_that_of_the_mean():
         assert found.classes[1].point is not None
         assert found.classes[1].bounds is None
         assert found.classes[1].reason == "only one ROI has it"
-        assert found.mean.reason == "only one ROI has necrosis, which is in the mean"
+        why = "only 1 ROI has necrosis, which is in the mean; an interval needs 3"
+        assert found.mean.reason == why
+        assert found.mean.bounds is None
         assert found.classes[0].bounds is not None
+
+
+def test_a_mean_needs_three_rois_of_each_class():
+    for rois, enough in ((2, False), (3, True)):
+        triple = counts(presence=(1.0, 1.0))
+        triple.true[rois:, 1] = triple.hit[rois:, 1] = 0
+        assert (intervals(triple, [0, 1], "per_roi").mean.bounds is not None) == enough
 
 
 def test_an_absent_class_is_undefined_and_leaves_the_mean():
@@ -196,7 +205,7 @@ def test_an_unknown_estimand_is_refused():
 
 @BOTH
 def test_seeds_are_averaged_and_their_spread_stands_apart(estimand):
-    runs = [counts(seed=1)]
+    runs = [counts(40, seed=1)]
     for seed in (2, 3):
         noise = np.random.default_rng(seed).uniform(0.7, 1, runs[0].hit.shape)
         runs.append(dataclasses.replace(runs[0], hit=(runs[0].hit * noise).astype(np.int64)))
