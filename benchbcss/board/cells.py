@@ -42,7 +42,7 @@ def scores(table: Table) -> Grid:
         headline = row.scores.headline.per_roi
         lines.append(
             [
-                "" if row.rank is None else str(row.rank),
+                row.rank_text,
                 row.name + (" (floor)" if row.floor else ""),
                 row.scores.view,
                 mean_cell(headline),
@@ -80,6 +80,10 @@ def notes(table: Table) -> list[str]:
     for flaw in table.rows[0].result.suite.flaws if table.rows else []:
         found.append(f"flaw: {flaw}")
     found.append(table.track.caveat)
+    if any(row.tied and row.tied[0] != row.tied[1] for row in table.rows):
+        found.append(
+            "ranks such as 1-3 are shared: these models cannot be told apart (benchbcss compare)"
+        )
     if any(row.scores.ceiling for row in table.rows):
         found.append(
             "ceiling: what a perfect outline of the part pointed at scores against the class"
@@ -140,10 +144,27 @@ def monitored(table: Table) -> list[str]:
 
 def warnings(table: Table) -> list[str]:
     """The trap in words, for each row that is in it."""
-    return [
+    found = [
         f"{row.name}: {row.scores.tissue.warning}"
         for row in table.rows
         if not row.floor and row.scores.tissue and row.scores.tissue.warning
+    ]
+    return [*found, *_below_floors(table)]
+
+
+def _below_floors(table: Table) -> list[str]:
+    """A model that does not reach a floor has learnt nothing that the floor does not know."""
+    floors = [
+        row for row in table.rows if row.floor and row.scores.headline.per_roi.mean is not None
+    ]
+    if not floors:
+        return []
+    best = max(floors, key=Row.sort_value)
+    return [
+        f"{row.name}: {number(row.scores.headline.per_roi.mean)} is not above the floor "
+        f"{best.name}, {number(best.sort_value())}"
+        for row in table.rows
+        if not row.floor and row.sort_value() <= best.sort_value()
     ]
 
 

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchbcss.board.model import Board, of_backends
+from benchbcss.board.model import Board, Row, of_backends
+from benchbcss.scoring.verdicts import over_tracks
+from benchbcss.scoring.verdicts import unmet as not_met
 
 
 def unmet(board: Board, backends: Sequence[str] = ()) -> list[str]:
-    """Sentences on every criterion that is not 'pass'; empty when all are met.
+    """Sentences on every criterion that stops ``--check``; empty when all are met.
 
-    Without names, the best backend of each table is judged. A criterion may be met in either
-    track of a backend's suite only where that track judges it; no result at all is unmet too.
+    A backend is judged over both tracks where it has both; a criterion that no track of it can have
+    is not applicable and stops nothing. Without names, the best backend of each table is judged;
+    no result at all is unmet too.
     """
     of_backends(board, backends)
-    problems = []
-    judged = 0
+    chosen: dict[tuple[str, str, int, str], dict[str, Row]] = {}
     for table in board.tables:
         ranked = [row for row in table.rows if row.rank is not None]
-        chosen = [row for row in table.rows if row.backend in backends] if backends else ranked[:1]
-        for row in chosen:
-            judged += 1
-            problems += [
-                f"{row.backend} ({table.suite}, {table.track.name}): {verdict.label}: "
-                f"{verdict.status}, {verdict.reason}"
-                for verdict in row.verdicts
-                if verdict.status != "pass"
-            ]
-    if not judged:
+        for row in [r for r in table.rows if r.backend in backends] if backends else ranked[:1]:
+            key = (row.backend, row.result.suite.name, row.seed, row.variant)
+            chosen.setdefault(key, {})[row.track] = row
+    problems = []
+    for (_, suite, _, _), rows in chosen.items():
+        joined = over_tracks({track: row.verdicts for track, row in rows.items()})
+        name, tracks = next(iter(rows.values())).name, " and ".join(rows)
+        problems += [
+            f"{name} ({suite}, {tracks}): {verdict.label}: {verdict.status}, {verdict.reason}"
+            for verdict in not_met(joined)
+        ]
+    if not chosen:
         problems.append("there is no ranked result to judge; run a backend first")
     return problems

@@ -42,6 +42,7 @@ class Row:
     track: str
     run: Path
     rank: int | None = None
+    tied: tuple[int, int] | None = None  # the ranks it shares with what it cannot be told from
     variant: str = ""  # tells runs of one backend and seed apart, where recipes were overridden
 
     @property
@@ -94,6 +95,14 @@ class Row:
             "scored": result.split.scored,
             "metrics_version": result.metrics_version,
         }
+
+    @property
+    def rank_text(self) -> str:
+        """'2', '1-3' where the rank is shared, '' for what is not ranked."""
+        if self.rank is None:
+            return ""
+        first, last = self.tied or (self.rank, self.rank)
+        return str(first) if first == last else f"{first}-{last}"
 
     def sort_value(self) -> float:
         """Mean per-class Dice by the ``per_roi`` estimand: every track has it."""
@@ -204,6 +213,8 @@ def _table(suite: str, track: Track, group: list[Row]) -> Table:
 
     Among equally large sets the one with the newest result wins.
     """
+    from benchbcss.board.ties import share_ranks
+
     keys = {id(row): json.dumps(row.key, sort_keys=True) for row in group}
     sizes = Counter(keys.values())
     newest = {key: max(r.result.created for r in group if keys[id(r)] == key) for key in sizes}
@@ -225,6 +236,7 @@ def _table(suite: str, track: Track, group: list[Row]) -> Table:
         if not row.floor and not row.not_ranked:
             rank += 1
             row.rank = rank
+    share_ranks(table)
     return table
 
 

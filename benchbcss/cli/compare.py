@@ -28,17 +28,15 @@ from benchbcss.tracks import TRACKS
 def compare(
     backends: tuple[str, ...], suite: str | None, track: str | None, form: str, workspace: Path
 ) -> None:
-    """Compare A, B and others pairwise, on the same ROIs and resamples."""
+    """Compare A, B and others pairwise, on the same ROIs."""
     if len(set(backends)) < 2:
         raise click.UsageError("Name at least two different backends.")
     from benchbcss.board import compare as comparing
     from benchbcss.board import model
 
     board = model.load(workspace, suite=suite, track=track)
-    part, entries = comparing.choose(board, list(dict.fromkeys(backends)))
-    classes = part.rows[0].scores.classes
-    found = {"suite": part.suite, "track": part.track.name}
-    found |= comparing.compare(entries, classes, part.track.estimands)
+    part, entries, seeds = comparing.choose(board, list(dict.fromkeys(backends)))
+    found = comparing.report(part, entries, seeds)
     if form == "json":
         click.echo(json.dumps(found, indent=1, allow_nan=False))
     else:
@@ -47,75 +45,82 @@ def compare(
 
 def _show(found: dict[str, Any]) -> None:
     from rich.console import Console
+
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 150, highlight=False)
+    for name, part in found["estimands"].items():
+        _standings(console, found, name, part)
+        _differences(console, found, part)
+    _wins(console, next(iter(found["estimands"].values())))
+    console.print(
+        "Interval and p-value come from one test; a pair counts as different when p, adjusted for "
+        "all pairs (Holm), is below 0.05. Models that cannot be told apart share their ranks.",
+        markup=False,
+    )
+
+
+def _standings(console: Any, found: dict[str, Any], name: str, part: dict[str, Any]) -> None:
+    title = (
+        f"{found['suite']} / {found['track']}: {part['rois']} ROIs, mean per-class Dice "
+        f"({name.replace('_', ' ')})"
+    )
+    lines = [
+        [
+            row["name"],
+            _number(row["point"]),
+            row["rank_text"],
+            "{} to {}".format(*row["rank_interval"]) if row["rank_interval"] else "-",
+            ", ".join(map(str, found["seeds"][row["name"]])),
+            _number(row["seed_sd"]),
+        ]
+        for row in part["standings"]
+    ]
+    columns = ["backend", "mean", "rank", "resampled ranks, 95 %", "seeds", "sd over seeds"]
+    _grid(console, title, columns, lines)
+
+
+def _differences(console: Any, found: dict[str, Any], part: dict[str, Any]) -> None:
+    lines, notes = [], []
+    for pair in part["pairs"]:
+        head, p = f"{pair['a']} - {pair['b']}", pair["p_holm"]
+        lines.append(
+            [head, _signed(pair["mean"]), "-" if p is None else f"{p:.2g}"]
+            + [_signed(difference) for difference in pair["classes"]]
+            + [pair["verdict"]]
+        )
+        if pair["note"]:
+            notes.append(f"  {head}: {pair['note']}")
+    columns = ["pair", "mean", "p (Holm)", *found["classes"], "better"]
+    _grid(console, "differences with 95 % intervals", columns, lines)
+    for note in notes:
+        console.print(note, markup=False, soft_wrap=True)
+
+
+def _wins(console: Any, part: dict[str, Any]) -> None:
+    names = [row["name"] for row in part["standings"]]
+    lines = [
+        [name, *("" if i == j else str(n) for j, n in enumerate(line))]
+        for i, (name, line) in enumerate(zip(names, part["wins"], strict=True))
+    ]
+    _grid(console, "in how many ROIs the row is better than the column", ["", *names], lines)
+
+
+def _grid(console: Any, title: str, columns: list[str], lines: list[list[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 150, highlight=False)
-
-    def grid(title: str, columns: list[str], lines: list[list[str]]) -> None:
-        table = Table(title=title, title_justify="left")
-        for index, name in enumerate(columns):
-            table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
-        for line in lines:
-            table.add_row(*(Text(cell) for cell in line))
-        console.print(table)
-
-    grid(
-        f"{found['suite']} / {found['track']}: {found['rois']} ROIs, mean per-class Dice (per ROI)",
-        ["backend", "mean", "rank", "rank, 95 %", "seeds", "sd over seeds"],
-        [
-            [
-                each["name"],
-                _number(each["mean_dice"]),
-                str(each["rank"]),
-                "{} to {}".format(*each["rank_interval"]),
-                ", ".join(map(str, each["seeds"])),
-                _number(each["seed_sd"]),
-            ]
-            for each in found["backends"]
-        ],
-    )
-    lines = []
-    for pair in found["pairs"]:
-        head = f"{pair['a']} - {pair['b']}"
-        own = pair["per_roi"]
-        lines.append(
-            [head, _signed(own["mean"], own["mean_interval"]), f"{pair['p_holm']:.4f}"]
-            + [_signed(c["difference"], c["interval"]) for c in own["classes"].values()]
-            + [pair["verdict"]]
-        )
-    grid(
-        "differences, 95 % interval; p by sign flips, Holm",
-        ["pair", "mean", "p", *found["classes"], "better"],
-        lines,
-    )
-    names = [each["name"] for each in found["backends"]]
-    grid(
-        "in how many ROIs the row is better than the column",
-        ["", *names],
-        [
-            [name, *("" if i == j else str(n) for j, n in enumerate(line))]
-            for i, (name, line) in enumerate(zip(names, found["wins"], strict=True))
-        ],
-    )
-    smallest = 2.0 ** (1 - found["rois"])
-    if smallest * max(1, len(found["pairs"])) >= found["level"]:
-        console.print(
-            f"With {found['rois']} ROIs p cannot be below {smallest:.3f} for one pair: too few to "
-            "tell these apart.",
-            markup=False,
-        )
-    console.print(
-        "A difference counts when its interval excludes 0 and p, adjusted for all pairs, is below "
-        f"{found['level']:g}; otherwise it is a tie.",
-        markup=False,
-    )
+    table = Table(title=title, title_justify="left")
+    for index, name in enumerate(columns):
+        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+    for line in lines:
+        table.add_row(*(Text(cell) for cell in line))
+    console.print(table)
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _signed(value: float | None, bounds: list[float] | None) -> str:
+def _signed(difference: dict[str, Any]) -> str:
+    value, low, high = difference["point"], difference["low"], difference["high"]
     text = "-" if value is None else f"{value:+.3f}"
-    return text if bounds is None else f"{text} [{bounds[0]:+.2f}, {bounds[1]:+.2f}]"
+    return text if low is None else f"{text} [{low:+.2f}, {high:+.2f}]"

@@ -7,13 +7,23 @@ next look. A suite that is no longer installed is judged by the bounds that its 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchbcss.errors import BenchError
 from benchbcss.results.schema import Criterion, Estimand, RunResult, SuiteUsed, TrackResult
-from benchbcss.scoring.verdicts import Estimate, Verdict, judge, judge_stability
+from benchbcss.scoring.verdicts import (
+    FAIL,
+    NOT_MEASURED,
+    PASS,
+    Estimate,
+    Verdict,
+    judge,
+    judge_stability,
+    not_applicable,
+)
 
 if TYPE_CHECKING:
     from benchbcss.suites import Suite
@@ -63,43 +73,82 @@ def _current(name: str, file: str | None, preset: str) -> Suite | None:
 
 
 def _verdict(criterion: Criterion, part: TrackResult, result: RunResult) -> Verdict:
-    metric, bound = criterion.metric, criterion.at_least
+    metric = criterion.metric
     if metric == "stability":
         stability = result.stability
         return judge_stability(None if stability is None else stability.model_dump())
-    label = f"{metric} >= {bound:g}" if bound is not None else metric
+    label, bound = _label(criterion)
     if metric == "clip_accuracy":
-        return _clip_verdict(label, bound or 0.0, part)
-    wanted = metric.removeprefix("dice.")
-    if metric != "mean_dice" and wanted not in part.all_classes:
-        return Verdict(metric, label, "not measured", f"'{wanted}' is not scored in this track")
-    chosen = part.classes if metric == "mean_dice" else [wanted]
-    lost = [name for name in chosen if not part.rois_with_class.get(name)]
+        return _clip_verdict(label, bound, part)
+    name, _, wanted = metric.partition(".")
+    if wanted and wanted not in part.all_classes:
+        return not_applicable(metric, label, f"'{wanted}' is not scored in this track")
+    chosen = [wanted] if wanted else part.classes
+    lost = [cls for cls in chosen if not part.rois_with_class.get(cls)]
     if lost:
         why = f"no ground truth of {', '.join(lost)} in the scored ROIs"
-        return Verdict(metric, label, "not measured", why)
+        return Verdict(metric, label, NOT_MEASURED, why)
+    if metric != "mean_dice" and name != "dice":
+        return _metric_verdict(criterion, part, label, bound)
+    estimates = [
+        _estimate(estimand, values, wanted)
+        for estimand, values in part.headline.estimands().items()
+    ]
+    return judge(metric, label, bound, estimates)
+
+
+def _label(criterion: Criterion) -> tuple[str, float]:
+    if criterion.at_most is not None:
+        return f"{criterion.metric} <= {criterion.at_most:g}", criterion.at_most
+    bound = criterion.at_least
+    return (criterion.metric if bound is None else f"{criterion.metric} >= {bound:g}"), bound or 0.0
+
+
+def _estimate(name: str, estimand: Estimand, wanted: str) -> Estimate:
+    if not wanted:
+        rois = estimand.mean_effective_rois or 0.0
+        return Estimate(name, estimand.mean, estimand.mean_interval, rois, estimand.mean_reason)
+    return Estimate(
+        name,
+        estimand.dice.get(wanted, None),
+        estimand.intervals.get(wanted),
+        estimand.effective_rois.get(wanted, 0.0),
+        estimand.reasons.get(wanted),
+    )
+
+
+def _metric_verdict(criterion: Criterion, part: TrackResult, label: str, bound: float) -> Verdict:
+    """Of a registered metric, by the intervals that were computed for it."""
+    name, _, wanted = criterion.metric.partition(".")
+    used = part.metrics.get(name)
+    if used is None:
+        return not_applicable(criterion.metric, label, f"this track has no metric '{name}'")
+    sign = 1.0 if criterion.at_most is None else -1.0
     estimates = []
-    for name, estimand in part.headline.estimands().items():
-        rests_on = part.effective_rois if name == "pooled" else part.rois_with_class
-        fewest = min(float(rests_on[each]) for each in chosen)
-        estimates.append(
-            _estimate(name, estimand, None if metric == "mean_dice" else wanted, fewest)
-        )
-    return judge(metric, label, bound or 0.0, estimates)
-
-
-def _estimate(name: str, estimand: Estimand, wanted: str | None, rois: float) -> Estimate:
-    if wanted is None:
-        return Estimate(name, estimand.mean, estimand.mean_interval, rois)
-    return Estimate(name, estimand.dice.get(wanted), estimand.intervals.get(wanted), rois)
+    for estimand, metrics in part.per_class.items():
+        point = metrics.get(name, {}).get(wanted)
+        span = used.intervals.get(estimand, {}).get(wanted)
+        turned = None
+        if span is not None:
+            turned = span if sign > 0 else (-span[1], -span[0])
+        rois = float(part.rois_with_class.get(wanted, 0))
+        estimates.append(Estimate(estimand, None if point is None else sign * point, turned, rois))
+    verdict = judge(criterion.metric, label, sign * bound, estimates)
+    if sign > 0 or verdict.point is None:
+        return verdict
+    shown = [part.per_class[e.name][name][wanted] for e in estimates]
+    points = ", ".join(f"{v:.3f} {e.name}" for v, e in zip(shown, estimates, strict=True))
+    side = {PASS: "below", FAIL: "above"}.get(verdict.status, "against")
+    return replace(verdict, point=points, reason=f"intervals {side} {bound:g}")
 
 
 def _clip_verdict(label: str, bound: float, part: TrackResult) -> Verdict:
     metric, regions = "clip_accuracy", part.regions
     if regions is None:
-        return Verdict(metric, label, "not measured", CLIP_TRACK)
+        return not_applicable(metric, label, CLIP_TRACK)
     if regions.predicted is None:
-        return Verdict(metric, label, "not measured", regions.not_measured or "not recorded")
+        return Verdict(metric, label, NOT_MEASURED, regions.not_measured or "not recorded")
     found = regions.predicted
-    estimate = Estimate("of regions", found.accuracy, found.interval, regions.rois)
+    rois = found.effective_rois or float(regions.rois)
+    estimate = Estimate("of regions", found.accuracy, found.interval, rois, found.reason)
     return judge(metric, label, bound, [estimate])

@@ -64,12 +64,27 @@ def _track(old: dict[str, Any]) -> dict[str, Any]:
     if boundary:
         by_class = boundary["counts"]["by_class"]
         lifted["boundary"] = {**boundary, "counts": _by_name(old["classes"], by_class)}
+    lifted["headline"] = _headline(old)
     hint = old.get("prompting")
     if hint:
         lifted["prompting"] = _prompting(hint)
     lifted["others"] = [
         {**part, "prompting": _prompting(part["prompting"])} for part in old.get("others") or []
     ]
+    return lifted
+
+
+def _headline(old: dict[str, Any]) -> dict[str, Any]:
+    """Effective ROIs stood once for the track; they belong to an estimand."""
+    rests_on = {
+        "per_roi": {k: float(v) for k, v in (old.get("rois_with_class") or {}).items()},
+        "pooled": old.get("effective_rois") or {},
+    }
+    lifted = {}
+    for name, part in old["headline"].items():
+        rois = {cls: rests_on[name][cls] for cls in old["classes"] if cls in rests_on[name]}
+        fewest = min((value for value in rois.values() if value), default=None)
+        lifted[name] = part and {**part, "effective_rois": rois, "mean_effective_rois": fewest}
     return lifted
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 SCHEMA_VERSION: Literal[3] = 3
 #: rises whenever the meaning of a number changes; results of different versions do not compare
-METRICS_VERSION = 1
+METRICS_VERSION = 2
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Bounds = tuple[Share, Share]
@@ -45,19 +45,23 @@ class Criterion(Record):
 
 
 class Estimand(Record):
-    """One estimand's scores; ``defined`` of ``of`` classes have ground truth."""
+    """One estimand's scores; ``defined`` of ``of`` classes have ground truth. Intervals are 95 %;
+    where one is withheld, ``reasons`` (of a class) or ``mean_reason`` says why."""
 
     mean: Share | None
     defined: Count
     of: Count
     mean_interval: Bounds | None = Field(None, description="95 %, over ROIs")
-    mean_interval_bca: Bounds | None = None
+    mean_effective_rois: float | None = None
+    mean_reason: str | None = None
     mean_interval_institutes: Bounds | None = Field(
         None, description="95 %, over institutes: for a new hospital"
     )
+    institutes_reason: str | None = None
     dice: dict[str, Share | None]
     intervals: dict[str, Bounds | None] = {}
-    intervals_bca: dict[str, Bounds | None] = {}
+    effective_rois: dict[str, float] = {}
+    reasons: dict[str, str] = {}
 
 
 class Headline(Record):
@@ -86,6 +90,17 @@ class Distribution(Record):
     mean: Share | None
     sd: float | None
     quartiles: tuple[Share, Share, Share] | None
+
+
+class ByRoi(Record):
+    """What each ROI adds to the ranked mean: ``contribution`` (they sum to the mean), ``influence``
+    (the mean minus the mean without the ROI; null where nothing is left) and ``share`` (they sum to
+    1). Two results of the same ROIs are compared by them alone."""
+
+    roi: list[str]
+    contribution: list[float]
+    influence: list[float | None]
+    share: list[float]
 
 
 class RoiScore(Record):
@@ -210,6 +225,8 @@ class NamedRegions(Record):
 
     accuracy: Share | None
     interval: Bounds | None = None
+    effective_rois: float = 0.0
+    reason: str | None = Field(None, description="why there is no interval")
     balanced: Share | None
     confusion: list[list[Count]]
     regions: Count
@@ -247,7 +264,7 @@ class TrackResult(Record):
         {}, description="estimand -> registered metric -> class -> value"
     )
     rois_with_class: dict[str, Count] = {}
-    effective_rois: dict[str, float] = {}
+    by_roi: ByRoi | None = None
     conventions: dict[str, Convention] = {}
     spread: Spread | None = None
     tissue: Tissue | None = Field(None, description="misleading; see its skill")

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchbcss.scoring.bootstrap import interval, resample_weights
+from benchbcss.scoring.intervals import region_interval
 from benchbcss.scoring.metrics import nanmean, ratio
 
 
 @dataclass(frozen=True)
 class RegionScore:
-    """``accuracy`` over regions with its 95 % interval over ROIs; ``balanced`` is the mean recall
-    of the classes present; ``confusion`` int64 [C, C + 1] (true, chosen; last: nothing was found,
-    which counts as wrong)."""
+    """``accuracy`` over regions with its 95 % interval, clustered by ROI, or the ``reason`` why
+    there is none; ``balanced`` is the mean recall of the classes present; ``confusion`` int64
+    [C, C + 1] (true, chosen; last: nothing was found, which counts as wrong)."""
 
     accuracy: float
     interval: tuple[float, float] | None
+    effective_rois: float
+    reason: str | None
     balanced: float
     confusion: np.ndarray
     regions: int
@@ -31,19 +33,12 @@ def region_score(
     confusion = np.zeros((num_classes, num_classes + 1), np.int64)
     np.add.at(confusion, (np.asarray(true, int), np.asarray(chosen, int)), 1)
     hit = np.diagonal(confusion)
-    names = {name: index for index, name in enumerate(dict.fromkeys(rois))}
-    right = np.zeros(len(names))
-    total = np.zeros(len(names))
-    for roi, a, b in zip(rois, true, chosen, strict=True):
-        right[names[roi]] += a == b
-        total[names[roi]] += 1
-    bounds = None
-    if len(names) > 1:
-        weights = resample_weights(len(names))
-        bounds = interval(ratio(weights @ right, weights @ total))
+    found = region_interval(rois, [a == b for a, b in zip(true, chosen, strict=True)])
     return RegionScore(
         accuracy=float(ratio(np.array(hit.sum()), np.array(confusion.sum()))),
-        interval=bounds,
+        interval=found.bounds,
+        effective_rois=found.effective_rois,
+        reason=found.reason,
         balanced=float(nanmean(ratio(hit, confusion.sum(1)))),
         confusion=confusion,
         regions=len(true),

@@ -9,7 +9,9 @@ import numpy as np
 
 from benchbcss.results import schema
 from benchbcss.scoring import metrics as m
-from benchbcss.scoring.bootstrap import Intervals, bootstrap, effective_rois, institute_interval
+from benchbcss.scoring.influence import mean_of_classes, of_counts, over_classes
+from benchbcss.scoring.institutes import institute_intervals
+from benchbcss.scoring.intervals import intervals
 from benchbcss.tracks.base import Frame
 
 
@@ -34,18 +36,21 @@ def whole(values: np.ndarray) -> Any:
 
 
 def estimand(
-    score: m.Score, intervals: Intervals, classes: Sequence[str], mean: Sequence[int]
+    triple: m.Triple, classes: Sequence[str], mean: Sequence[int], name: str
 ) -> schema.Estimand:
-    """One estimand's headline over the classes in the mean."""
+    """One estimand's headline over the classes in the mean, with intervals or reasons for none."""
+    found = intervals(triple, mean, name, classes)
     return schema.Estimand(
-        mean=finite(score.mean),
-        defined=score.defined,
-        of=score.of,
-        mean_interval=bounds(intervals.mean),
-        mean_interval_bca=bounds(intervals.mean_bca),
-        dice={classes[c]: finite(score.dice[c]) for c in mean},
-        intervals={classes[c]: bounds(intervals.classes[c]) for c in mean},
-        intervals_bca={classes[c]: bounds(intervals.classes_bca[c]) for c in mean},
+        mean=finite(found.mean.point),
+        defined=found.defined,
+        of=found.of,
+        mean_interval=bounds(found.mean.bounds),
+        mean_effective_rois=finite(found.mean.effective_rois),
+        mean_reason=found.mean.reason,
+        dice={classes[c]: finite(found.classes[c].point) for c in mean},
+        intervals={classes[c]: bounds(found.classes[c].bounds) for c in mean},
+        effective_rois={classes[c]: round(found.classes[c].effective_rois, 12) for c in mean},
+        reasons={classes[c]: why for c in mean if (why := found.classes[c].reason)},
     )
 
 
@@ -54,15 +59,16 @@ def common(
     classes: Sequence[str],
     mean: Sequence[int],
     triple: m.Triple,
-    scores: dict[str, m.Score],
+    estimands: Sequence[str],
 ) -> dict[str, Any]:
     """Fields of a ``TrackResult`` that follow from hit, true and predicted pixels alone."""
     headline: dict[str, schema.Estimand] = {}
-    for name, score in scores.items():
-        part = estimand(score, bootstrap(triple, mean, name), classes, mean)
-        wider = institute_interval(triple, frame.sites, mean, name)
-        headline[name] = part.model_copy(update={"mean_interval_institutes": bounds(wider)})
-    effective = [effective_rois(triple.true[:, c]) for c in range(len(classes))]
+    for name in estimands:
+        wider = institute_intervals(triple, frame.sites, mean, name).mean
+        update = {"mean_interval_institutes": bounds(wider.bounds)}
+        headline[name] = estimand(triple, classes, mean, name).model_copy(
+            update={**update, "institutes_reason": wider.reason}
+        )
     present = (triple.true > 0).sum(0)
     return {
         "classes": [classes[c] for c in mean],
@@ -70,12 +76,23 @@ def common(
         "rois": len(frame.rois),
         "headline": schema.Headline(**headline),
         "rois_with_class": {name: int(n) for name, n in zip(classes, present, strict=True)},
-        "effective_rois": {
-            name: round(float(n), 12) for name, n in zip(classes, effective, strict=True)
-        },
+        "by_roi": _by_roi(frame, triple, mean),
         "conventions": _conventions(classes, mean, triple),
         "spread": _spread(frame, classes, mean, triple),
     }
+
+
+def _by_roi(frame: Frame, triple: m.Triple, mean: Sequence[int]) -> schema.ByRoi:
+    one = of_counts(triple, "per_roi")
+    whole_mean = mean_of_classes(one, mean)
+    added = one.residual + one.share * np.nan_to_num(one.point)
+    contribution = over_classes(added, one.rois, mean)[:, 0]
+    return schema.ByRoi(
+        roi=list(frame.rois),
+        contribution=[round(float(value), 12) for value in contribution],
+        influence=[finite(value) for value in whole_mean.psi[:, 0]],
+        share=[round(float(value), 12) for value in whole_mean.share[:, 0]],
+    )
 
 
 def _conventions(

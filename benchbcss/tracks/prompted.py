@@ -194,7 +194,6 @@ class Prompted(Track[PromptedCounts]):
         """The headline prompting in full, the others by their scores alone."""
         from benchbcss.results import schema
         from benchbcss.scoring import metrics as m
-        from benchbcss.scoring.bootstrap import bootstrap
         from benchbcss.tracks import estimates as e
         from benchbcss.tracks import regions
 
@@ -202,11 +201,10 @@ class Prompted(Track[PromptedCounts]):
         ceilings = _ceilings(counts, frame)
         first, *others = counts.scores
         triple = counts.triple()
-        score = m.per_roi_of(triple, mean)
         rest = []
         for prompting in others:
             own = m.Triple.of_prompted(counts.scores[prompting])
-            part = e.estimand(m.per_roi_of(own, mean), bootstrap(own, mean, "per_roi"), names, mean)
+            part = e.estimand(own, names, mean, "per_roi")
             rest.append(
                 schema.OtherPrompting(
                     prompting=_used(prompting, frame),
@@ -215,7 +213,7 @@ class Prompted(Track[PromptedCounts]):
                 )
             )
         return schema.TrackResult(
-            **e.common(frame, names, mean, triple, {"per_roi": score}),
+            **e.common(frame, names, mean, triple, self.estimands),
             view=facts.view,
             prompting=_used(first, frame),
             ceiling=ceilings[first.scope],

@@ -123,6 +123,8 @@ def score(run_dir: Path, classes: Sequence[str], facts: dict[str, Any]) -> schem
         parts[kind] = schema.NamedRegions(
             accuracy=finite(found.accuracy),
             interval=bounds(found.interval),
+            effective_rois=round(found.effective_rois, 12),
+            reason=found.reason,
             balanced=finite(found.balanced),
             confusion=whole(found.confusion),
             regions=found.regions,

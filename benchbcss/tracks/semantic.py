@@ -173,12 +173,12 @@ class Semantic(Track[SemanticCounts]):
         labels, mean = frame.labels, frame.labels.mean_classes
         names, known = labels.class_names, counts.pairs[:, :-1]
         triple = counts.triple()
-        scores = {"per_roi": m.per_roi_of(triple, mean), "pooled": m.pooled_of(triple, mean)}
-        tissue = m.tissue_dice(counts.pairs, labels.tissue_classes, scores["pooled"].mean)
+        pooled = m.pooled_of(triple, mean).mean
+        tissue = m.tissue_dice(counts.pairs, labels.tissue_classes, pooled)
         confusion = m.confusion_table(known, names)
         regions = m.region_accuracy(known, mean)
         return schema.TrackResult(
-            **e.common(frame, names, mean, triple, scores),
+            **e.common(frame, names, mean, triple, self.estimands),
             view=facts.view,
             tissue=schema.Tissue(
                 **{key: e.finite(tissue[key]) for key in ("dice", "painter", "skill")},

@@ -60,6 +60,7 @@ def plain(row: Row) -> dict[str, Any]:
         "run": str(row.run),
         "variant": row.variant,
         "rank": row.rank,
+        "rank_text": row.rank_text,
         "not_ranked": row.not_ranked,
         "floor": row.floor,
         "phantom": result.data.phantom,
@@ -92,7 +93,7 @@ def csv(board: Board, stream: TextIO) -> None:
 
 
 def _lines(part: Table, row: Row, status: str) -> Iterator[list[Any]]:
-    scores, rank = row.scores, row.rank or ""
+    scores, rank = row.scores, row.rank_text
     head = [part.suite, part.track.name, rank, row.backend, row.seed, scores.view]
     head.append(row.result.weights.provenance)
     parts = [(scores.prompting.key if scores.prompting else "", scores.headline)]

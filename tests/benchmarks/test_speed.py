@@ -15,20 +15,6 @@ def script(path):
     return module
 
 
-def test_intervals_of_per_roi_means_hold_the_truth():
-    """92 to 98 % is promised; 400 simulations leave 2.2 % of chance around it."""
-    coverage = script("coverage")
-    found = coverage.coverage(1.3, "per_roi", 400)
-    assert 0.92 - 0.02 < found["percentile"] < 0.98 + 0.02
-
-
-def test_pooled_intervals_rest_on_few_rois_where_areas_vary():
-    coverage = script("coverage")
-    few = coverage.coverage(1.6, "pooled", 60)
-    many = coverage.coverage(1.0, "pooled", 60)
-    assert few["effective_rois"] < 12 < 15 < many["effective_rois"]
-
-
 @pytest.mark.peer
 def test_counts_are_many_times_faster_than_the_peers():
     seconds = script("speed/counts").measure()

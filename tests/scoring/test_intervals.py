@@ -1,0 +1,298 @@
+"""Intervals against a naive loop that scores every data set again without one ROI."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from benchbcss.scoring.influence import mean_of_classes, of_counts, over_seeds
+from benchbcss.scoring.institutes import institute_intervals
+from benchbcss.scoring.intervals import intervals, ratio_interval, region_interval
+from benchbcss.scoring.metrics import Triple, per_roi_of, pooled_of
+
+SCORES = {"pooled": pooled_of, "per_roi": per_roi_of}
+BOTH = pytest.mark.parametrize("estimand", ["pooled", "per_roi"])
+
+
+def counts(rois=20, presence=(1.0, 0.8, 0.4), seed=0):
+    """Random counts of classes of unequal presence, painted where they are not, too."""
+    rng = np.random.default_rng(seed)
+    size = (rois, len(presence))
+    true = np.where(rng.random(size) < presence, rng.integers(50, 5000, size), 0)
+    hit = (true * rng.uniform(0.1, 0.95, size)).astype(np.int64)
+    return Triple(hit, true.astype(np.int64), hit + rng.integers(1, 500, size))
+
+
+def without(triple, roi):
+    return Triple(
+        *(np.delete(part, roi, 0) for part in (triple.hit, triple.true, triple.predicted))
+    )
+
+
+def naive(triple, classes, estimand):
+    """(point, variance, degrees) of the mean over ``classes``, one ROI and one class at a time."""
+    rois = len(triple.true)
+    score = SCORES[estimand](triple, classes).dice
+    psi, weight = np.zeros(rois), np.zeros(rois)
+    for c in classes:
+        if estimand == "pooled":
+            size = [int(triple.true[i, c] + triple.predicted[i, c]) for i in range(rois)]
+        else:
+            size = [int(triple.true[i, c] > 0) for i in range(rois)]
+        for i in range(rois):
+            if size[i]:
+                rest = SCORES[estimand](without(triple, i), classes).dice[c]
+                psi[i] += (score[c] - rest) / len(classes)
+                weight[i] += size[i] / sum(size) / len(classes)
+    return score[classes].mean(), (psi**2).sum(), 1 / (weight**2).sum() - 1
+
+
+def by_hand(point, variance, degrees):
+    """The t interval on the logit scale, from scipy's quantile."""
+    reach = stats.t.ppf(0.975, degrees) * np.sqrt(variance) / (point * (1 - point))
+    middle = np.log(point / (1 - point))
+    return [1 / (1 + np.exp(-(middle + sign * reach))) for sign in (-1, 1)]
+
+
+@BOTH
+@pytest.mark.parametrize("seed", range(4))
+def test_classes_and_mean_equal_a_naive_loop(estimand, seed):
+    triple = counts(40, seed=seed)
+    found = intervals(triple, [0, 1, 2], estimand)
+    for c in range(3):
+        point, variance, degrees = naive(triple, [c], estimand)
+        interval = found.classes[c]
+        assert interval.point == pytest.approx(point)
+        assert interval.degrees == pytest.approx(degrees)
+        assert interval.standard_error == pytest.approx(np.sqrt(variance))
+        assert interval.bounds == pytest.approx(by_hand(point, variance, degrees))
+    point, variance, degrees = naive(triple, [0, 1, 2], estimand)
+    assert found.mean.point == pytest.approx(point)
+    assert found.mean.effective_rois == pytest.approx(degrees + 1)
+    assert found.mean.bounds == pytest.approx(by_hand(point, variance, degrees))
+
+
+@BOTH
+def test_points_are_the_scores_of_the_board(estimand):
+    triple = counts()
+    found, score = intervals(triple, [0, 2], estimand), SCORES[estimand](triple, [0, 2])
+    assert [i.point for i in found.classes] == pytest.approx(list(score.dice))
+    assert found.mean.point == pytest.approx(score.mean)
+
+
+def test_per_roi_of_one_class_is_the_t_test_but_for_one_degree_in_the_variance():
+    """sum (D_i - D)^2 / (n - 1)^2 is n / (n - 1) times the usual variance of a mean."""
+    triple = counts(presence=(1.0,))
+    dice = 2 * triple.hit[:, 0] / (triple.true + triple.predicted)[:, 0]
+    usual = stats.sem(dice)
+    found = intervals(triple, [0], "per_roi").classes[0]
+    assert found.standard_error == pytest.approx(usual * np.sqrt(20 / 19))
+    assert found.degrees == pytest.approx(19)
+
+
+@BOTH
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), factor=st.integers(2, 50))
+def test_order_and_unit_of_area_do_not_matter(estimand, seed, factor):
+    triple = counts(12, seed=seed)
+    found = intervals(triple, [0, 1, 2], estimand)
+    order = np.random.default_rng(seed).permutation(12)
+    parts = (triple.hit, triple.true, triple.predicted)
+    again = intervals(Triple(*(factor * part[order] for part in parts)), [0, 1, 2], estimand)
+    for a, b in zip((*found.classes, found.mean), (*again.classes, again.mean), strict=True):
+        assert a.reason == b.reason
+        if a.bounds:
+            assert 0 <= a.low <= a.point <= a.high <= 1
+            assert a.bounds == pytest.approx(b.bounds)
+
+
+def test_effective_rois_of_equal_areas_are_the_rois():
+    true = np.full((30, 1), 1000, np.int64)
+    hit = np.random.default_rng(0).integers(300, 900, (30, 1))
+    for estimand in SCORES:
+        found = intervals(Triple(hit, true, true), [0], estimand)
+        assert found.mean.effective_rois == pytest.approx(30)
+
+
+# -- edges -----------------------------------------------------------------------------------
+
+
+def equal(values, area=1000):
+    """One class, the same area in every ROI, these Dice scores."""
+    true = np.full((len(values), 1), area, np.int64)
+    return Triple(np.round(np.array(values)[:, None] * area).astype(np.int64), true, true)
+
+
+@BOTH
+def test_exactly_zero_and_one_follow_the_rule_of_three(estimand):
+    worst = intervals(equal([0.0] * 20), [0], estimand).classes[0]
+    assert (worst.bounds, worst.method) == (pytest.approx((0, 3 / 20)), "rule of three")
+    best = intervals(equal([1.0] * 20), [0], estimand).mean
+    assert best.bounds == pytest.approx((1 - 3 / 20, 1))
+    assert best.degrees is None
+
+
+def test_a_class_in_one_roi_has_no_interval_and_takes_that_of_the_mean():
+    triple = counts(presence=(1.0, 1.0))
+    triple.true[1:, 1] = triple.hit[1:, 1] = 0
+    for estimand in SCORES:
+        found = intervals(triple, [0, 1], estimand, ["tumor", "necrosis"])
+        assert found.classes[1].point is not None
+        assert found.classes[1].bounds is None
+        assert found.classes[1].reason == "only one ROI has it"
+        why = "only 1 ROI has necrosis, which is in the mean; an interval needs 3"
+        assert found.mean.reason == why
+        assert found.mean.bounds is None
+        assert found.classes[0].bounds is not None
+
+
+def test_a_mean_needs_three_rois_of_each_class():
+    for rois, enough in ((2, False), (3, True)):
+        triple = counts(presence=(1.0, 1.0))
+        triple.true[rois:, 1] = triple.hit[rois:, 1] = 0
+        assert (intervals(triple, [0, 1], "per_roi").mean.bounds is not None) == enough
+
+
+def test_an_absent_class_is_undefined_and_leaves_the_mean():
+    triple = counts(presence=(1.0, 1.0, 0.0))
+    for estimand in SCORES:
+        found = intervals(triple, [0, 1, 2], estimand)
+        assert (found.defined, found.of) == (2, 3)
+        assert found.classes[2].point is None
+        assert found.classes[2].reason == "no ground truth of it in the scored ROIs"
+        assert found.mean == intervals(triple, [0, 1], estimand).mean
+        assert intervals(triple, [2], estimand).mean.point is None
+
+
+def test_few_effective_rois_have_no_interval():
+    assert intervals(equal([0.2, 0.5, 0.8]), [0], "per_roi").mean.bounds is None
+    assert intervals(equal([0.2, 0.5, 0.8, 0.6]), [0], "per_roi").mean.bounds is not None
+    giant = counts(45, (1.0,))
+    giant.true[0] *= 1000
+    giant.predicted[0] *= 1000
+    pooled = intervals(giant, [0], "pooled").mean
+    assert pooled.bounds is None
+    assert pooled.reason.startswith("it rests on effectively 1.")
+    assert intervals(giant, [0], "per_roi").mean.bounds is not None
+
+
+def test_pooled_intervals_near_the_edge_are_withheld():
+    """Four ROIs of 45 with a hit, or with an error: nothing is known about the spread of those."""
+    for values, what in (([0.0] * 41 + [0.5] * 4, "a hit"), ([1.0] * 41 + [0.5] * 4, "an error")):
+        found = intervals(equal(values), [0], "pooled").classes[0]
+        assert found.reason == f"only 4 ROIs have {what} in it; an interval needs 5"
+        assert intervals(equal(values), [0], "per_roi").classes[0].bounds is not None
+    assert intervals(equal([0.0] * 40 + [0.5] * 5), [0], "pooled").classes[0].bounds is not None
+
+
+@BOTH
+def test_identical_rois_have_no_spread_to_measure(estimand):
+    found = intervals(equal([0.6] * 20), [0], estimand).mean
+    assert found.bounds is None
+    assert "same score" in found.reason
+
+
+def test_an_unknown_estimand_is_refused():
+    with pytest.raises(ValueError, match="median"):
+        intervals(counts(), [0], "median")
+
+
+# -- seeds, regions, institutes --------------------------------------------------------------
+
+
+@BOTH
+def test_seeds_are_averaged_and_their_spread_stands_apart(estimand):
+    runs = [counts(40, seed=1)]
+    for seed in (2, 3):
+        noise = np.random.default_rng(seed).uniform(0.7, 1, runs[0].hit.shape)
+        runs.append(dataclasses.replace(runs[0], hit=(runs[0].hit * noise).astype(np.int64)))
+    found = intervals(runs, [0, 1, 2], estimand)
+    each = [intervals(run, [0, 1, 2], estimand) for run in runs]
+    assert found.mean.point == pytest.approx(np.mean([one.mean.point for one in each]))
+    assert found.seed_sd == pytest.approx(np.std([one.mean.point for one in each], ddof=1))
+    joined = mean_of_classes(over_seeds([of_counts(run, estimand) for run in runs]), [0, 1, 2])
+    psi = np.mean([mean_of_classes(of_counts(r, estimand), [0, 1, 2]).psi for r in runs], axis=0)
+    assert joined.psi == pytest.approx(psi)
+    assert found.mean.standard_error == pytest.approx(np.sqrt((psi**2).sum()))
+    assert each[0].seed_sd is None
+
+
+def test_region_accuracy_is_clustered_by_roi():
+    """Regions of an ROI that are all right or all wrong are one observation, not four."""
+    rois = [f"r{i}" for i in range(30) for _ in range(4)]
+    right = [i % 3 > 0 for i in range(30) for _ in range(4)]
+    found = region_interval(rois, right)
+    assert found.point == pytest.approx(2 / 3)
+    one_each = region_interval([f"r{i}" for i in range(30)], [i % 3 > 0 for i in range(30)])
+    assert found.bounds == pytest.approx(one_each.bounds)
+    alone = region_interval([str(i) for i in range(120)], right)
+    assert found.high - found.low > 1.8 * (alone.high - alone.low)
+    assert found.rois == 30
+
+
+def test_region_accuracy_equals_leaving_each_roi_out():
+    rng = np.random.default_rng(0)
+    total = rng.integers(1, 6, 25)
+    right = rng.binomial(total, 0.7)
+    found = ratio_interval(right, total)
+    point = right.sum() / total.sum()
+    psi = [point - np.delete(right, i).sum() / np.delete(total, i).sum() for i in range(25)]
+    degrees = 1 / ((total / total.sum()) ** 2).sum() - 1
+    assert found.bounds == pytest.approx(by_hand(point, np.square(psi).sum(), degrees))
+
+
+def test_region_accuracy_of_few_rois_is_given_without_an_interval():
+    found = region_interval([str(i) for i in range(10)], [True] * 9 + [False])
+    assert found.point == pytest.approx(0.9)
+    assert found.reason == "it rests on effectively 10.0 ROIs; an interval needs 13"
+
+
+@BOTH
+def test_institutes_equal_a_naive_loop(estimand):
+    triple = counts(24, (1.0, 0.9))
+    sites = [f"S{i % 6}" for i in range(24)]
+    found = institute_intervals(triple, sites, [0, 1], estimand)
+    point = SCORES[estimand](triple, [0, 1]).mean
+    left = []
+    for name in sorted(set(sites)):
+        kept = [i for i in range(24) if sites[i] != name]
+        rest = Triple(triple.hit[kept], triple.true[kept], triple.predicted[kept])
+        left.append(SCORES[estimand](rest, [0, 1]).mean)
+    variance = 5 / 6 * np.square(np.array(left) - point).sum()
+    assert found.mean.bounds == pytest.approx(by_hand(point, variance, 5))
+    assert found.mean.degrees == 5
+    assert found.mean.effective_rois == pytest.approx(6)
+
+
+def test_institutes_that_differ_give_wider_intervals():
+    level = np.repeat(np.random.default_rng(0).uniform(0.2, 0.8, 6), 8)
+    triple = equal(level + np.random.default_rng(1).normal(0, 0.02, 48), 10_000)
+    sites = [f"S{i // 8}" for i in range(48)]
+    for estimand in SCORES:
+        narrow = intervals(triple, [0], estimand).mean
+        wide = institute_intervals(triple, sites, [0], estimand).mean
+        assert wide.high - wide.low > 1.8 * (narrow.high - narrow.low)
+
+
+def test_institute_intervals_are_withheld_with_a_reason():
+    triple = counts(12, (1.0, 1.0))
+    triple.true[4:, 1] = triple.hit[4:, 1] = 0
+    one = institute_intervals(triple, ["A"] * 12, [0], "per_roi").mean
+    assert (one.bounds, one.reason) == (None, "all ROIs are from one institute")
+    found = institute_intervals(triple, ["A"] * 4 + ["B"] * 4 + ["C"] * 4, [0, 1], "per_roi")
+    assert found.classes[0].bounds is not None
+    assert "from one institute" in found.classes[1].reason
+    assert found.mean.bounds is None
+    uneven = institute_intervals(triple, ["A"] * 9 + ["B", "C", "D"], [0], "per_roi").mean
+    assert "unevenly over 4 institutes" in uneven.reason
+
+
+def test_degrees_of_institutes_count_those_that_have_the_class():
+    triple = counts(12, (1.0, 1.0))
+    triple.true[8:, 1] = triple.hit[8:, 1] = 0
+    sites = ["A"] * 4 + ["B"] * 4 + ["C"] * 4
+    found = institute_intervals(triple, sites, [0, 1], "per_roi")
+    assert [i.degrees for i in found.classes] == [2, 1]
