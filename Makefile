@@ -27,7 +27,7 @@ lint: $(VENV)/.installed-test
 	git diff --cached --check $(EMPTY_TREE)
 
 $(VENV)/.installed: pyproject.toml requirements-build.lock requirements.lock requirements-sam2.txt
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)  # what an older lock left behind could shadow the new
 	$(LOCKED) -r requirements-build.lock
 	$(LOCKED) -r requirements.lock
 	SAM2_BUILD_CUDA=0 $(LOCKED) --no-deps -r requirements-sam2.txt
