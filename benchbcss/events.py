@@ -1,14 +1,18 @@
 """What happens in a run, told to hooks and trackers: one small frozen object each.
 
-Each holds copies, so that what a plugin does to them changes no run. This module imports nothing
-of ours.
+What each holds is frozen or a copy, so that what a plugin does to it changes no run. This module
+imports nothing of ours.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchbcss.results.schema import RunResult
+    from benchbcss.results.spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -16,12 +20,12 @@ class RunStarted:
     """A worker has loaded its data and its model and is about to train (or to go on training).
 
     ``run_dir``: the run's folder, into which a tracker may write files of its own.
-    ``spec``: the content of ``spec.json``, the run's validated specification: ``backend``,
-    ``seed``, ``suite``, ``recipe``, ``split``, ``weights``, ``device`` and more.
+    ``spec``: the run's validated specification, a frozen ``benchbcss.results.spec.RunSpec``:
+    ``backend``, ``seed``, ``suite``, ``recipe``, ``split``, ``weights``, ``device`` and more.
     """
 
     run_dir: Path
-    spec: dict[str, Any]
+    spec: RunSpec
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,11 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class RunEnded:
-    """A run ended well. ``result``: the content of ``result.json``, which is written already."""
+    """A run ended well. ``result``: its record, a frozen ``benchbcss.results.schema.RunResult``,
+    which is written already."""
 
     run_dir: Path
-    result: dict[str, Any]
+    result: RunResult
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from benchbcss.errors import RecipeError
+from benchbcss.presets import merge
 
 
 class Strict(BaseModel):
@@ -164,16 +165,6 @@ class Recipe(Strict):
     model: dict[str, Any] = {}
     loss: dict[str, Any] = {}
     predict: dict[str, Any] = {}
-
-
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Deep merge of plain data: mappings merge, anything else replaces."""
-    merged = dict(base)
-    for key, value in over.items():
-        old = merged.get(key)
-        both = isinstance(value, dict) and isinstance(old, dict)
-        merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]
-    return merged
 
 
 def resolve(reference: str, preset: str, overrides: tuple[str, ...] = ()) -> Recipe:

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from benchbcss import registry
 from benchbcss.contract import (
     PROMPT_VERSION,
     SCOPES,
@@ -26,7 +27,8 @@ from benchbcss.data.images import Colour
 from benchbcss.data.labels import LabelMap, build_label_map, label_map, official_codes
 from benchbcss.data.reader import Reading, known_readers
 from benchbcss.errors import BenchError, SuiteError, UnknownNameError
-from benchbcss.recipes import Strict, explain, merge
+from benchbcss.presets import merge
+from benchbcss.recipes import Strict, explain
 from benchbcss.results.schema import Criterion
 
 Preset = Literal["full", "smoke"]
@@ -268,9 +270,9 @@ def load_suite(path: Path, preset: Preset | None = None) -> tuple[Suite, Preset]
         raise SuiteError(f"Suite {path}: {explain(error)}") from error
     labels = suite.labels()
     for criterion in suite.criteria:
-        _check_metric(criterion.metric, labels, path)
-    for _, problem in _misfits(suite, labels):
-        raise SuiteError(f"Suite {path}: {problem}")
+        _check_metric(criterion, labels, path)
+    for setting, problem in _misfits(suite, labels):
+        raise SuiteError(f"Suite {path}: {setting}: {problem}")
     return suite, chosen
 
 
@@ -288,11 +290,23 @@ def _misfits(suite: Suite, labels: LabelMap) -> Iterator[tuple[str, str]]:
         yield "highlight", f"there is no class '{suite.highlight}'. Known: {known}."
 
 
-def _check_metric(metric: str, labels: LabelMap, path: Path) -> None:
+def _check_metric(criterion: Criterion, labels: LabelMap, path: Path) -> None:
+    """Raises SuiteError for a metric that nobody registered, a class that is not one, or a bound on
+    the wrong side."""
+    metrics = registry.load().metrics
     known = ["mean_dice", "clip_accuracy", "stability"]
-    known += [f"dice.{name}" for name in labels.class_names]
-    if metric not in known:
-        raise SuiteError(f"Suite {path}: there is no metric '{metric}'. Known: {', '.join(known)}.")
+    known += [f"{metric}.{name}" for metric in metrics for name in labels.class_names]
+    if criterion.metric not in known:
+        near = UnknownNameError("metric", criterion.metric, known)
+        raise SuiteError(f"Suite {path}: {near}")
+    entry = metrics.get(criterion.metric.partition(".")[0])
+    lower = entry is not None and entry.info.direction == "lower"
+    wrong = criterion.at_least if lower else criterion.at_most
+    if wrong is not None:
+        better, bound = ("lower", "at_most") if lower else ("higher", "at_least")
+        raise SuiteError(
+            f"Suite {path}: {criterion.metric} is better {better}: give its bound as {bound}."
+        )
 
 
 def find_suite(name: str, known: dict[str, Path]) -> Path:
@@ -348,7 +362,7 @@ def mistakes(path: Path) -> list[str]:
             continue
         for index, criterion in enumerate(suite.criteria):
             try:
-                _check_metric(criterion.metric, labels, path)
+                _check_metric(criterion, labels, path)
             except SuiteError as error:
                 line = _line(node, ("criteria", index, "metric"))
                 what = str(error).removeprefix(f"Suite {path}: ")

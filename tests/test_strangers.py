@@ -193,44 +193,106 @@ def test_a_labeller_names_what_sam2_proposes(site, tmp_path):
     assert labels <= {0, 1}
 
 
-def test_a_metric_is_looked_up_and_computed(plugins):
-    """The end-to-end part, a column and a criterion ``missed.class``, belongs here once results are
-    computed from registered metrics."""
-    from benchbcss.scoring.per_class import estimands
-
-    entry = plugins.metrics.find("missed")
-    assert (entry.info.direction, entry.info.track) == ("lower", "both")
-    counts = np.array([[[3, 5, 1, 9], [0, 0, 0, 18]], [[4, 0, 4, 10], [2, 1, 0, 15]]])
-    values = estimands(entry.load(), counts)
-    assert values["pooled"].tolist() == [5 / 12, 0.0]
-    assert values["per_roi"].tolist() == [(1 / 4 + 1 / 2) / 2, 0.0]
-
-
-def test_a_reader_opens_its_folder(plugins, tmp_path):
-    """The end-to-end part, ``run --data`` on such a folder, belongs here once data is read by
-    registered readers."""
-    reader = plugins.readers.find("flat").load()
-    assert not reader.detects(tmp_path)
-    codes = np.arange(6, dtype=np.uint8).reshape(2, 3)
-    Image.fromarray(codes).save(tmp_path / "P07_mercy.mask.png")
-    Image.fromarray(np.dstack([codes] * 3)).save(tmp_path / "P07_mercy.png")
-    assert reader.detects(tmp_path)
-    opened = reader(tmp_path)
-    (name,) = opened.ids
-    assert (opened.patient(name), opened.site(name)) == ("P07", "mercy")
-    assert np.array_equal(opened.codes(name), codes)
-    assert opened.image(name).shape == (2, 3, 3)
+SUITE = """
+summary: Data and a bound of a stranger's
+label_map: bcss5
+split: splits.csv
+tile: {size: 64, overlap: 16}
+tracks: [semantic]
+budget: {epochs: null, steps: 4}
+default_preset: smoke
+criteria:
+  - {metric: missed.tumor, at_most: 0.9}
+  - {metric: missed.stroma, at_most: 0.9}
+"""
 
 
-def test_an_augmentation_is_made_from_its_settings(plugins):
-    """The end-to-end part, ``train.augment: [{name: posterise, levels: 2}]``, belongs here once
-    recipes list registered transforms."""
+@pytest.fixture(scope="module")
+def flat(site, tmp_path_factory):
+    """Data in a stranger's layout, scored with a stranger's metric by a stranger's backend."""
+    root = tmp_path_factory.mktemp("flat")
+    rng = np.random.default_rng(0)
+    names = [f"P{i:02}_{'mercy' if i % 2 else 'hope'}" for i in range(16)]
+    (root / "data").mkdir()
+    for name in names:
+        codes = rng.choice([1, 2, 3, 4, 18, 0], (64, 64)).astype(np.uint8)
+        Image.fromarray(codes).save(root / "data" / f"{name}.mask.png")
+        image = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(image).save(root / "data" / f"{name}.png")
+    parts = ["train", "val", *["test"] * 14]
+    lines = [f"{name},{part}" for name, part in zip(names, parts, strict=True)]
+    (root / "data" / "splits.csv").write_text("filename,split\n" + "\n".join(lines) + "\n")
+    (root / "theirs.yaml").write_text(SUITE)
+    options = ("--suite", root / "theirs.yaml", "--data", root / "data", "--no-floors")
+    cli("run", "one_class", *options, "--workspace", root / "w", site=site, check=0)
+    return root
+
+
+def test_a_reader_opens_a_folder_of_its_layout(flat, plugins):
+    from benchbcss.data.dataset import Dataset
+    from benchbcss.data.store import TileStore
+
+    source = Dataset(flat / "data", TileStore(flat / "store"))
+    assert type(source.reader).__name__ == "Flat"
+    assert source.split(str(flat / "data" / "splits.csv")).patients["P00_hope.png"] == "P00"
+    (path,) = (flat / "w").glob("runs/theirs/one_class/*/result.json")
+    spread = json.loads(path.read_text())["tracks"]["semantic"]["spread"]
+    assert spread["institutes"].keys() == {"hope", "mercy"}
+
+
+def test_a_metric_is_in_the_result_and_judged(flat, site):
+    """One class, stroma, is answered everywhere: nothing of it is missed, and all of the others."""
+    (path,) = (flat / "w").glob("runs/theirs/one_class/*/result.json")
+    section = json.loads(path.read_text())["tracks"]["semantic"]
+    assert section["per_class"]["pooled"]["missed"]["stroma"] == 0.0
+    assert section["per_class"]["per_roi"]["missed"]["tumor"] == 1.0
+    used = section["metrics"]["missed"]
+    assert (used["label"], used["direction"]) == ("missed", "lower")
+    assert "strangers" in used["plugin"]
+    common = ("leaderboard", "--workspace", flat / "w", "--format", "json")
+    row = json.loads(cli(*common, site=site, check=0).stdout)["tables"][0]["rows"][0]
+    verdicts = {verdict["label"]: verdict["status"] for verdict in row["criteria"]}
+    assert verdicts == {"missed.tumor <= 0.9": "fail", "missed.stroma <= 0.9": "pass"}
+
+
+def test_a_bound_that_changes_changes_the_verdict_at_the_next_look(flat, site):
+    suite = flat / "theirs.yaml"
+    try:
+        suite.write_text(SUITE.replace("missed.tumor, at_most: 0.9", "missed.tumor, at_most: 1.0"))
+        common = ("leaderboard", "--workspace", flat / "w", "--format", "json")
+        row = json.loads(cli(*common, site=site, check=0).stdout)["tables"][0]["rows"][0]
+        assert [verdict["status"] for verdict in row["criteria"]] == ["pass", "pass"]
+    finally:
+        suite.write_text(SUITE)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{metric: mised.tumor, at_most: 0.9}", "Did you mean 'missed.tumor'"),
+        ("{metric: missed.tumor, at_least: 0.9}", "missed.tumor is better lower"),
+        ("{metric: dice.tumor, at_most: 0.9}", "dice.tumor is better higher"),
+    ],
+)
+def test_a_criterion_that_cannot_be_judged_is_refused(tmp_path, site, line, message):
+    text = SUITE.replace("{metric: missed.tumor, at_most: 0.9}", line)
+    (tmp_path / "s.yaml").write_text(text)
+    done = cli("suites", "--validate", tmp_path / "s.yaml", site=site, check=2)
+    assert message in done.stderr
+
+
+def test_an_augmentation_is_listed_by_a_recipe(plugins):
     import torch
 
-    factory = plugins.augmentations.find("posterise").load()
+    from benchbcss.errors import RecipeError
+    from benchbcss.recipes import NamedTransform
+    from benchbcss.training.augment import pipeline
+
+    steps = [NamedTransform(name="posterise", levels=2), NamedTransform(name="flips")]
     image, target = torch.tensor([0.1, 0.4, 0.6, 0.9]).expand(3, 1, 4), torch.zeros(1, 4).long()
-    seen, kept = factory(levels=2).apply(image, target, torch.Generator())
+    seen, kept = pipeline(steps[:1])(image, target, torch.Generator())
     assert seen[0, 0].tolist() == [0, 0, 1, 1]
-    assert kept is target
-    with pytest.raises(ValueError, match="at least 2"):
-        factory(levels=1)
+    assert torch.equal(kept, target)
+    assert len(pipeline(steps).transforms) == 2
+    with pytest.raises(RecipeError, match="at least 2"):
+        pipeline([NamedTransform(name="posterise", levels=1)])

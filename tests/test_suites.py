@@ -203,7 +203,11 @@ def test_a_suite_of_ones_own_is_valid(tmp_path):
         ("mpp: 0.5", "mpp: -1", "10: mpp: Input should be greater than 0"),
         ("mpp: 0.5", "mpq: 0.5", "10: mpq: Extra inputs are not permitted"),
         ("size: 128", "size: 8", "15: tile.size: Input should be greater than or equal to 32"),
-        ("dice.tumour", "dice.tumor", "12: criteria: there is no metric 'dice.tumor'"),
+        (
+            "dice.tumour",
+            "dice.tumor",
+            "12: criteria: There is no metric 'dice.tumor'. Did you mean 'dice.tumour'?",
+        ),
         ("smoke:", "smok:", "14: presets: there is no 'smok'. Known: full, smoke"),
         ("tumour: [tumour]", "tumour: [tumor]", "2: label_map: "),
         ("mpp: 0.5", "highlight: glass", "10: highlight: there is no class 'glass'. Known: "),

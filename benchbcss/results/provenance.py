@@ -27,6 +27,7 @@ NUMERIC = (
     "data",
     "inference",
     "io.py",
+    "presets.py",
     "recipes.py",
     "results/evaluate.py",
     "runs/predict.py",

@@ -16,6 +16,8 @@ from benchbcss.errors import PluginError
 from benchbcss.events import EpochEnded, RunEnded, RunFailed, RunStarted
 from benchbcss.protocols import Tracker
 from benchbcss.registry import explain
+from benchbcss.results.schema import RunResult
+from benchbcss.results.spec import RunSpec
 
 
 class Announcer:
@@ -28,9 +30,9 @@ class Announcer:
         self._started = False
         self._quiet: set[str] = set()  # plugins that raised
 
-    def run_started(self, spec: dict[str, Any]) -> None:
+    def run_started(self, spec: RunSpec) -> None:
         """Raises PluginError where the tracker cannot start."""
-        event = RunStarted(self.run_dir, copy.deepcopy(spec))
+        event = RunStarted(self.run_dir, spec)
         if self.name != "none":
             entry = self._plugins.trackers.find(self.name)
             try:
@@ -42,7 +44,8 @@ class Announcer:
                     f"The tracker '{self.name}' ({entry.source}) cannot start: {explain(error)}"
                 ) from error
         self._started = True
-        self._hooks("benchbcss_run_start", event, run_dir=event.run_dir, spec=event.spec)
+        plain = spec.model_dump(mode="json")
+        self._hooks("benchbcss_run_start", event, run_dir=event.run_dir, spec=plain)
 
     def epoch_ended(self, record: dict[str, Any]) -> None:
         """``record``: the line of ``epochs.jsonl``."""
@@ -50,11 +53,12 @@ class Announcer:
         self._track("epoch_ended", event)
         self._hooks("benchbcss_epoch_end", event, run_dir=event.run_dir, record=event.record)
 
-    def run_ended(self, result: dict[str, Any]) -> None:
-        """``result``: the content of ``result.json``."""
-        event = RunEnded(self.run_dir, copy.deepcopy(result))
+    def run_ended(self, result: RunResult) -> None:
+        """``result``: the record, written already."""
+        event = RunEnded(self.run_dir, result)
         self._track("run_ended", event)
-        self._hooks("benchbcss_run_end", event, run_dir=event.run_dir, result=event.result)
+        plain = result.model_dump(mode="json")
+        self._hooks("benchbcss_run_end", event, run_dir=event.run_dir, result=plain)
 
     def run_failed(self, error: BaseException, stage: str) -> None:
         """Told only where the start was told."""

@@ -157,13 +157,13 @@ def execute(spec: RunSpec, run_dir: Path, stage: Stage) -> None:
     begun = time.time()
     stage("loading")
     job = setup(spec, run_dir)
-    job.announcer.run_started(spec.model_dump(mode="json"))
+    job.announcer.run_started(spec)
     try:
         result = _execute(job, stage, begun)
     except BaseException as error:
         job.announcer.run_failed(error, stage.name)
         raise
-    job.announcer.run_ended(result.model_dump(mode="json"))
+    job.announcer.run_ended(result)
     stage("done")
 
 

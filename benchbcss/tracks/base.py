@@ -79,6 +79,8 @@ class Track(ABC, Generic[Counts]):
     required: tuple[str, ...] = ()
     #: whether it encodes the whole ROI at once, whatever the suite's protocol
     whole_roi: bool = False
+    #: whether a labeller names its regions, so that it has a CLIP accuracy
+    labels_regions: bool = False
     #: what its numbers rest on, in words, for those who read a board
     caveat: str
 

@@ -45,6 +45,7 @@ class Prompted(Track[PromptedCounts]):
     estimands = ("per_roi",)
     required = ("encode", "predict_prompted")
     whole_roi = True
+    labels_regions = True
     caveat = (
         "prompted: hints are made from ground truth, so this is an oracle; absent classes are not "
         "prompted, so false positives there cannot be seen"

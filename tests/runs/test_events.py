@@ -5,6 +5,7 @@ import json
 import types
 from typing import ClassVar
 
+import pydantic
 import pytest
 from tests_support import cli
 
@@ -106,6 +107,12 @@ def test_they_are_listed_and_can_be_left_out(site):
 # -- one process: who is told what --------------------------------------------------------------
 
 
+class model(pydantic.BaseModel):
+    """Stands for a specification or a record: frozen, and dumped for hooks of the first edition."""
+
+    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
+
+
 class Heard(Tracker):
     """Keeps what it is told; raises where ``fails`` says so."""
 
@@ -166,9 +173,9 @@ def _this():
 
 
 def tell(announcer):
-    announcer.run_started({"seed": 1})
+    announcer.run_started(model(seed=1))
     announcer.epoch_ended({"step": 2})
-    announcer.run_ended({"tracks": {}})
+    announcer.run_ended(model(tracks={}))
 
 
 def names(told):
@@ -181,9 +188,9 @@ def test_everyone_hears_everything_in_order(plugins, tmp_path):
     tell(Announcer(tmp_path, "heard"))
     assert names(told) == names(Heard.told) == ["RunStarted", "EpochEnded", "RunEnded"]
     assert [told[0].spec, told[1].record, told[2].result] == [
-        {"seed": 1},
+        model(seed=1),
         {"step": 2},
-        {"tracks": {}},
+        model(tracks={}),
     ]
     assert {event.run_dir for event in told} == {tmp_path}
 
@@ -218,7 +225,7 @@ def test_a_tracker_that_cannot_start_stops_the_run_and_hears_no_failure(plugins,
     with pytest.raises(
         PluginError, match=r"'heard' \(plugin 'tracking' of dist-t 1\) cannot start"
     ):
-        announcer.run_started({})
+        announcer.run_started(model())
     announcer.run_failed(RuntimeError("x"), "loading")
     assert names(Heard.told) == ["RunStarted"]
     assert told == []
@@ -226,14 +233,14 @@ def test_a_tracker_that_cannot_start_stops_the_run_and_hears_no_failure(plugins,
 
 def test_a_failure_is_told_in_words(plugins, tmp_path):
     announcer = Announcer(tmp_path, "heard")
-    announcer.run_started({})
+    announcer.run_started(model())
     announcer.run_failed(PluginError("the loss was not finite"), "training")
     assert Heard.told[-1] == events.RunFailed(tmp_path, "the loss was not finite", "training")
 
 
 def test_an_unknown_tracker_is_a_misspelt_name(plugins, tmp_path):
     with pytest.raises(UnknownNameError, match="There is no tracker 'herd'. Did you mean 'heard'"):
-        Announcer(tmp_path, "herd").run_started({})
+        Announcer(tmp_path, "herd").run_started(model())
 
 
 def test_the_first_editions_arguments_still_come_with_a_warning_for_authors(plugins, tmp_path):

@@ -22,8 +22,8 @@ class TensorBoard(Tracker):
         self.writer.flush()
 
     def run_ended(self, event: RunEnded) -> None:
-        for track, section in event.result["tracks"].items():
-            for name, value in section["headline"]["per_roi"]["dice"].items():
+        for track, scores in event.result.tracks.items():
+            for name, value in scores.headline.per_roi.dice.items():
                 if value is not None:
                     self.writer.add_scalar(f"test/{track}/dice/{name}", value)
         self.writer.close()
