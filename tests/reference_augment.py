@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from benchbcss.contract import IGNORE_INDEX
+from benchbcss.contract import IGNORE
 from benchbcss.recipes import Augment, Elastic, Stain
 
 # Rows: haematoxylin, eosin, and their cross product (Ruifrok and Johnston 2001), unit length.
@@ -78,7 +78,7 @@ def perturb_stain(image: Tensor, settings: Stain, generator: torch.Generator) ->
 
 def _rotate(image: Tensor, target: Tensor, angle: float) -> tuple[Tensor, Tensor]:
     turned = F.rotate(image, angle, InterpolationMode.BILINEAR, fill=[_WHITE])
-    labels = F.rotate(target, angle, InterpolationMode.NEAREST, fill=[IGNORE_INDEX])
+    labels = F.rotate(target, angle, InterpolationMode.NEAREST, fill=[IGNORE])
     return turned, labels
 
 
@@ -96,6 +96,6 @@ def _elastic(
     options: dict[str, Any] = {"displacement": displacement}
     moved = F.elastic(image, interpolation=InterpolationMode.BILINEAR, fill=[_WHITE], **options)
     labels = F.elastic(
-        target, interpolation=InterpolationMode.NEAREST, fill=[IGNORE_INDEX], **options
+        target, interpolation=InterpolationMode.NEAREST, fill=[IGNORE], **options
     )
     return moved, labels

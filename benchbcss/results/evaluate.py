@@ -22,7 +22,7 @@ from benchbcss.io import Coded, read_table, write_table
 from benchbcss.results import store
 from benchbcss.results.schema import METRICS_VERSION, MetricUsed, RunResult, TrackResult
 from benchbcss.results.spec import RunSpec
-from benchbcss.scoring.per_class import measure
+from benchbcss.scoring.per_class import BY_ROI, measure
 from benchbcss.tracks import TRACKS, Track
 from benchbcss.tracks.base import Facts, Frame
 from benchbcss.tracks.estimates import bounds, by_class
@@ -75,11 +75,15 @@ def from_tables(spec: RunSpec, run_dir: Path, old: RunResult) -> dict[str, Track
 
 
 def _result(track: Track, counts: Any, frame: Frame, run_dir: Path, facts: Facts) -> TrackResult:
-    """The track's own result, and the values of every registered metric that it has."""
+    """The track's own result, and the values of every registered metric that it has.
+
+    Those of each ROI and class go to ``scores-TRACK.parquet``: roi, class, and a column per metric.
+    """
     result: TrackResult = track.result(counts, frame, run_dir, facts)
     classes, tables = track.tables(counts, frame)
     values: dict[str, dict[str, dict[str, float | None]]] = {name: {} for name in track.estimands}
     used: dict[str, MetricUsed] = {}
+    by_roi: dict[str, np.ndarray] = {}
     for name, entry in registry.load().metrics.items():
         if not entry.info.measures(track.name):
             continue
@@ -89,6 +93,7 @@ def _result(track: Track, counts: Any, frame: Frame, run_dir: Path, facts: Facts
             print(f"warning: the metric '{name}' ({entry.source}) is left out: {error}", flush=True)
             continue
         intervals = {}
+        by_roi[name] = found[BY_ROI][0]
         for estimand in track.estimands:
             points, spans = found[estimand]
             values[estimand][name] = by_class(classes, points)
@@ -100,6 +105,10 @@ def _result(track: Track, counts: Any, frame: Frame, run_dir: Path, facts: Facts
             plugin=str(entry.source),
             intervals=intervals if own else {},
         )
+    number, label = np.indices((len(frame.rois), len(classes))).reshape(2, -1)
+    columns = {name: scores.reshape(-1) for name, scores in by_roi.items()}
+    names = {"roi": Coded(number, frame.rois), "class": Coded(label, classes)}
+    write_table(run_dir / f"scores-{track.name}.parquet", {**names, **columns})
     return result.model_copy(update={"per_class": values, "metrics": used})
 
 

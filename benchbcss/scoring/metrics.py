@@ -240,18 +240,3 @@ def _five(values: np.ndarray) -> dict[str, Any]:
         "sd": sd,
         "quartiles": np.quantile(known, [0.25, 0.5, 0.75]),
     }
-
-
-def jsonable(value: Any, digits: int = 12) -> Any:
-    """Plain data for a record: arrays become lists, NaN becomes null, floats are rounded."""
-    if isinstance(value, dict):
-        return {str(key): jsonable(each, digits) for key, each in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [jsonable(each, digits) for each in value]
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    if isinstance(value, (float, np.floating)):
-        return round(float(value), digits) if np.isfinite(value) else None
-    return value

@@ -48,13 +48,15 @@ def one_against_rest(counts: np.ndarray) -> np.ndarray:
     return np.stack([hit, false, missed, rest], -1)
 
 
+BY_ROI = "by_roi"
 Spans = list[tuple[float, float] | None]
 
 
 def measure(
     compute: Callable[[np.ndarray], np.ndarray], counts: np.ndarray
 ) -> dict[str, tuple[np.ndarray, Spans]]:
-    """A metric over a scored set: estimand -> (values float64 [C], 95 % interval of each class).
+    """A metric over a scored set: estimand -> (values float64 [C], 95 % interval of each class);
+    ``by_roi`` -> (values float64 [ROI, C], no intervals).
 
     ``pooled`` is ``compute`` of the counts summed over ROIs, ``per_roi`` the mean over the ROIs
     where it is defined. Intervals are of Student's t with one degree less than ROIs that have a
@@ -81,6 +83,7 @@ def measure(
     return {
         "pooled": (pooled, _spans(pooled, jackknife, size)),
         "per_roi": (mean, _spans(mean, error, size)),
+        BY_ROI: (values, []),
     }
 
 
@@ -98,4 +101,5 @@ def estimands(
     compute: Callable[[np.ndarray], np.ndarray], counts: np.ndarray
 ) -> dict[str, np.ndarray]:
     """The values of ``measure`` alone: estimand -> float64 [C]."""
-    return {name: values for name, (values, _) in measure(compute, counts).items()}
+    found = measure(compute, counts)
+    return {name: values for name, (values, _) in found.items() if name != BY_ROI}

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchbcss.contract import IGNORE_INDEX
+from benchbcss.contract import IGNORE
 from benchbcss.errors import RecipeError
 
 SCHEMES = ("none", "inverse_sqrt", "inverse", "effective")
@@ -66,7 +66,7 @@ def cross_entropy(
     logits: Tensor,
     target: Tensor,
     weights: Tensor | None = None,
-    ignore_index: int = IGNORE_INDEX,
+    ignore_index: int = IGNORE,
 ) -> Tensor:
     """Weighted mean of -log softmax over known pixels, divided by the sum of their weights.
 
@@ -86,7 +86,7 @@ def cross_entropy(
 
 
 def soft_dice(
-    logits: Tensor, target: Tensor, ignore_index: int = IGNORE_INDEX, smooth: float = 1.0
+    logits: Tensor, target: Tensor, ignore_index: int = IGNORE, smooth: float = 1.0
 ) -> Tensor:
     """1 - mean over classes of (2 sum p t + smooth) / (sum p + sum t + smooth).
 
@@ -110,7 +110,7 @@ def dense_loss(
     target: Tensor,
     weights: Tensor | None,
     settings: dict[str, Any],
-    ignore_index: int = IGNORE_INDEX,
+    ignore_index: int = IGNORE,
 ) -> dict[str, Tensor]:
     """The two terms above times ``settings['cross_entropy']`` and ``settings['dice']``
     (default 1 each), named ``cross_entropy`` and ``dice``; a term of weight 0 is left out."""
@@ -130,7 +130,7 @@ def balanced_loss(
     target: Tensor,
     pixels: Sequence[int],
     settings: dict[str, Any],
-    ignore_index: int = IGNORE_INDEX,
+    ignore_index: int = IGNORE,
 ) -> dict[str, Tensor]:
     """``dense_loss`` with the class weights that a recipe's loss section asks for:
     ``class_weights`` (a scheme, default inverse_sqrt), ``beta`` and ``cap``."""

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchbcss.contract import IGNORE_INDEX
+from benchbcss.contract import IGNORE
 from benchbcss.data.dataset import Roi
 from benchbcss.data.labels import LabelMap
 from benchbcss.inference.views import squash, squash_labels, to_float
@@ -108,7 +108,7 @@ class TrainingData:
         bottom, right = self.tile - target.shape[0], self.tile - target.shape[1]
         if bottom or right:  # an ROI smaller than a tile
             image = np.pad(image, ((0, bottom), (0, right), (0, 0)), mode="edge")
-            target = np.pad(target, ((0, bottom), (0, right)), constant_values=IGNORE_INDEX)
+            target = np.pad(target, ((0, bottom), (0, right)), constant_values=IGNORE)
         return image, target
 
     def _place(self, index: int, rng: np.random.Generator) -> tuple[int, int]:

@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
@@ -129,8 +127,3 @@ def test_spread_names_the_worst_rois_and_the_institutes():
     assert result["institutes"]["OL"]["rois"] == 2
     assert result["classes"][2]["rois"] == 1
     assert result["classes"][2]["sd"] is None
-
-
-def test_jsonable_has_no_nan():
-    plain = m.jsonable({"a": np.array([1.0, np.nan]), "b": np.int64(3), "c": (np.bool_(True),)})
-    assert json.loads(json.dumps(plain, allow_nan=False)) == {"a": [1.0, None], "b": 3, "c": [True]}

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Mask2FormerForUniversalSegmentation
 
+from benchbcss.inference.networks import TakesRgb
 from benchbcss.inference.views import pad
 from benchbcss_mask2former.criterion import Queries
 
@@ -16,7 +17,7 @@ STRIDE = 32
 FLOOR = 1e-6  # a class no query claims is very unlikely, not impossible: log stays finite
 
 
-class SemanticMask2Former(nn.Module):
+class SemanticMask2Former(TakesRgb):
     """``net`` behind channel normalisation and padding, its queries turned into classes."""
 
     def __init__(
@@ -25,19 +26,15 @@ class SemanticMask2Former(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
-        super().__init__()
+        super().__init__(mean, std)
         self.net = net
         # upstream's loss ignores nothing: it must not be within reach
         self.net.criterion = nn.Identity()
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
 
     def queries(self, image: Tensor) -> list[Queries]:
         """``image`` float [B, 3, H, W], H and W multiples of 32 -> (class logits [B, Q, K + 1],
         mask logits [B, Q, H/4, W/4]) of every decoder layer, the last layer last."""
-        output = self.net(pixel_values=(image - self.mean) / self.std, output_auxiliary_logits=True)
+        output = self.net(pixel_values=self.normalised(image), output_auxiliary_logits=True)
         layers = [
             (layer["class_queries_logits"], layer["masks_queries_logits"])
             for layer in output.auxiliary_logits

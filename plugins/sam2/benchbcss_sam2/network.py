@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchbcss.errors import RecipeError
+from benchbcss.inference.networks import TakesRgb
 
 VARIANTS = {"t": "tiny", "s": "small", "b+": "base-plus", "l": "large"}
 CELL = 16  # pixels per embedding cell
@@ -56,15 +57,10 @@ class Probe(nn.Module):
         return (features - self.centre) / self.scale @ self.weight.T + self.bias
 
 
-class Promptable(nn.Module):
+class Promptable(TakesRgb):
     """What prompting, painting and the backend need of a network, SAM2 or SAM."""
 
     probe: nn.Module  # what the labeller learns
-    mean: Tensor
-    std: Tensor
-
-    def normalised(self, image: Tensor) -> Tensor:
-        return (image - self.mean) / self.std
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """Trainable parameters by the names that recipes use."""
@@ -96,7 +92,7 @@ class SamNet(Promptable):
     """SAM2 and the linear probe that names regions."""
 
     def __init__(self, variant: str, size: int, num_classes: int) -> None:
-        super().__init__()
+        super().__init__(_MEAN, _STD)
         if variant not in VARIANTS:
             raise RecipeError(
                 f"model.variant: there is no '{variant}'. Known: {', '.join(VARIANTS)}."
@@ -113,8 +109,6 @@ class SamNet(Promptable):
         used = {id(p) for group in self.groups().values() for p in group}
         for parameter in self.sam.parameters():  # video memory: part of the checkpoint, not used
             parameter.requires_grad_(id(parameter) in used)
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1))
         self.size = size
         self.probe = Probe(num_classes, FEATURES)
 

@@ -22,7 +22,7 @@ class Sam1Net(Promptable):
     """SAM at its own 1024 px, or from random weights at any multiple of 16 px."""
 
     def __init__(self, variant: str, size: int, num_classes: int) -> None:
-        super().__init__()
+        super().__init__(_MEAN, _STD)
         if variant not in VARIANTS:
             raise RecipeError(
                 f"model.variant: SAM has no '{variant}'. Known: {', '.join(VARIANTS)}."
@@ -41,8 +41,6 @@ class Sam1Net(Promptable):
             prompt_encoder_config={"image_size": size, "image_embedding_size": size // CELL},
         )
         self.sam = SamModel(config)
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1))
         self.probe = Probe(num_classes, FEATURES)
 
     def groups(self) -> dict[str, list[nn.Parameter]]:

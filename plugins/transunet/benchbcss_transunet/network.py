@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from benchbcss.inference.networks import TakesRgb
 from benchbcss.inference.views import pad
 
 STRIDE = 16
 
 
-class TransUNet(nn.Module):
+class TransUNet(TakesRgb):
     """float [B, 3, H, W] in [0, 1] -> logits float [B, K, H, W], for any H, W >= 1.
 
     ``vit`` is a timm hybrid whose patch embedding is a ResNetV2 up to stride 16, built with
@@ -29,7 +30,7 @@ class TransUNet(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
-        super().__init__()
+        super().__init__(mean, std)
         self.vit = vit
         backbone = vit.patch_embed.backbone
         stages = [stage.blocks[-1].conv3.out_channels for stage in backbone.stages]
@@ -41,14 +42,10 @@ class TransUNet(nn.Module):
             for before, skip, after in zip(inputs, skips, widths, strict=True)
         )
         self.head = nn.Conv2d(widths[-1], num_classes, 3, padding=1)
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
-        x = pad((image - self.mean) / self.std, STRIDE)
+        x = pad(self.normalised(image), STRIDE)
         backbone = self.vit.patch_embed.backbone
         half = backbone.stem.norm(backbone.stem.conv(x))
         quarter = backbone.stages[0](backbone.stem.pool(half))

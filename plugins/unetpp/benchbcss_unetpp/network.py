@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
+from benchbcss.inference.networks import TakesRgb
 from benchbcss.inference.views import pad
 
 STRIDE = 32  # five halvings: smp refuses other multiples
 
 
-class Normalised(nn.Module):
+class Normalised(TakesRgb):
     """``net`` behind channel normalisation, padding to a multiple of 32 and cropping.
 
     float [B, 3, H, W] in [0, 1] -> logits float [B, K, H, W], for any H, W >= 1.
     """
 
     def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
+        super().__init__(mean, std)
         self.net = net
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
-        logits: Tensor = self.net(pad((image - self.mean) / self.std, STRIDE))
+        logits: Tensor = self.net(pad(self.normalised(image), STRIDE))
         return logits[..., :height, :width]
