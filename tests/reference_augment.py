@@ -95,7 +95,5 @@ def _elastic(
     displacement = settings.alpha * smooth.permute(1, 2, 3, 0) * scale
     options: dict[str, Any] = {"displacement": displacement}
     moved = F.elastic(image, interpolation=InterpolationMode.BILINEAR, fill=[_WHITE], **options)
-    labels = F.elastic(
-        target, interpolation=InterpolationMode.NEAREST, fill=[IGNORE], **options
-    )
+    labels = F.elastic(target, interpolation=InterpolationMode.NEAREST, fill=[IGNORE], **options)
     return moved, labels

@@ -82,7 +82,7 @@ def _current(name: str, file: str | None, preset: str) -> _Now | None:
         presets = raw.pop("presets", None) or {}
         content = merge(raw, presets.get(preset) or {})
         criteria = tuple(Criterion.model_validate(one) for one in content.get("criteria") or ())
-    except (OSError, ValueError, AttributeError, yaml.YAMLError):
+    except (OSError, TypeError, ValueError, AttributeError, yaml.YAMLError):
         return None
     return _Now(criteria, content.get("highlight"))
 

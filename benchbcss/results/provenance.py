@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import platform
 import resource
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+
+from benchbcss import registry
 
 PACKAGES = (
     "benchbcss",
@@ -56,9 +59,10 @@ def versions(*modules: str) -> dict[str, str]:
 
 
 @lru_cache(maxsize=64)
-def code_digest(module: str) -> str:
-    """SHA-256 over the source files of the top-level package (or module) that ``module`` is in."""
-    found = find_spec(module.partition(".")[0])
+def code_digest(target: str) -> str:
+    """SHA-256 over the source files of the top-level package (or module) that ``target``,
+    "package.module:name", is in."""
+    found = find_spec(target.partition(":")[0].partition(".")[0])
     if found is None or found.origin is None:
         return ""
     origin = Path(found.origin)
@@ -70,6 +74,21 @@ def core_digest() -> str:
     """SHA-256 over the core's own source files that can change a number."""
     root = Path(__file__).parents[1]
     return _digest([root / part for part in NUMERIC])
+
+
+def extensions(used: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """'kind.name' -> SHA-256 of the source, of everything ``used`` that is not the core's own.
+
+    ``used`` maps a kind of the registry to names; a name that nobody registered is left out.
+    """
+    kinds = registry.load().kinds
+    found = {}
+    for kind, names in used.items():
+        for name in names:
+            entry = kinds[kind].get(name)
+            if entry is not None and entry.source.plugin != registry.CORE:
+                found[f"{kind}.{name}"] = code_digest(entry.target)
+    return found
 
 
 def _digest(parts: list[Path]) -> str:

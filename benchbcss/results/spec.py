@@ -27,6 +27,7 @@ FINGERPRINT_FIELDS = (
     "distribution_version",
     "code_sha256",
     "core_sha256",
+    "extensions",
     "recipe",
     "preset",
     "weights",
@@ -58,6 +59,8 @@ class RunSpec(Strict):
     #: of the plugin's own source files, and of those of the core that can change a number
     code_sha256: str = ""
     core_sha256: str = ""
+    #: 'kind.name' -> the same of what other plugins add to this run: metrics, a reader, transforms
+    extensions: dict[str, str] = Field(default_factory=dict)
     suite: Suite
     suite_fingerprint: str
     label_map_fingerprint: str

@@ -11,6 +11,7 @@ from typing import Literal
 from benchbcss import registry
 from benchbcss.data import dataset as data
 from benchbcss.data.labels import LabelMap
+from benchbcss.data.reader import choose as choose_reader
 from benchbcss.data.splits import Split
 from benchbcss.data.store import TileStore
 from benchbcss.errors import (
@@ -23,7 +24,7 @@ from benchbcss.errors import (
 )
 from benchbcss.inference import clip_prompts
 from benchbcss.io import sha256
-from benchbcss.recipes import Augment, resolve
+from benchbcss.recipes import Augment, Recipe, resolve
 from benchbcss.results import provenance
 from benchbcss.results.spec import Parts, RunSpec
 from benchbcss.suites import Clip, ClipSpec, Preset, Suite, find_suite, load_suite
@@ -199,6 +200,7 @@ def specify(
                     distribution_version=registered.source.version,
                     code_sha256=provenance.code_digest(registered.target),
                     core_sha256=provenance.core_digest(),
+                    extensions=_extensions(prepared, recipe),
                     suite=prepared.suite,
                     suite_fingerprint=prepared.suite.fingerprint(),
                     label_map_fingerprint=prepared.labels.fingerprint(),
@@ -224,6 +226,19 @@ def specify(
                 )
             )
     return specs
+
+
+def _extensions(prepared: Prepared, recipe: Recipe) -> dict[str, str]:
+    """The source of what other plugins add to a run: an edit there changes its numbers as well."""
+    augment = recipe.train.augment if recipe.train else ()
+    return provenance.extensions(
+        {
+            "readers": [choose_reader(prepared.folder, prepared.suite.reading())],
+            "metrics": registry.load().metrics,
+            "augmentations": () if isinstance(augment, Augment) else [t.name for t in augment],
+            "labellers": [str(recipe.predict.get("labeller"))],
+        }
+    )
 
 
 def clip_spec(clip: Clip) -> ClipSpec:

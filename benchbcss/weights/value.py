@@ -23,7 +23,7 @@ SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 #: beside them in a folder, files that decide what the network is
 CONFIGURATIONS = (".json", ".yaml", ".yml")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_HELP = "Pass a file, a folder, a hub id such as facebook/sam2.1-hiera-large, 'auto' or 'none'."
+_HELP = "Pass a file, a folder, a hub id (OWNER/NAME), 'auto' or 'none'."
 
 
 class Weights(BaseModel):

@@ -30,6 +30,6 @@ def read(name: str) -> tuple[str, dict[str, list[str]]]:
     if not good or not content:
         raise WeightsError(
             f"The CLIP prompt file {name} must map each class to a list of prompts, such as "
-            '{"tumor": ["a histology image of breast cancer"]}.'
+            '{"CLASS": ["a histology image of CLASS"]}.'
         )
     return (name if name in known else Path(name).name), content
