@@ -10,7 +10,7 @@ from benchbcss.scoring.regions import region_score
 def test_equals_scikit_learn(seed):
     rng = np.random.default_rng(seed)
     true, chosen = rng.integers(0, 4, 60), rng.integers(0, 4, 60)
-    rois = [f"roi{i}" for i in rng.integers(0, 12, 60)]
+    rois = [f"roi{i % 30}" for i in range(60)]
     result = region_score(rois, true, chosen, 4)
     assert result.accuracy == pytest.approx((true == chosen).mean())
     assert result.balanced == pytest.approx(balanced_accuracy_score(true, chosen))
@@ -25,8 +25,12 @@ def test_an_empty_prediction_counts_as_wrong():
     assert result.confusion.tolist() == [[1, 0, 0], [0, 1, 1]]
 
 
-def test_one_roi_has_no_interval():
-    assert region_score(["a", "a"], [0, 1], [0, 0], 2).interval is None
+def test_too_few_rois_have_no_interval_and_say_so():
+    one = region_score(["a", "a"], [0, 1], [0, 0], 2)
+    assert (one.interval, one.reason) == (None, "only one ROI has it")
+    twelve = region_score([f"roi{i}" for i in range(12)], [0, 1] * 6, [0, 0] * 6, 2)
+    assert twelve.interval is None
+    assert "effectively 12.0 ROIs; an interval needs 13" in twelve.reason
 
 
 def test_region_accuracy_is_the_majority_label_of_each_true_region():
