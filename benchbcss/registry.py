@@ -8,278 +8,44 @@ and the code is imported when it is used. What ships with the core is registered
 
 from __future__ import annotations
 
-import importlib
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import Any
 
 import pluggy
 
 from benchbcss import hookspecs
 from benchbcss.contract import Backend, BackendInfo
-from benchbcss.errors import BenchError, PluginError, UnknownNameError
-from benchbcss.protocols import (
-    About,
-    Compute,
-    ExporterInfo,
-    Labeller,
-    LabellerInfo,
-    MetricInfo,
-    Tracker,
-    Write,
+from benchbcss.errors import BenchError
+from benchbcss.kinds import (
+    AUGMENTATION,
+    BACKEND,
+    COMMAND,
+    EXECUTOR,
+    EXPORTER,
+    LABELLER,
+    METRIC,
+    READER,
+    SUITE,
+    TRACKER,
 )
+from benchbcss.registered import Kind, Registered, Registry, Source
 
-if TYPE_CHECKING:
-    import click
-
-    from benchbcss.runs.executors import Executor
+__all__ = [
+    "CORE",
+    "GROUP",
+    "Kind",
+    "Plugins",
+    "Registered",
+    "Registry",
+    "Source",
+    "explain",
+    "load",
+]
 
 GROUP = "benchbcss"
 CORE = "core"  # the name under which what ships with the core is listed
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-_TARGET = re.compile(r"\w+(\.\w+)*:\w+")
-
-
-class Described(Protocol):
-    """What every description says."""
-
-    @property
-    def summary(self) -> str: ...
-    @property
-    def requires(self) -> tuple[str, ...]: ...
-    @property
-    def extra(self) -> str | None: ...
-
-
-D = TypeVar("D", bound=Described)
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a plugin comes from."""
-
-    plugin: str
-    distribution: str
-    version: str
-
-    def __str__(self) -> str:
-        return f"plugin '{self.plugin}' of {self.distribution} {self.version}"
-
-
-@dataclass(frozen=True)
-class Kind(Generic[D, T]):
-    """A kind of thing that plugins add. ``describe`` takes what a plugin passes to ``register`` and
-    returns name, target and description; ``fits`` tells whether loaded code is ``expected``."""
-
-    noun: str
-    describe: Callable[..., tuple[str, str, D]]
-    expected: str
-    fits: Callable[[Any], bool] = callable
-    resolve: Callable[[str], Any] | None = None  # None: import "package.module:name"
-
-    def entry(self, source: Source, *arguments: Any, **options: Any) -> Registered[D, T]:
-        """What ``register(*arguments, **options)`` of ``source`` stands for. Raises PluginError."""
-        name, target, info = self.describe(*arguments, **options)
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise PluginError(
-                f"{name!r} cannot be the name of a {self.noun}: use letters, digits, dots, dashes "
-                f"and underscores"
-            )
-        if self.resolve is None and not (isinstance(target, str) and _TARGET.fullmatch(target)):
-            raise PluginError(
-                f"the {self.noun} '{name}' must be registered as 'package.module:name', "
-                f"not {target!r}"
-            )
-        return Registered(self, name, target, info, source)
-
-
-@dataclass(frozen=True)
-class Registered(Generic[D, T]):
-    """A name as registered: the import path behind it, its description, its source."""
-
-    kind: Kind[D, T]
-    name: str
-    target: str
-    info: D
-    source: Source
-
-    def load(self) -> T:
-        """Import the code. Raises PluginError naming the plugin and the remedy."""
-        value: T
-        if self.kind.resolve is not None:
-            value = self.kind.resolve(self.target)
-            return value
-        module, _, name = self.target.partition(":")
-        try:
-            value = getattr(importlib.import_module(module), name)
-        except (Exception, SystemExit) as error:
-            raise PluginError(
-                f"{self.kind.noun.capitalize()} '{self.name}' ({self.source}) cannot be imported: "
-                f"{type(error).__name__}: {error}. {self.remedy()}"
-            ) from error
-        if not self.kind.fits(value):
-            raise PluginError(f"{self.target} ({self.source}) is not {self.kind.expected}.")
-        return value
-
-    def remedy(self) -> str:
-        if self.info.extra:
-            return f"Install what it needs: pip install '{self.source.distribution}" + (
-                f"[{self.info.extra}]'."
-            )
-        return f"Reinstall {self.source.distribution} or uninstall it."
-
-    def missing(self) -> list[str]:
-        """Modules that it needs and that cannot be found; nothing is imported."""
-        from importlib.util import find_spec
-
-        return [name for name in self.info.requires if find_spec(name) is None]
-
-    def require(self) -> None:
-        """Raises PluginError where something that it needs is not installed."""
-        missing = self.missing()
-        if missing:
-            raise PluginError(
-                f"{self.kind.noun.capitalize()} '{self.name}' needs {', '.join(missing)}, not "
-                f"installed. {self.remedy()}"
-            )
-
-
-class Registry(Mapping[str, Registered[D, T]]):
-    """All things of one kind by name, in the order of registration: the core's, then strangers'."""
-
-    def __init__(self, kind: Kind[D, T], broken: Mapping[Source, str]) -> None:
-        self.kind, self._broken = kind, broken
-        self._entries: dict[str, Registered[D, T]] = {}
-
-    def __getitem__(self, name: str) -> Registered[D, T]:
-        return self._entries[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def find(self, name: str) -> Registered[D, T]:
-        """Look a name up. Raises UnknownNameError with a near miss and with what is broken."""
-        if name in self._entries:
-            return self._entries[name]
-        hint = ""
-        if self._broken:
-            which = "; ".join(f"{source}: {reason}" for source, reason in self._broken.items())
-            hint = f"Not loaded: {which}"
-        raise UnknownNameError(self.kind.noun, name, self._entries, hint)
-
-    def of(self, source: Source) -> list[str]:
-        """The names that ``source`` registered."""
-        return [name for name, entry in self._entries.items() if entry.source == source]
-
-    def add(self, entry: Registered[D, T]) -> None:
-        """Raises PluginError where the name is taken."""
-        taken = self._entries.get(entry.name)
-        if taken is not None:
-            raise PluginError(
-                f"the {self.kind.noun} '{entry.name}' of {entry.source} is taken by {taken.source}"
-            )
-        self._entries[entry.name] = entry
-
-    def drop(self, source: Source) -> None:
-        """Forget what ``source`` registered."""
-        for name in self.of(source):
-            del self._entries[name]
-
-
-# -- kinds --------------------------------------------------------------------------------------
-
-
-def _backend(info: BackendInfo, target: str) -> tuple[str, str, BackendInfo]:
-    if not isinstance(info, BackendInfo):
-        raise TypeError(f"register() takes a BackendInfo, got {type(info).__name__}")
-    return info.name, target, info
-
-
-def _suite(path: Path) -> tuple[str, str, About]:
-    return Path(path).stem, str(path), About()
-
-
-def _metric(info: MetricInfo, target: str) -> tuple[str, str, MetricInfo]:
-    if not isinstance(info, MetricInfo):
-        raise TypeError(f"register() takes a MetricInfo, got {type(info).__name__}")
-    if "." in info.name:
-        raise PluginError(f"the metric '{info.name}' has a dot; criteria say metric.class")
-    return info.name, target, info
-
-
-def _plain(
-    name: str,
-    target: str,
-    summary: str = "",
-    *,
-    requires: tuple[str, ...] = (),
-    extra: str | None = None,
-) -> tuple[str, str, About]:
-    return name, target, About(summary, tuple(requires), extra)
-
-
-def _exporter(
-    name: str, target: str, summary: str = "", *, extension: str = ".txt", **needs: Any
-) -> tuple[str, str, ExporterInfo]:
-    if not extension.startswith("."):
-        raise PluginError(f"the exporter '{name}' has the extension '{extension}' without a dot")
-    return name, target, ExporterInfo(summary, extension=extension, **needs)
-
-
-def _labeller(
-    name: str, target: str, summary: str = "", *, learns: bool = False, **needs: Any
-) -> tuple[str, str, LabellerInfo]:
-    return name, target, LabellerInfo(summary, learns=learns, **needs)
-
-
-def _subclass_of(base: type) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, type) and issubclass(value, base)
-
-
-def _is_executor(value: Any) -> bool:
-    from benchbcss.runs.executors import Executor
-
-    return isinstance(value, type) and issubclass(value, Executor)
-
-
-def _is_command(value: Any) -> bool:
-    import click
-
-    return isinstance(value, click.Command)
-
-
-BACKEND: Kind[BackendInfo, type[Backend]] = Kind(
-    "backend", _backend, "a subclass of benchbcss.Backend", _subclass_of(Backend)
-)
-SUITE: Kind[About, Path] = Kind("suite", _suite, "a suite file", resolve=Path)
-READER: Kind[About, Any] = Kind("reader", _plain, "a reader")
-METRIC: Kind[MetricInfo, Compute] = Kind("metric", _metric, "a function of counts")
-AUGMENTATION: Kind[About, Callable[..., Any]] = Kind(
-    "augmentation", _plain, "a factory of transforms"
-)
-EXECUTOR: Kind[About, type[Executor]] = Kind(
-    "executor", _plain, "a subclass of benchbcss.runs.executors.Executor", _is_executor
-)
-EXPORTER: Kind[ExporterInfo, Write] = Kind("exporter", _exporter, "a function of board and stream")
-TRACKER: Kind[About, type[Tracker]] = Kind(
-    "tracker", _plain, "a subclass of benchbcss.protocols.Tracker", _subclass_of(Tracker)
-)
-LABELLER: Kind[LabellerInfo, type[Labeller]] = Kind(
-    "labeller", _labeller, "a subclass of benchbcss.protocols.Labeller", _subclass_of(Labeller)
-)
-COMMAND: Kind[About, click.Command] = Kind("command", _plain, "a click.Command", _is_command)
-
-
-# -- plugins ------------------------------------------------------------------------------------
 
 
 class Plugins:

@@ -7,7 +7,8 @@ import pytest
 from benchbcss import registry
 from benchbcss.errors import PluginError, UnknownNameError
 from benchbcss.io import write_json
-from benchbcss.registry import EXECUTOR, Source
+from benchbcss.kinds import EXECUTOR
+from benchbcss.registry import Source
 from benchbcss.runs import executors
 from benchbcss.runs.executors import Executor, Outcome, Settings, failed, judge
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from benchbcss.contract import Backend, BackendInfo
-from benchbcss.registry import BACKEND, Registered, Source
+from benchbcss.kinds import BACKEND
+from benchbcss.registry import Registered, Source
 from benchbcss.testing import parametrize_with_checks
 from benchbcss.testing.checks import CHECKS, run_checks
 from benchbcss.training.losses import dense_loss
