@@ -27,10 +27,16 @@ if TYPE_CHECKING:
 
 Track = Literal["semantic", "prompted"]
 TRACKS: tuple[Track, ...] = get_args(Track)
-Strategy = Literal["centroid", "points5", "box", "box_neg"]
+Strategy = Literal["centroid", "points5", "box", "box_neg", "box_neg_outer"]
 Scope = Literal["largest", "class", "components"]
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+#: those a suite uses that names none; box_neg_outer, the brief's, has to be asked for
+STRATEGIES: tuple[Strategy, ...] = ("centroid", "points5", "box", "box_neg")
+ALL_STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+#: of a prompted mask; what combines the masks of several views; what any-tissue Dice prompts with
+Postprocess = Literal["none", "largest", "close_fill"]
+Views = Literal["mean_logits", "vote"]
+TissuePrompt = Literal["per_class", "one"]
 PROMPT_VERSION = 2  # of how prompts are made; results of different versions do not compare
 #: label of a pixel that neither trains nor counts (outside the ROI, excluded, undetermined)
 IGNORE = 255
@@ -115,7 +121,7 @@ class Prompting:
         """The inverse of ``key``. Raises ValueError."""
         strategy, _, rest = key.partition("-")
         scope, _, tail = rest.partition("-")
-        if strategy not in STRATEGIES or scope not in SCOPES or tail not in ("", "tta"):
+        if strategy not in ALL_STRATEGIES or scope not in SCOPES or tail not in ("", "tta"):
             raise ValueError(f"'{key}' is not a prompting such as box-class or box_neg-largest-tta")
         return cls(strategy, scope, bool(tail))  # type: ignore[arg-type]
 

@@ -18,10 +18,13 @@ from benchbcss.contract import (
     SCOPES,
     STRATEGIES,
     TRACKS,
+    Postprocess,
     Prompting,
     Scope,
     Strategy,
+    TissuePrompt,
     Track,
+    Views,
 )
 from benchbcss.data.images import Colour
 from benchbcss.data.labels import LabelMap, build_label_map, label_map, official_codes
@@ -73,7 +76,35 @@ class PromptingSet(Strict):
     scopes: tuple[Scope, ...] = SCOPES
     tta: tuple[bool, ...] = (False, True)
     headline: str = "box-class"
-    only_largest: bool = Field(False, description="keep each mask's largest component alone")
+    postprocess: Postprocess = Field(
+        "none",
+        description="of each scored mask: none; largest keeps its largest component alone; "
+        "close_fill is the brief's, a 7 x 7 closing on a square of 1024 x 1024, then the largest "
+        "contour, filled",
+    )
+    views: Views = Field(
+        "mean_logits",
+        description="how averaged views are combined: mean_logits before the threshold, or a vote "
+        "of their masks, in which more than half must agree",
+    )
+    tissue_prompt: TissuePrompt = Field(
+        "per_class",
+        description="what any-tissue Dice of validation compares: the union of the classes' masks "
+        "with the classes of the mean (per_class), or the mask of one prompt on all pixels of a "
+        "code above 0 with those pixels (one, as the brief's authors did)",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_largest_is_an_older_name(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "only_largest" not in value:
+            return value
+        rest = {name: setting for name, setting in value.items() if name != "only_largest"}
+        if not value["only_largest"]:
+            return rest
+        if rest.setdefault("postprocess", "largest") != "largest":
+            raise ValueError("only_largest means postprocess: largest; give postprocess alone")
+        return rest
 
     @model_validator(mode="after")
     def _headline_is_one_of_them(self) -> PromptingSet:
@@ -91,6 +122,17 @@ class PromptingSet(Strict):
             for strategy in self.strategies
         ]
         return sorted(every, key=lambda each: each.key != self.headline)
+
+    def numbers(self) -> dict[str, Any]:
+        """What can change a number, as the fingerprints of stored results have it: ``postprocess``
+        was called ``only_largest``, and newer settings count only where they are set."""
+        newer = {"postprocess", "views", "tissue_prompt"}
+        content = self.model_dump(exclude=newer)
+        content["only_largest"] = self.postprocess == "largest"
+        content |= self.model_dump(include=newer, exclude_defaults=True)
+        if content["only_largest"]:
+            del content["postprocess"]
+        return content
 
 
 class Clip(Strict):
@@ -249,6 +291,7 @@ class Suite(Strict):
     def fingerprint(self) -> str:
         """SHA-256 of what can change a number: NUMBERS, and NUMBERS_IF_SET where set."""
         content = self.model_dump(include=set(NUMBERS))
+        content["prompting"] = self.prompting.numbers()
         content |= self.model_dump(include=set(NUMBERS_IF_SET), exclude_none=True)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

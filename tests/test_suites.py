@@ -57,8 +57,8 @@ FINGERPRINTS = {
     "bcss5-squash1024/smoke": "bc6b086c1ea30007e0379c4d465453718dc91c163cdfff8f0ce7d7f468e35a10",
     "bcss5/full": "ad6abe6b207a1149e3318e9055c5293e501e0f1eed0877208a1b5dc042cdd704",
     "bcss5/smoke": "e9dd3ee423d295662028b6d16610c5ccf06277a93749b1023789d85a8da59952",
-    "brief-repro/full": "bd64770afb6c58a0bab6789cf7e2f5ece535d737dce059493027b36f887d269e",
-    "brief-repro/smoke": "bd64770afb6c58a0bab6789cf7e2f5ece535d737dce059493027b36f887d269e",
+    "brief-repro/full": "6b71b0e98d45ee3a177b160ff1d349f140ca689b7a95d39e320e372cad8a6500",
+    "brief-repro/smoke": "6b71b0e98d45ee3a177b160ff1d349f140ca689b7a95d39e320e372cad8a6500",
     "phantom/full": "87ff38c8ad4c4c7c2449a4e45a794eeb2b3032b8d761964018cdab9c69fa2df0",
     "phantom/smoke": "618e6b0cd9ccd93efdefd3e959d27a59ca446aea19b7b798b0a4c50866e8120a",
     "tumor-binary/full": "beccf6f67b09882b928da92bc21cea2a00dc16b8b7622c1e579ebc3486c7c9e3",
@@ -70,6 +70,68 @@ FINGERPRINTS = {
 def test_the_fingerprints_of_shipped_suites_stay(key):
     name, preset = key.split("/")
     assert load_suite(SHIPPED[name].load(), preset)[0].fingerprint() == FINGERPRINTS[key]
+
+
+def prompting(**settings):
+    from benchbcss.suites import PromptingSet
+
+    suite, _ = load_suite(SHIPPED["bcss5"].load())
+    return suite.model_copy(update={"prompting": PromptingSet.model_validate(settings)})
+
+
+def test_newer_prompting_settings_count_where_they_are_set():
+    prints = [
+        prompting(**settings).fingerprint()
+        for settings in (
+            {},
+            {"postprocess": "largest"},
+            {"postprocess": "close_fill"},
+            {"views": "vote"},
+            {"tissue_prompt": "one"},
+            {"strategies": ["box", "box_neg_outer"]},
+        )
+    ]
+    assert len(set(prints)) == len(prints)
+    assert prints[0] == FINGERPRINTS["bcss5/full"]
+    defaults = {"postprocess": "none", "views": "mean_logits", "tissue_prompt": "per_class"}
+    assert prompting(**defaults).fingerprint() == prints[0]
+
+
+def test_only_largest_is_an_older_name_with_the_same_fingerprint():
+    """Computed at commit f8cfb8b, where the setting was ``only_largest``."""
+    known = "b889236c9a9a0285a9585a66bb448d4ca583951214684e89d108f1a8b7599cbb"
+    for settings in ({"only_largest": True}, {"postprocess": "largest"}):
+        suite = prompting(**settings)
+        assert suite.prompting.postprocess == "largest"
+        assert suite.fingerprint() == known
+    assert prompting(only_largest=False).fingerprint() == FINGERPRINTS["bcss5/full"]
+    with pytest.raises(ValueError, match="give postprocess alone"):
+        prompting(only_largest=True, postprocess="close_fill")
+
+
+def test_box_neg_outer_is_there_by_name_and_in_no_suite_that_does_not_ask():
+    from benchbcss.suites import PromptingSet
+
+    keys = [each.key for each in PromptingSet().all()]
+    assert len(keys) == 24
+    assert not [key for key in keys if "outer" in key]
+    own = PromptingSet(strategies=("box_neg_outer",), headline="box_neg_outer-class")
+    assert len(own.all()) == 6
+    for name in SHIPPED:
+        suite, _ = load_suite(SHIPPED[name].load())
+        assert ("box_neg_outer" in suite.prompting.strategies) == (name == "brief-repro")
+
+
+def test_brief_repro_is_the_authors_procedure():
+    """RECIPES, "what is known from the same authors"."""
+    suite, _ = load_suite(SHIPPED["brief-repro"].load())
+    assert suite.label_map == "brief5"
+    assert suite.protocol == "squash1024"
+    assert suite.prompting.headline == "box_neg_outer-largest"
+    assert suite.prompting.postprocess == "close_fill"
+    assert suite.prompting.views == "vote"
+    assert suite.prompting.tissue_prompt == "one"
+    assert suite.labels().ignore == ()
 
 
 def test_every_setting_is_either_a_number_or_known_to_be_none():

@@ -63,7 +63,8 @@ def title(table: Table) -> str:
     first = table.rows[0] if table.rows else None
     prompting = first.scores.prompting if first else None
     if prompting:
-        views = ", four views averaged" if prompting.tta else ""
+        combined = "by vote" if prompting.views == "vote" else "averaged"
+        views = f", four views {combined}" if prompting.tta else ""
         text += f" by {prompting.strategy}, {prompting.scope}{views}"
     if first and first.result.split.scored == "val":
         text += " (validation ROIs)"

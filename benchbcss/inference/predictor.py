@@ -11,9 +11,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchbcss.contract import BOX_CLASS, Backend, Prompt, Prompting
+from benchbcss.contract import (
+    BOX_CLASS,
+    IGNORE,
+    Backend,
+    Postprocess,
+    Prompt,
+    Prompting,
+    TissuePrompt,
+    Views,
+)
 from benchbcss.errors import NonFiniteError, PluginError
-from benchbcss.inference.prompts import keep_largest, make_prompts
+from benchbcss.inference.postprocess import grid, postprocess
+from benchbcss.inference.prompts import make_prompts
 from benchbcss.inference.tiling import checked, predict_tiled
 from benchbcss.inference.views import (
     VIEWS,
@@ -32,7 +42,14 @@ PROMPTS_AT_ONCE = 64
 @dataclass
 class Predictor:
     """Runs one backend over ROIs. ``squash`` is the view's side in pixels, None for tiles;
-    ``prompt_size`` is the side at which the prompted track encodes an ROI."""
+    ``prompt_size`` is the side at which the prompted track encodes an ROI.
+
+    ``views``: how the prompted track combines views. ``mean_logits`` averages logits before the
+    threshold at 0. ``vote`` thresholds each view and keeps the pixels that more than half of the
+    views contain: with four views a tie of two against two is background, since half is no
+    majority, as a logit of exactly 0 is background. ``tissue_prompt``: what ``validate`` prompts
+    any tissue with.
+    """
 
     backend: Backend
     model: nn.Module
@@ -45,6 +62,8 @@ class Predictor:
     batch: int = 1
     tta: bool = False
     accumulate: torch.dtype = torch.float32
+    views: Views = "mean_logits"
+    tissue_prompt: TissuePrompt = "per_class"
     encoder_calls: int = 0
 
     def semantic(self, image: np.ndarray) -> np.ndarray:
@@ -78,12 +97,10 @@ class Predictor:
         promptings: Sequence[Prompting] = (BOX_CLASS,),
         *,
         roi: str = "",
-        only_largest: bool = False,
+        process: Postprocess = "none",
     ) -> dict[str, dict[int, np.ndarray]]:
         """``each_prompted`` at once: {prompting's key: {label: mask bool [H, W]}}."""
-        return dict(
-            self.each_prompted(image, target, promptings, roi=roi, only_largest=only_largest)
-        )
+        return dict(self.each_prompted(image, target, promptings, roi=roi, process=process))
 
     def each_prompted(
         self,
@@ -92,20 +109,53 @@ class Predictor:
         promptings: Sequence[Prompting],
         *,
         roi: str = "",
-        only_largest: bool = False,
+        process: Postprocess = "none",
     ) -> Iterator[tuple[str, dict[int, np.ndarray]]]:
         """(prompting's key, {label: mask bool [H, W]}) one after the other, for the classes of the
         mean that ``target`` has, from oracle prompts.
 
         The ROI is encoded once per view, for all promptings together. Where one class has several
-        prompts their masks are united. ``only_largest`` keeps each mask's largest component. One
-        prompting's masks are held at a time: all 24 of a large ROI would take many gigabytes.
+        prompts their masks are united. ``process`` is done to each mask. One prompting's masks are
+        held at a time: all 24 of a large ROI would take many gigabytes.
         """
         classes = self.backend.task.mean_classes
         shape = (image.shape[0], image.shape[1])
         if not any((target == label).any() for label in classes):
             yield from ((each.key, {}) for each in promptings)
             return
+        encoded = self._encoded(image, promptings)
+        made: dict[tuple[str, str], list[Prompt]] = {}
+        for each in promptings:
+            how = (each.strategy, each.scope)
+            if how not in made:
+                made[how] = make_prompts(target, classes, self.prompt_size, each, roi)
+            yield each.key, self._masks(encoded, made[how], each, shape, process)
+
+    def prompted_tissue(
+        self,
+        image: np.ndarray,
+        target: np.ndarray,
+        tissue: np.ndarray,
+        prompting: Prompting,
+        *,
+        roi: str = "",
+    ) -> tuple[dict[int, np.ndarray], np.ndarray]:
+        """What ``prompted`` gives for ``prompting``, and a mask bool [H, W] of any tissue: from one
+        prompt of the same strategy on all of ``tissue`` bool [H, W]; empty where there is none."""
+        shape = (image.shape[0], image.shape[1])
+        encoded = self._encoded(image, [prompting])
+        classes, size = self.backend.task.mean_classes, self.prompt_size
+        prompts = make_prompts(target, classes, size, prompting, roi)
+        whole = Prompting(prompting.strategy, "class", prompting.tta)
+        one = make_prompts(_only(tissue), [0], size, whole, f"{roi}|tissue")
+        found = self._masks(encoded, one, whole, shape, "none")
+        return (
+            self._masks(encoded, prompts, prompting, shape, "none"),
+            found.get(0, np.zeros(shape, bool)),
+        )
+
+    def _encoded(self, image: np.ndarray, promptings: Sequence[Prompting]) -> dict[str, Any]:
+        """The ROI as the backend encodes it, by view: all that some of ``promptings`` uses."""
         views = VIEWS if any(each.tta for each in promptings) else VIEWS[:1]
         encoded = {}
         with self._inference():
@@ -114,18 +164,29 @@ class Predictor:
                 with self.autocast():
                     encoded[view] = self.backend.encode(self.model, turn(small, view))
                 self.encoder_calls += 1
-        made: dict[tuple[str, str], list[Prompt]] = {}
-        for each in promptings:
-            how = (each.strategy, each.scope)
-            if how not in made:
-                made[how] = make_prompts(target, classes, self.prompt_size, each, roi)
-            masks = {}
-            with self._inference():
-                used = VIEWS if each.tta else VIEWS[:1]
-                for label, logits in self._by_class(encoded, made[how], used).items():
-                    mask = (enlarge(logits[None], shape)[0] > 0).cpu().numpy()
-                    masks[label] = keep_largest(mask) if only_largest else mask
-            yield each.key, masks
+        return encoded
+
+    def _masks(
+        self,
+        encoded: dict[str, Any],
+        prompts: list[Prompt],
+        prompting: Prompting,
+        shape: tuple[int, int],
+        process: Postprocess,
+    ) -> dict[int, np.ndarray]:
+        """{label: mask bool ``shape``}, views combined and ``process`` done."""
+        used = VIEWS if prompting.tta else VIEWS[:1]
+        ballots = [used] if self.views == "mean_logits" else [(view,) for view in used]
+        votes: dict[int, torch.Tensor] = {}
+        with self._inference():
+            for views in ballots:
+                for label, logits in self._by_class(encoded, prompts, views).items():
+                    mask = (enlarge(logits[None], grid(process, shape))[0] > 0).to(torch.uint8)
+                    votes[label] = votes[label] + mask if label in votes else mask
+            return {
+                label: postprocess((2 * count > len(ballots)).cpu().numpy(), process, shape)
+                for label, count in votes.items()
+            }
 
     def _by_class(
         self, encoded: dict[str, Any], prompts: list[Prompt], views: Sequence[str]
@@ -204,6 +265,11 @@ def _check_prompted(logits: torch.Tensor, count: int) -> None:
         )
     if not bool(torch.isfinite(logits).all()):
         raise NonFiniteError("predict_prompted returned NaN or infinite logits")
+
+
+def _only(mask: np.ndarray) -> np.ndarray:
+    """A target uint8 [H, W] of one class, 0, where ``mask`` is, and nothing else."""
+    return np.where(mask, 0, IGNORE).astype(np.uint8)
 
 
 def _turned(prompt: Prompt, size: float, view: str) -> Prompt:

@@ -17,6 +17,7 @@ import numpy as np
 from scipy import ndimage
 
 from benchbcss.contract import Prompt, Prompting, Scope, Strategy
+from benchbcss.inference.brief import BRIEF
 
 SMALLEST = 256  # px; smaller components are not prompted one by one
 NEGATIVES, OUTSIDE = 5, 10.0  # negative points, and their distance from the mask in px
@@ -93,7 +94,7 @@ def _prompt(
     height, width = target.shape
     scale = np.array([size / width, size / height])
     box = None
-    if strategy in ("box", "box_neg"):
+    if strategy in ("box", "box_neg", "box_neg_outer"):
         x, y = scale
         box = (
             float(region.left * x),
@@ -103,6 +104,10 @@ def _prompt(
         )
         if strategy == "box":
             return Prompt(label, box=box)
+    if strategy == "box_neg_outer":
+        assert box is not None
+        around = _around(box, size, seed)
+        return Prompt(label, box, around, (0,) * len(around))
     if strategy == "box_neg":
         places, kind = _outside(region, target.shape, seed), 0
     elif strategy == "centroid":
@@ -151,10 +156,44 @@ def _outside(region: Region, shape: tuple[int, ...], seed: str) -> np.ndarray:
     line = np.argwhere(np.abs(distance - OUTSIDE) <= step / 2)
     if not len(line):
         return np.zeros((0, 2), np.int64)
-    number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
-    rng = np.random.default_rng(number)
+    rng = _generator(seed)
     chosen = line[rng.choice(len(line), min(NEGATIVES, len(line)), replace=False)]
     return _full(chosen, step) + np.array([top, left])
+
+
+def _around(
+    box: tuple[float, float, float, float], size: int, seed: str
+) -> tuple[tuple[float, float], ...]:
+    """Five random points (x, y) on the rectangle 10 px outside ``box``, where that lies in the
+    square of ``size``; none where it lies nowhere in it.
+
+    The authors' masks were squashed to 1024 x 1024 before they were prompted with, so the distance
+    is 10 px of such a square, whatever ``size`` the model encodes. A point may lie on another part
+    of the class, as theirs could: the box is all that they kept away from.
+    """
+    distance = BRIEF.outside * size / BRIEF.side
+    left, top, right, bottom = (
+        box[0] - distance,
+        box[1] - distance,
+        *(v + distance for v in box[2:]),
+    )
+    x, y = ([max(0.0, low), min(float(size), high)] for low, high in ((left, right), (top, bottom)))
+    sides = [((x[0], edge), (x[1], edge)) for edge in (top, bottom) if 0 <= edge < size]
+    sides += [((edge, y[0]), (edge, y[1])) for edge in (left, right) if 0 <= edge < size]
+    if not sides:
+        return ()
+    begin, end = np.array(sides).transpose(1, 0, 2)
+    stops = np.cumsum(np.abs(end - begin).sum(1))
+    rng = _generator(seed)
+    places = rng.uniform(0, stops[-1], NEGATIVES)
+    side = np.searchsorted(stops, places, side="right")
+    part = 1 - (stops[side] - places) / np.abs(end - begin).sum(1)[side]
+    points = begin[side] + part[:, None] * (end - begin)[side]
+    return tuple((float(x), float(y)) for x, y in points)
+
+
+def _generator(seed: str) -> np.random.Generator:
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big"))
 
 
 def _thinned(mask: np.ndarray) -> tuple[np.ndarray, int]:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION: Literal[3] = 3
 #: rises whenever the meaning of a number changes; results of different versions do not compare
@@ -209,7 +209,17 @@ class PromptingUsed(Record):
     strategy: str
     scope: str
     tta: bool
-    only_largest: bool = False
+    only_largest: bool = Field(False, description="older name of postprocess: largest")
+    postprocess: str = Field("none", description="of each mask: none, largest or close_fill")
+    views: str = Field("mean_logits", description="how views are combined: mean_logits or vote")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lift(cls, value: Any) -> Any:
+        """Records older than ``postprocess`` say ``only_largest`` alone."""
+        if isinstance(value, dict) and value.get("only_largest"):
+            return {"postprocess": "largest", **value}
+        return value
 
 
 class OtherPrompting(Record):

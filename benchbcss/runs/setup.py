@@ -76,6 +76,8 @@ class Job:
             batch=8 if cuda else 1,
             tta=self.spec.recipe.view.tta,
             accumulate=getattr(torch, self.spec.suite.tile.accumulate),
+            views=self.spec.suite.prompting.views,
+            tissue_prompt=self.spec.suite.prompting.tissue_prompt,
         )
 
 

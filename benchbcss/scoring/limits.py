@@ -17,8 +17,7 @@ class Limits:
     fewest_rois_off_the_edge: int
     fewest_rois_of_a_class_in_a_mean: int
     fewest_effective_rois_of_an_accuracy: float
-    evenness_of_institutes: dict[str, float]
-    many_institutes: float
+    fewest_effective_institutes: float
     rule_of_three: float
     exact_up_to_rois: int
     fewest_rois_for_a_verdict: float

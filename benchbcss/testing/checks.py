@@ -19,7 +19,16 @@ from accelerate import Accelerator
 from torch import nn
 
 from benchbcss import registry
-from benchbcss.contract import BOX_CLASS, IGNORE, Backend, Batch, Context, Prompt, Task
+from benchbcss.contract import (
+    ALL_STRATEGIES,
+    BOX_CLASS,
+    IGNORE,
+    Backend,
+    Batch,
+    Context,
+    Prompt,
+    Task,
+)
 from benchbcss.data.dataset import Dataset, Roi
 from benchbcss.data.labels import label_map
 from benchbcss.data.phantom import generate
@@ -279,7 +288,7 @@ def _labels(case: Case) -> None:
 def _masks(case: Case) -> None:
     case.needs(Prompted)
     made, model = case.fitted()
-    allowed = made.strategies or ("centroid", "points5", "box", "box_neg")
+    allowed = made.strategies or ALL_STRATEGIES
     size = case.predictor(made, model).prompt_size
     box = (size * 0.2, size * 0.2, size * 0.7, size * 0.8)
     prompts = {
@@ -291,6 +300,7 @@ def _masks(case: Case) -> None:
         ),
         "box": Prompt(2, box=box),
         "box_neg": Prompt(3, box, ((size * 0.1, size * 0.1),), (0,)),
+        "box_neg_outer": Prompt(0, box, ((size * 0.75, size * 0.5),), (0,)),
     }
     chosen = [prompts[name] for name in allowed]
     image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchbcss.contract import BOX_CLASS, STRATEGIES, Prompting, Scope
+from benchbcss.contract import ALL_STRATEGIES, BOX_CLASS, Prompting, Scope
 from benchbcss.contract import Track as TrackName
 from benchbcss.tracks.base import Column, Facts, Frame, Track, Validation, number
 from benchbcss.tracks.semantic import class_column, validation_of
@@ -69,14 +69,14 @@ class Prompted(Track[PromptedCounts]):
             roi.target(frame.labels),
             frame.promptings,
             roi=roi.name,
-            only_largest=frame.suite.prompting.only_largest,
+            process=frame.suite.prompting.postprocess,
         ):
             yield key, pictures.pack(found, roi.shape, len(frame.labels.classes))
 
     def answer(self, predictor: Predictor, image: np.ndarray, target: np.ndarray) -> np.ndarray:
         import numpy as np
 
-        every = [BOX_CLASS, *(Prompting(strategy, "class") for strategy in STRATEGIES)]
+        every = [BOX_CLASS, *(Prompting(strategy, "class") for strategy in ALL_STRATEGIES)]
         prompting = usable(predictor.backend, every)[0]
         masks = predictor.prompted(image, target, [prompting])[prompting.key]
         return np.stack([masks[label] for label in sorted(masks)])
@@ -108,15 +108,19 @@ class Prompted(Track[PromptedCounts]):
 
         rows, tissue = [], np.zeros(3, np.int64)
         for roi in rois:
-            target = roi.target(labels)
-            found = predictor.prompted(roi.image(), target, [prompting], roi=roi.name)[
-                prompting.key
-            ]
+            image, target = roi.image(), roi.target(labels)
+            if predictor.tissue_prompt == "one":
+                true = roi.codes() > 0
+                found, union = predictor.prompted_tissue(
+                    image, target, true, prompting, roi=roi.name
+                )
+            else:
+                found = predictor.prompted(image, target, [prompting], roi=roi.name)[prompting.key]
+                true = np.isin(target, labels.tissue_classes)
+                union = np.zeros_like(true)
+                for mask in found.values():
+                    union |= mask
             rows.append(prompted_counts(target, found, labels.mean_classes))
-            true = np.isin(target, labels.tissue_classes)
-            union = np.zeros_like(true)
-            for mask in found.values():
-                union |= mask
             tissue += [np.count_nonzero(part) for part in (true & union, true, union)]
         hit, truth, predicted = (int(count) for count in tissue)
         score = metrics.per_roi_prompted(np.stack(rows))
@@ -264,7 +268,9 @@ def _used(prompting: Prompting, frame: Frame) -> PromptingUsed:
         strategy=prompting.strategy,
         scope=prompting.scope,
         tta=prompting.tta,
-        only_largest=settings.only_largest,
+        only_largest=settings.postprocess == "largest",
+        postprocess=settings.postprocess,
+        views=settings.views,
     )
 
 

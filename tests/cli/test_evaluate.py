@@ -107,8 +107,9 @@ def test_the_briefs_way_of_measuring_names_its_flaws(folder, tmp_path):
         assert words in done.stdout
     (row,) = boards(tmp_path, track=("prompted",))
     assert row["rank"] is None
-    assert row["key"]["prompting"]["key"] == "box_neg-largest"
-    assert row["key"]["prompting"]["only_largest"] is True
+    assert row["key"]["prompting"]["key"] == "box_neg_outer-largest"
+    assert row["key"]["prompting"]["postprocess"] == "close_fill"
+    assert row["key"]["prompting"]["views"] == "vote"
     assert row["ceiling"]["mean"] < 1
     (run,) = tmp_path.glob("runs/brief-repro/floor_box_fill/*")
     result = json.loads((run / "result.json").read_text())

@@ -107,9 +107,150 @@ def test_components_of_a_class_are_united():
     big[4:24, 4:24] = True
     assert (found["box-components"][0] == big).all()
     found = predictor(Pixels).prompted(
-        image((64, 64)), target, [Prompting("box", "components")], only_largest=True
+        image((64, 64)), target, [Prompting("box", "components")], process="largest"
     )
     assert found["box-components"][0].sum() == 20 * 30
+
+
+class Noisy(Pixels):
+    """Logits that depend on prompt and view, so that views disagree everywhere."""
+
+    def encode(self, model, image):
+        return image
+
+    def predict_prompted(self, model, encoded, prompts):
+        size = encoded.shape[-1]
+        masks = []
+        for prompt in prompts:
+            seed = int(1000 * float(encoded.sum()) + 7 * sum(prompt.box)) % 2**31
+            masks.append(torch.randn(size, size, generator=torch.Generator().manual_seed(seed)))
+        return torch.stack(masks)
+
+
+def halves():
+    """A target whose views differ: two parts of class 0, one of class 1."""
+    target = np.full((64, 64), 255, np.uint8)
+    target[4:30, 3:40], target[40:60, 30:60], target[35:60, 2:20] = 0, 0, 1
+    return target
+
+
+def naive_vote(target, prompting, size=64):
+    """View by view and pixel by pixel, from the backend's own masks; prompts of a class united."""
+    backend = predictor(Noisy).backend
+    from benchbcss.inference.predictor import _turned
+    from benchbcss.inference.prompts import make_prompts
+    from benchbcss.inference.views import squash, to_float
+
+    small = to_float(squash(image((64, 64)), size))[None]
+    prompts = make_prompts(target, (0, 1), size, prompting, "roi")
+    ballots = {label: [] for label in (0, 1)}
+    for view in VIEWS:
+        encoded = backend.encode(None, turn(small, view))
+        for label in (0, 1):
+            answer = np.zeros((size, size), bool)
+            for prompt in prompts:
+                if prompt.class_index == label:
+                    hint = [_turned(prompt, size, view)]
+                    logits = backend.predict_prompted(None, encoded, hint)[0]
+                    answer |= (turn_back(logits, view) > 0).numpy()
+            ballots[label].append(answer)
+    masks = {}
+    for label, answers in ballots.items():
+        masks[label] = np.zeros((size, size), bool)
+        for row in range(size):
+            for column in range(size):
+                yes = [bool(answer[row, column]) for answer in answers]
+                masks[label][row, column] = yes.count(True) > yes.count(False)
+    return masks
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_vote_equals_a_naive_loop(scope):
+    prompting = Prompting("box", scope, tta=True)
+    worker = predictor(Noisy)
+    averaged = worker.prompted(image((64, 64)), halves(), [prompting], roi="roi")[prompting.key]
+    worker.views = "vote"
+    voted = worker.prompted(image((64, 64)), halves(), [prompting], roi="roi")[prompting.key]
+    expected = naive_vote(halves(), prompting)
+    for label, mask in voted.items():
+        assert (mask == expected[label]).all()
+        assert (mask != averaged[label]).any()
+
+
+def test_a_tie_is_background_and_one_view_votes_alone():
+    class Half(Pixels):
+        """Strong in the upper half of two views, weak against it in the other two."""
+
+        def encode(self, model, image):
+            self.seen = getattr(self, "seen", 0) + 1
+            return (image.shape[-1], self.seen)
+
+        def predict_prompted(self, model, encoded, prompts):
+            size, number = encoded
+            yes = number in self.yes
+            return torch.full((len(prompts), size, size), 5.0 if yes else -1.0)
+
+    target = np.zeros((64, 64), np.uint8)
+    for yes, average, vote in (((1, 2), True, False), ((1, 2, 3), True, True), ((1,), True, False)):
+        for views, expected in (("mean_logits", average), ("vote", vote)):
+            worker = predictor(Half)
+            worker.backend.yes, worker.views = yes, views
+            both = [Prompting("box", "class"), Prompting("box", "class", True)]
+            found = worker.prompted(image((64, 64)), target, both)
+            assert found["box-class-tta"][0].all() == found["box-class-tta"][0].any() == expected
+            assert found["box-class"][0].all()  # the first view alone says yes
+
+
+def test_without_averaged_views_a_vote_changes_nothing():
+    worker, target = predictor(Noisy), halves()
+    every = [Prompting("box", scope) for scope in SCOPES]
+    first = worker.prompted(image((64, 64)), target, every, roi="roi")
+    worker.views = "vote"
+    second = worker.prompted(image((64, 64)), target, every, roi="roi")
+    for key, masks in first.items():
+        assert all((masks[label] == second[key][label]).all() for label in masks)
+
+
+def test_masks_are_closed_and_filled_on_the_briefs_square():
+    """Two parts of a class, 16 px of 1024 apart: too far to be closed, so one is kept."""
+    target = np.full((64, 64), 255, np.uint8)
+    target[4:24, 4:24], target[4:24, 25:60] = 0, 0
+    worker, prompting = predictor(Pixels), Prompting("box", "components")
+    plain = worker.prompted(image((64, 64)), target, [prompting])[prompting.key][0]
+    assert (plain == (target == 0)).all()
+    kept = worker.prompted(image((64, 64)), target, [prompting], process="close_fill")
+    assert (kept[prompting.key][0] == (plain & (np.arange(64) >= 25))).all()
+
+
+def test_tissue_is_prompted_once_on_all_of_it():
+    """The mask of one box around all codes above 0, beside the classes' own masks."""
+    target = halves()
+    tissue = np.zeros((64, 64), bool)
+    tissue[2:62, 1:63] = True  # more than the classes of the mean
+    tissue[10:20, 10:20] = False
+    worker = predictor(Pixels)
+    for strategy in ("box", "box_neg_outer"):
+        prompting = Prompting(strategy, "largest")
+        masks, found = worker.prompted_tissue(image((64, 64)), target, tissue, prompting, roi="a")
+        box = np.zeros((64, 64), bool)
+        box[2:62, 1:63] = True
+        assert (found == box).all()
+        plain = worker.prompted(image((64, 64)), target, [prompting], roi="a")[prompting.key]
+        assert masks.keys() == plain.keys()
+        assert all((masks[label] == plain[label]).all() for label in plain)
+    before = worker.encoder_calls
+    worker.prompted_tissue(image((64, 64)), target, tissue, Prompting("box", "class"))
+    assert worker.encoder_calls == before + 1  # one encoding for both
+
+
+def test_no_tissue_is_no_prompt():
+    nothing = np.zeros((64, 64), bool)
+    masks, found = predictor(Pixels).prompted_tissue(
+        image((64, 64)), np.full((64, 64), 255, np.uint8), nothing, Prompting("box", "class")
+    )
+    assert masks == {}
+    assert found.shape == (64, 64)
+    assert not found.any()
 
 
 @pytest.mark.parametrize("view", VIEWS)

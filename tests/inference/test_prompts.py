@@ -1,14 +1,11 @@
+import hashlib
+
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, stats
 
-from benchbcss.contract import SCOPES, STRATEGIES, Prompting
-from benchbcss.inference.prompts import (
-    BOX_CLASS,
-    covered,
-    keep_largest,
-    make_prompts,
-)
+from benchbcss.contract import ALL_STRATEGIES, BOX_CLASS, SCOPES, STRATEGIES, Prompting
+from benchbcss.inference.prompts import covered, keep_largest, make_prompts
 from benchbcss.inference.views import squash, squash_labels
 
 
@@ -22,7 +19,7 @@ def test_tight_boxes_scaled_to_the_view():
     assert (second.class_index, second.box) == (1, (25.0, 20.0, 75.0, 40.0))
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", ALL_STRATEGIES)
 @pytest.mark.parametrize("scope", SCOPES)
 def test_ignored_pixels_give_no_prompt(strategy, scope):
     target = np.full((32, 32), 255, np.uint8)
@@ -89,6 +86,106 @@ def test_negative_points_lie_10_px_outside_and_are_seeded_by_roi_and_class():
     assert make_prompts(target, (0,), 120, prompting, "b") != [prompt]
 
 
+#: of the prompts that commit f8cfb8b, before box_neg_outer, made of ``shapes()``
+STORED = {
+    "centroid-largest": "380c5fa1ac6b3161",
+    "centroid-class": "fc0367dff9694d7b",
+    "centroid-components": "e0c5ffb7fef619f9",
+    "points5-largest": "7037b76e07e81628",
+    "points5-class": "3e342c91a656d11a",
+    "points5-components": "73f24cfadb29e2ef",
+    "box-largest": "bf759b7305964d03",
+    "box-class": "f238dde07f66c6da",
+    "box-components": "6b2e2cf2fdeecb90",
+    "box_neg-largest": "6b8aec1902eb1f9f",
+    "box_neg-class": "90a32bc95a1be9e4",
+    "box_neg-components": "3c55460e8aa02a97",
+}
+
+
+def test_older_strategies_make_the_prompts_they_made():
+    """Results under prompt version 2 stay comparable."""
+    assert set(STORED) == {f"{strategy}-{scope}" for strategy in STRATEGIES for scope in SCOPES}
+    for key, digest in STORED.items():
+        made = [
+            (
+                prompt.class_index,
+                prompt.box and tuple(round(edge, 6) for edge in prompt.box),
+                [tuple(round(value, 6) for value in point) for point in prompt.points],
+                prompt.point_labels,
+            )
+            for prompt in make_prompts(shapes(), (0, 1), 200, Prompting.parse(key), "a")
+        ]
+        assert hashlib.sha256(repr(made).encode()).hexdigest()[:16] == digest, key
+
+
+def outer(target, size=1024, scope="largest", roi="a"):
+    (prompt,) = make_prompts(target, (0,), size, Prompting("box_neg_outer", scope), roi)
+    return prompt
+
+
+def beyond(box, x, y):
+    """How far (x, y) lies outside a box, along the axis on which it is further."""
+    return max(box[0] - x, x - box[2], box[1] - y, y - box[3])
+
+
+@pytest.mark.parametrize("scope", ["largest", "class"])
+@pytest.mark.parametrize(("size", "distance"), [(1024, 10), (512, 5), (64, 0.625)])
+def test_outer_negatives_lie_10_px_outside_the_box_in_the_briefs_square(scope, size, distance):
+    for seed in range(20):
+        prompt = outer(shapes(), size, scope, f"roi{seed}")
+        assert prompt.point_labels == (0,) * 5
+        assert len(set(prompt.points)) == 5
+        for x, y in prompt.points:
+            assert beyond(prompt.box, x, y) == pytest.approx(distance)
+            assert 0 <= x < size
+            assert 0 <= y < size
+
+
+def test_outer_negatives_are_the_box_of_the_scope_and_seeded_by_roi_and_class():
+    target = shapes()
+    (plain,) = make_prompts(target, (0,), 1024, Prompting("box", "largest"))
+    assert outer(target).box == plain.box
+    assert outer(target) == outer(target)
+    assert outer(target).points != outer(target, roi="b").points
+    swapped = np.where(target == 0, 1, 0).astype(np.uint8)
+    (other,) = make_prompts(swapped, (1,), 1024, Prompting("box_neg_outer", "largest"), "a")
+    assert other.box == plain.box
+    assert other.points != outer(target).points
+
+
+def test_outer_negatives_keep_away_from_the_box_alone():
+    """Another part of the class may be hit, as the authors' could: a frame around a blob."""
+    target = np.full((256, 256), 1, np.uint8)
+    target[100:160, 100:160] = 0
+    target[96:99, 90:170] = target[161:164, 90:170] = 0  # 2.5 px of 256 are 10 of 1024
+    target[90:170, 96:99] = target[90:170, 161:164] = 0
+    target[99, :] = target[160, :] = target[:, 99] = target[:, 160] = 1
+    assert 0 in at(target, outer(target), 1024)
+
+
+def test_outer_negatives_stay_in_the_image_and_spread_over_what_is_in_it():
+    target = np.full((128, 128), 1, np.uint8)
+    target[:64, 32:96] = 0  # touches the upper edge: no line above it
+    points = [point for n in range(400) for point in outer(target, roi=f"r{n}").points]
+    left, right, below = 256 - 10, 768 + 10, 512 + 10
+    sides = [
+        sum(x == pytest.approx(left) for x, _ in points),
+        sum(x == pytest.approx(right) for x, _ in points),
+        sum(y == pytest.approx(below) for _, y in points),
+    ]
+    assert sum(sides) == len(points) == 2000
+    lengths = np.array([below, below, right - left])
+    assert stats.chisquare(sides, 2000 * lengths / lengths.sum()).pvalue > 1e-4
+    along = [y / below for x, y in points if x == pytest.approx(left)]
+    assert stats.kstest(along, "uniform").pvalue > 1e-4
+
+
+def test_a_box_as_large_as_the_image_has_no_outer_negatives():
+    prompt = outer(np.zeros((40, 40), np.uint8))
+    assert (prompt.box, prompt.points, prompt.point_labels) == ((0, 0, 1024, 1024), (), ())
+
+
 def test_no_room_outside_is_no_negative_point():
     (prompt,) = make_prompts(np.zeros((40, 40), np.uint8), (0,), 64, Prompting("box_neg", "class"))
     assert prompt.points == ()
@@ -126,7 +223,7 @@ def test_long_masks_are_thinned_and_stay_inside():
     assert at(target, prompt, 5000) == [0]
 
 
-@pytest.mark.parametrize("key", ["box-class", "points5-components-tta"])
+@pytest.mark.parametrize("key", ["box-class", "points5-components-tta", "box_neg_outer-largest"])
 def test_keys(key):
     assert Prompting.parse(key).key == key
 

@@ -90,6 +90,8 @@ def test_a_run_leaves_everything_a_result_must_carry(finished):
         "scope": "class",
         "tta": False,
         "only_largest": False,
+        "postprocess": "none",
+        "views": "mean_logits",
     }
     assert 0 < prompted["headline"]["per_roi"]["mean"] < 1
 

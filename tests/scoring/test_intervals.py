@@ -250,21 +250,78 @@ def test_region_accuracy_of_few_rois_is_given_without_an_interval():
     assert found.reason == "it rests on effectively 10.0 ROIs; an interval needs 13"
 
 
-@BOTH
-def test_institutes_equal_a_naive_loop(estimand):
-    triple = counts(24, (1.0, 0.9))
-    sites = [f"S{i % 6}" for i in range(24)]
-    found = institute_intervals(triple, sites, [0, 1], estimand)
-    point = SCORES[estimand](triple, [0, 1]).mean
-    left = []
-    for name in sorted(set(sites)):
-        kept = [i for i in range(24) if sites[i] != name]
+#: ROIs of the institutes E2, EW, OL, GM, LL and S3: the official test set of BCSS
+BCSS_TEST = {"E2": 16, "EW": 10, "OL": 7, "GM": 6, "LL": 4, "S3": 2}
+
+
+def naive_institutes(triple, sites, classes, estimand):
+    """(point, variance, degrees) of the mean over ``classes``, one institute at a time."""
+    names = sorted(set(sites))
+    point = SCORES[estimand](triple, classes).dice[classes].mean()
+    squares, share = 0.0, np.zeros(len(names))
+    for g, name in enumerate(names):
+        kept = [i for i, site in enumerate(sites) if site != name]
         rest = Triple(triple.hit[kept], triple.true[kept], triple.predicted[kept])
-        left.append(SCORES[estimand](rest, [0, 1]).mean)
-    variance = 5 / 6 * np.square(np.array(left) - point).sum()
-    assert found.mean.bounds == pytest.approx(by_hand(point, variance, 5))
-    assert found.mean.degrees == 5
-    assert found.mean.effective_rois == pytest.approx(6)
+        squares += (SCORES[estimand](rest, classes).dice[classes].mean() - point) ** 2
+        for c in classes:
+            if estimand == "pooled":
+                size = [int(triple.true[i, c] + triple.predicted[i, c]) for i in range(len(sites))]
+            else:
+                size = [int(triple.true[i, c] > 0) for i in range(len(sites))]
+            own = sum(size[i] for i in range(len(sites)) if sites[i] == name)
+            share[g] += own / sum(size) / len(classes)
+    return point, (len(names) - 1) / len(names) * squares, 1 / (share**2).sum() - 1
+
+
+@BOTH
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("sizes", [[4] * 6, list(BCSS_TEST.values()), [9, 8, 7, 3]])
+def test_institutes_equal_a_naive_loop(estimand, seed, sizes):
+    sites = [f"S{g}" for g, size in enumerate(sizes) for _ in range(size)]
+    triple = counts(len(sites), (1.0, 0.9), seed)
+    found = institute_intervals(triple, sites, [0, 1], estimand)
+    for interval, classes in (
+        (found.classes[0], [0]),
+        (found.classes[1], [1]),
+        (found.mean, [0, 1]),
+    ):
+        point, variance, degrees = naive_institutes(triple, sites, classes, estimand)
+        assert interval.point == pytest.approx(point)
+        assert interval.effective_rois == pytest.approx(degrees + 1)
+        assert interval.standard_error == pytest.approx(np.sqrt(variance))
+        assert interval.degrees == pytest.approx(degrees)
+        assert interval.bounds == pytest.approx(by_hand(point, variance, degrees))
+        assert interval.rois == len(sizes)
+
+
+def test_equal_institutes_have_one_degree_less_than_their_number():
+    triple = equal(np.random.default_rng(0).uniform(0.3, 0.9, 24))
+    for estimand in SCORES:
+        mean = institute_intervals(triple, [f"S{i % 6}" for i in range(24)], [0], estimand).mean
+        assert mean.degrees == pytest.approx(5)
+
+
+def test_the_test_institutes_of_bcss_have_an_interval():
+    """45 ROIs of six institutes, a class of unequal areas: effectively 4.4 institutes, not 6."""
+    sites = [name for name, size in BCSS_TEST.items() for _ in range(size)]
+    mean = institute_intervals(counts(45, (1.0,)), sites, [0], "per_roi").mean
+    assert mean.effective_rois == pytest.approx(45**2 / sum(n**2 for n in BCSS_TEST.values()))
+    assert mean.degrees == pytest.approx(mean.effective_rois - 1)
+    assert mean.bounds is not None
+
+
+@BOTH
+def test_seeds_of_a_backend_are_averaged_over_institutes_too(estimand):
+    runs = [counts(45, (1.0, 0.9), seed=1)]
+    noise = np.random.default_rng(2).uniform(0.7, 1, runs[0].hit.shape)
+    runs.append(dataclasses.replace(runs[0], hit=(runs[0].hit * noise).astype(np.int64)))
+    sites = [name for name, size in BCSS_TEST.items() for _ in range(size)]
+    both = institute_intervals(runs, sites, [0, 1], estimand).mean
+    each = [institute_intervals(run, sites, [0, 1], estimand).mean for run in runs]
+    assert both.point == pytest.approx(np.mean([one.point for one in each]))
+    assert both.degrees == pytest.approx(each[0].degrees)
+    errors = [one.standard_error for one in each]
+    assert min(errors) * 0.9 < both.standard_error < max(errors)
 
 
 def test_institutes_that_differ_give_wider_intervals():
@@ -283,16 +340,32 @@ def test_institute_intervals_are_withheld_with_a_reason():
     one = institute_intervals(triple, ["A"] * 12, [0], "per_roi").mean
     assert (one.bounds, one.reason) == (None, "all ROIs are from one institute")
     found = institute_intervals(triple, ["A"] * 4 + ["B"] * 4 + ["C"] * 4, [0, 1], "per_roi")
-    assert found.classes[0].bounds is not None
+    assert found.classes[0].bounds is not None  # three of equal size are three, however rounded
     assert "from one institute" in found.classes[1].reason
     assert found.mean.bounds is None
     uneven = institute_intervals(triple, ["A"] * 9 + ["B", "C", "D"], [0], "per_roi").mean
-    assert "unevenly over 4 institutes" in uneven.reason
+    assert uneven.reason == "it rests on effectively 1.7 institutes; an interval needs 3"
+    assert institute_intervals(triple, ["A"] * 12, [], "per_roi").mean.point is None
+
+
+def test_pooled_intervals_over_institutes_count_area():
+    """One giant ROI: its institute has most of the pixels, so effectively there is one."""
+    triple = counts(45, (1.0,))
+    triple.true[0] *= 100
+    triple.predicted[0] *= 100
+    sites = [name for name, size in BCSS_TEST.items() for _ in range(size)]
+    pooled = institute_intervals(triple, sites, [0], "pooled").mean
+    assert pooled.bounds is None
+    assert pooled.reason.startswith("it rests on effectively 1.")
+    assert institute_intervals(triple, sites, [0], "per_roi").mean.bounds is not None
 
 
 def test_degrees_of_institutes_count_those_that_have_the_class():
-    triple = counts(12, (1.0, 1.0))
-    triple.true[8:, 1] = triple.hit[8:, 1] = 0
-    sites = ["A"] * 4 + ["B"] * 4 + ["C"] * 4
+    triple = counts(20, (1.0, 1.0))
+    triple.true[16:, 1] = triple.hit[16:, 1] = triple.predicted[16:, 1] = 0
+    sites = [f"S{i // 4}" for i in range(20)]
     found = institute_intervals(triple, sites, [0, 1], "per_roi")
-    assert [i.degrees for i in found.classes] == [2, 1]
+    assert [i.degrees for i in found.classes] == pytest.approx([4, 3])
+    assert [i.rois for i in found.classes] == [5, 4]
+    shares = np.array([0.225, 0.225, 0.225, 0.225, 0.1])
+    assert found.mean.effective_rois == pytest.approx(1 / (shares**2).sum())

@@ -112,7 +112,7 @@ class BoxFill(Backend):
     """Fills the oracle's box: how much of a prompted score the hint alone is worth."""
 
     validation = "prompted"
-    strategies = ("box", "box_neg")  # a point has no inside to fill
+    strategies = ("box", "box_neg", "box_neg_outer")  # a point has no inside to fill
 
     def build(self) -> nn.Module:
         self.context.provenance = Provenance(source="none: nothing is learnt")
