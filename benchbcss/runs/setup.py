@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,9 @@ from benchbcss.contract import Backend, Context, Prompting, Task
 from benchbcss.data.dataset import Dataset, Roi
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.store import TileStore
+from benchbcss.errors import PluginError
 from benchbcss.inference.clip import Source
+from benchbcss.inference.guard import Guard
 from benchbcss.inference.predictor import Predictor
 from benchbcss.registry import Registered
 from benchbcss.results import evaluate
@@ -59,6 +63,28 @@ class Job:
         return suite.tile.size if suite.protocol == "squash1024" else None
 
     @property
+    def plugin(self) -> str:
+        """The backend and where it comes from, for messages."""
+        return f"{self.registered.info.name} ({self.registered.source})"
+
+    @cached_property
+    def guard(self) -> Guard:
+        """What is out of the backend's reach while it predicts."""
+        spec, run_dir = self.spec, self.run_dir.resolve()
+        workspace = run_dir.parents[3] if len(run_dir.parents) > 4 else run_dir
+        known = spec.run_dir(workspace) == run_dir
+        return Guard({(workspace if known else run_dir): "the workspace", **_ground_truth(spec)})
+
+    @contextmanager
+    def guarded(self, doing: str) -> Iterator[None]:
+        """Run code of the backend that learns: it sees the training ROIs as it is given them."""
+        try:
+            with Guard(_ground_truth(self.spec), outward=False).up(doing):
+                yield
+        except PluginError as error:
+            raise PluginError(f"{self.plugin}: {error}") from error
+
+    @property
     def frame(self) -> Frame:
         return evaluate.frame_of(self.spec, self.labels, self.rois, self.promptings)
 
@@ -76,6 +102,7 @@ class Job:
             batch=8 if cuda else 1,
             tta=self.spec.recipe.view.tta,
             accumulate=getattr(torch, self.spec.suite.tile.accumulate),
+            guard=self.guard,
         )
 
 
@@ -121,6 +148,10 @@ def setup(spec: RunSpec, run_dir: Path) -> Job:
         tracks,
         not_measured,
     )
+
+
+def _ground_truth(spec: RunSpec) -> dict[Path, str]:
+    return {Path(spec.data_root): "the data folder", Path(spec.store_root): "the tile store"}
 
 
 def _accelerator(spec: RunSpec) -> Accelerator:

@@ -56,7 +56,7 @@ class Semantic(Track[SemanticCounts]):
     def predict(
         self, predictor: Predictor, roi: Roi, frame: Frame
     ) -> Iterator[tuple[str, np.ndarray]]:
-        yield "", predictor.semantic(roi.image())
+        yield "", predictor.semantic(roi.image(), roi=roi.name)
 
     def answer(self, predictor: Predictor, image: np.ndarray, target: np.ndarray) -> np.ndarray:
         return predictor.semantic(image)
@@ -75,12 +75,11 @@ class Semantic(Track[SemanticCounts]):
         from benchbcss.scoring import metrics, pair_counts
 
         classes = len(labels.classes)
-        pairs = np.stack(
-            [
-                pair_counts(roi.target(labels), predictor.semantic(roi.image()), classes)
-                for roi in rois
-            ]
-        )
+        tables = []
+        for roi in rois:
+            found = predictor.semantic(roi.image(), roi=roi.name)
+            tables.append(pair_counts(roi.target(labels), found, classes))
+        pairs = np.stack(tables)
         named, total = list(labels.tissue_classes), pairs.sum(0)
         hit, true, predicted = (
             int(part.sum()) for part in (total[named][:, named], total[named], total[:, named])
