@@ -73,6 +73,10 @@ class Guard:
         self._rules: dict[str, str | None] = {path: None for path in _python() if path not in names}
         self._rules.update(names)
 
+    def allow(self, path: Path) -> None:
+        """A file that may be read wherever it lies."""
+        self._rules[_real(path)] = None
+
     def place(self, path: str) -> str | None:
         """What ``path`` (absolute, links resolved) belongs to that is out of reach, or None. The
         innermost folder that has a rule decides."""
@@ -95,6 +99,7 @@ class Guard:
         here = threading.get_ident()
         outside = {thread.ident for thread in before if thread not in _theirs} - {here}
         self._outside = outside
+        depth, _harness.depth = getattr(_harness, "depth", 0), 0
         _up.append(self)
         try:
             yield
@@ -104,6 +109,7 @@ class Guard:
             raise
         finally:
             _up.pop()
+            _harness.depth = depth
             _theirs.update(set(threading.enumerate()) - before)
         if attempts:
             raise PluginError(_sentence(doing, attempts))
@@ -127,7 +133,7 @@ class Guard:
         elif self.outward and event in _PROCESSES:
             return f"start a process{_shown(args[:2])}"
         elif self.outward:
-            return f"open a connection{_shown(args[-1:] if 'socket.get' not in event else args)}"
+            return f"open a connection{_shown(args[:1] if '.get' in event else args[-1:])}"
         return None
 
 

@@ -70,19 +70,16 @@ class Job:
     @cached_property
     def guard(self) -> Guard:
         """What is out of the backend's reach while it predicts."""
-        spec, run_dir = self.spec, self.run_dir.resolve()
-        workspace = run_dir.parents[3] if len(run_dir.parents) > 4 else run_dir
-        known = spec.run_dir(workspace) == run_dir
-        return Guard({(workspace if known else run_dir): "the workspace", **_ground_truth(spec)})
+        place = self.run_dir.resolve()
+        if len(place.parents) > 4 and place.parents[2].name == "runs":
+            place = place.parents[3]
+        return Guard({place: "the workspace", **_ground_truth(self.spec)})
 
     @contextmanager
     def guarded(self, doing: str) -> Iterator[None]:
         """Run code of the backend that learns: it sees the training ROIs as it is given them."""
-        try:
-            with Guard(_ground_truth(self.spec), outward=False).up(doing):
-                yield
-        except PluginError as error:
-            raise PluginError(f"{self.plugin}: {error}") from error
+        with _learning(self.spec, self.plugin, doing):
+            yield
 
     @property
     def frame(self) -> Frame:
@@ -119,8 +116,10 @@ def setup(spec: RunSpec, run_dir: Path) -> Job:
     context = _context(spec, labels, [rois[name] for name in spec.split.train], accelerator)
     task = Task(labels.class_names, labels.mean_classes, spec.suite.mpp, spec.suite.tile.size)
     torch.manual_seed(spec.seed)
-    backend = registered.load()(task, spec.recipe.model_dump(), context)
-    built = backend.build()
+    plugin = registered.load()
+    with _learning(spec, f"{registered.info.name} ({registered.source})", "running build"):
+        backend = plugin(task, spec.recipe.model_dump(), context)
+        built = backend.build()
     provenance = settle(
         built,
         context,
@@ -148,6 +147,21 @@ def setup(spec: RunSpec, run_dir: Path) -> Job:
         tracks,
         not_measured,
     )
+
+
+@contextmanager
+def _learning(spec: RunSpec, plugin: str, doing: str) -> Iterator[None]:
+    guard = Guard(_ground_truth(spec), outward=False)
+    given = getattr(spec.weights, "path", None)
+    if given is not None:
+        guard.allow(Path(given))
+    try:
+        with guard.up(doing):
+            yield
+    except PluginError as error:
+        if guard.attempts:
+            raise PluginError(f"{plugin}: {error}") from error
+        raise
 
 
 def _ground_truth(spec: RunSpec) -> dict[Path, str]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from benchbcss.contract import BOX_CLASS, Prompting
 from benchbcss.errors import NonFiniteError, PluginError
+from benchbcss.inference.guard import lifted
 from benchbcss.io import read_json, write_json
 from benchbcss.results.schema import Stability, Training
 from benchbcss.runs.setup import Job
@@ -114,12 +115,13 @@ def _loop(job: Job, data: TrainingData, stage: Stage) -> dict[str, Any]:
         seed=job.spec.seed,
         workers=8 if job.accelerator.device.type == "cuda" else 0,
     )
-    history = loop.train(
-        trainer,
-        data,
-        validate=(lambda model: validate(job, model)) if job.spec.split.val else None,
-        on_epoch=lambda record: _tell(job, record, plan.epochs, stage),
-    )
+    with job.guarded("training"):
+        history = loop.train(
+            trainer,
+            data,
+            validate=(lambda model: validate(job, model)) if job.spec.split.val else None,
+            on_epoch=lambda record: _tell(job, record, plan.epochs, stage),
+        )
     validated = [r for r in history.records if "val_mean_dice" in r]
     best = next((r for r in validated if r["step"] == history.best_step), {})
     steps = history.records[-1]["step"] if history.records else 0
@@ -175,7 +177,8 @@ def validate(job: Job, model: nn.Module) -> Validation:
     track = get(job.backend.validation)
     predictor = job.predictor(model)
     try:
-        return track.validate(predictor, rois, job.labels, _prompting(job))
+        with lifted():
+            return track.validate(predictor, rois, job.labels, _prompting(job))
     except NonFiniteError:
         raise  # a divergence, which ends training without failing the run
     except PluginError as error:
