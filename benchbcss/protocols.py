@@ -75,7 +75,8 @@ class Compute(Protocol):
 
     ``counts`` of a metric of the track 'prompted' or 'both': int64 [ROI, C, 4], pixels TP, FP, FN
     and TN of each class against the rest. Of 'semantic': int64 [ROI, K, K], pixels by true and
-    predicted class. Returns float64 [ROI, C] (or [ROI, K]), NaN where it is undefined.
+    predicted class; [ROI, K, K + 1] where label maps made elsewhere give pixels no class, which the
+    last column counts. Returns float64 [ROI, C] (or [ROI, K]), NaN where it is undefined.
 
     The harness does the rest: ``pooled`` is ``compute`` of the counts summed over ROIs,
     ``per_roi`` the mean of what is defined.

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from benchbcss import weights as files
 from benchbcss.errors import BenchError, PluginError, WeightsError
+from benchbcss.inference.guard import lifted
 from benchbcss.suites import ClipSpec
 
 BATCH = 32
@@ -39,7 +40,8 @@ class Source:
             raise self._error
         if self._loaded is None:
             try:
-                self._loaded = _load(self.settings, self.device)
+                with lifted():  # a backend may ask first while it predicts
+                    self._loaded = _load(self.settings, self.device)
             except BenchError as error:
                 self._error = error
                 raise

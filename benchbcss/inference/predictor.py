@@ -21,7 +21,8 @@ from benchbcss.contract import (
     TissuePrompt,
     Views,
 )
-from benchbcss.errors import NonFiniteError, PluginError
+from benchbcss.errors import BenchError, NonFiniteError, PluginError
+from benchbcss.inference.guard import Guard
 from benchbcss.inference.postprocess import grid, postprocess
 from benchbcss.inference.prompts import make_prompts
 from benchbcss.inference.tiling import checked, predict_tiled
@@ -65,14 +66,21 @@ class Predictor:
     views: Views = "mean_logits"
     tissue_prompt: TissuePrompt = "per_class"
     encoder_calls: int = 0
+    #: up while the backend's code runs; None where nothing is to be kept from it
+    guard: Guard | None = None
+    #: the ROI being predicted, for messages
+    roi: str = ""
 
-    def semantic(self, image: np.ndarray) -> np.ndarray:
-        """uint8 [H, W, 3] -> labels uint8 [H, W]; ground truth is not in reach."""
+    def semantic(self, image: np.ndarray, *, roi: str = "") -> np.ndarray:
+        """uint8 [H, W, 3] -> labels uint8 [H, W]; ground truth is not in reach: the backend is
+        given copies, which do not lead back to a file. Raises PluginError."""
+        self.roi = roi
         with self._inference():
             view = squash(image, self.squash) if self.squash else image
-            whole = self.backend.predict_roi(self.model, view)
-            if whole is not None:
-                return self._whole(whole, view, image.shape[:2])
+            if type(self.backend).predict_roi is not Backend.predict_roi:
+                whole = self._ask("predict_roi", np.array(view), like=view)
+                if whole is not None:
+                    return self._whole(whole, view, image.shape[:2])
             if self.squash:
                 tensor = to_float(view)[None].to(self.device)
                 logits = checked(
@@ -118,6 +126,7 @@ class Predictor:
         prompts their masks are united. ``process`` is done to each mask. One prompting's masks are
         held at a time: all 24 of a large ROI would take many gigabytes.
         """
+        self.roi = roi
         classes = self.backend.task.mean_classes
         shape = (image.shape[0], image.shape[1])
         if not any((target == label).any() for label in classes):
@@ -162,7 +171,7 @@ class Predictor:
             small = to_float(squash(image, self.prompt_size))[None].to(self.device)
             for view in views:
                 with self.autocast():
-                    encoded[view] = self.backend.encode(self.model, turn(small, view))
+                    encoded[view] = self._ask("encode", turn(small, view))
                 self.encoder_calls += 1
         return encoded
 
@@ -199,7 +208,7 @@ class Predictor:
             for view in views:
                 turned = [_turned(prompt, self.prompt_size, view) for prompt in some]
                 with self.autocast():
-                    logits = self.backend.predict_prompted(self.model, encoded[view], turned)
+                    logits = self._ask("predict_prompted", encoded[view], turned)
                 _check_prompted(logits, len(some))
                 logits = turn_back(logits.float(), view)
                 total = logits if total is None else total + logits
@@ -209,14 +218,39 @@ class Predictor:
                 united[prompt.class_index] = each if old is None else torch.maximum(old, each)
         return united
 
+    def _ask(self, method: str, given: Any, *rest: Any, like: np.ndarray | None = None) -> Any:
+        """The backend's answer, as a plain tensor or array where it is one. ``like`` is equal to
+        ``given`` where that is an array. Raises PluginError where the backend raised anything,
+        reached for what it must not see, or changed what it was given."""
+        kept = given.clone() if isinstance(given, torch.Tensor) else like
+        with self.guard.up(f"running {method}") if self.guard else nullcontext():
+            try:
+                answer = getattr(self.backend, method)(self.model, given, *rest)
+            except BenchError:
+                raise
+            except Exception as error:
+                what = f"{type(error).__name__}: {error}"
+                raise PluginError(f"{method} raised {what}") from error
+            if isinstance(answer, torch.Tensor):  # a subclass would run the plugin's code later
+                answer = answer.as_subclass(torch.Tensor)
+            elif isinstance(answer, np.ndarray):
+                answer = np.asarray(answer)
+        if isinstance(kept, torch.Tensor):
+            same = torch.equal(kept, given)
+        else:
+            same = kept is None or np.array_equal(kept, given)
+        if not same:
+            raise PluginError(f"{method} changed its input in place; it must work on a copy")
+        return answer
+
     def _predict(self, tensor: torch.Tensor) -> torch.Tensor:
         if not self.tta:
             with self.autocast():
-                return self.backend.predict(self.model, tensor)
+                return _tensor("predict", self._ask("predict", tensor))
         total: torch.Tensor | None = None
         for view in VIEWS:
             with self.autocast():
-                logits = self.backend.predict(self.model, turn(tensor, view))
+                logits = _tensor("predict", self._ask("predict", turn(tensor, view)))
             logits = turn_back(logits.float(), view)
             total = logits if total is None else total + logits
         assert total is not None
@@ -229,6 +263,11 @@ class Predictor:
     def _whole(self, output: np.ndarray, view: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """A backend's own whole-ROI output, checked and brought to the ROI's size."""
         height, width = shape[:2]
+        if not isinstance(output, np.ndarray):
+            raise PluginError(
+                f"predict_roi returned {_kind(output)}, expected a numpy array uint8 "
+                f"{view.shape[:2]}"
+            )
         if output.shape != view.shape[:2] or output.dtype != np.uint8:
             raise PluginError(
                 f"predict_roi returned {output.dtype} {output.shape}, expected uint8 "
@@ -257,7 +296,18 @@ def _largest(logits: torch.Tensor, shape: tuple[int, ...]) -> np.ndarray:
     return labels.cpu().numpy()
 
 
+def _tensor(method: str, answer: Any) -> torch.Tensor:
+    if not isinstance(answer, torch.Tensor):
+        raise PluginError(f"{method} returned {_kind(answer)}, expected a tensor")
+    return answer
+
+
+def _kind(answer: Any) -> str:
+    return "nothing" if answer is None else f"a {type(answer).__name__}"
+
+
 def _check_prompted(logits: torch.Tensor, count: int) -> None:
+    _tensor("predict_prompted", logits)
     if logits.ndim != 3 or len(logits) != count:
         raise PluginError(
             f"predict_prompted returned shape {tuple(logits.shape)} for {count} "

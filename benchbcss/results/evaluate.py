@@ -35,7 +35,8 @@ def frame_of(
 ) -> Frame:
     """The frame of a run's tables, its ROIs in the order of the split."""
     sites = tuple(rois[name].institute for name in spec.scored)
-    return Frame(spec.suite, labels, spec.scored, sites, tuple(promptings))
+    elsewhere = spec.predictions_sha256 is not None
+    return Frame(spec.suite, labels, spec.scored, sites, tuple(promptings), elsewhere)
 
 
 def evaluate(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchbcss import __version__
+from benchbcss.contract import IGNORE
 from benchbcss.data import dataset as data
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.store import decode_mask
@@ -89,12 +90,15 @@ def score(
     masks = evaluate.mask_hashes(rois)
     store.save(run_dir, store.record(spec, prepared.labels, masks, tracks, facts))
     warnings = [f"{len(extra)} file(s) belong to no test ROI: {', '.join(extra[:3])}"] * bool(extra)
+    unnamed = sum(int((labels == IGNORE).sum()) for labels in maps.values())
+    if unnamed:
+        warnings.append(f"{unnamed} pixel(s) are given no class, which counts as a miss")
     return run_dir, warnings
 
 
 def _read(path: Path, shape: tuple[int, int], labels: LabelMap, codes: str) -> np.ndarray:
-    """uint8 [H, W] of labels 0..K-1. What a prediction calls ignored counts as the last class:
-    only the target decides what is ignored."""
+    """uint8 [H, W] of labels 0..K-1, 255 for no class: what a prediction leaves out, or calls
+    ignored, is a miss wherever it is scored. The target alone decides what is ignored."""
     array = decode_mask(path)
     if array.shape != shape:
         raise DataError(
@@ -108,10 +112,10 @@ def _read(path: Path, shape: tuple[int, int], labels: LabelMap, codes: str) -> n
             pixels = int((array == odd[0]).sum())
             raise DataError(f"value {int(odd[0])} ({pixels} pixels) is no code of the dataset")
         mapped: np.ndarray = labels.lookup[array]
-        return np.where(mapped == 255, np.uint8(count - 1), mapped)
-    top = int(array.max())
-    if top >= count:
-        pixels = int((array >= count).sum())
+        return mapped
+    odd = (array >= count) & (array != IGNORE)
+    if odd.any():
+        top, pixels = int(array[odd].max()), int(odd.sum())
         raise DataError(
             f"value {top} ({pixels} pixels at or above {count}) is no label; labels are 0.."
             f"{count - 1} ({', '.join(labels.class_names)}). For BCSS codes pass --codes raw22"

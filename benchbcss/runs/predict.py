@@ -31,8 +31,7 @@ def predict(job: Job, stage: Stage) -> dict[str, float]:
                     folder.mkdir(parents=True, exist_ok=True)
                     write_bytes(folder / name, track.picture(array))
             except BenchError as error:
-                info, source = job.registered.info, job.registered.source
-                raise PluginError(f"{info.name} ({source}) on {name}: {error}") from error
+                raise PluginError(f"{job.plugin} on {name}: {error}") from error
         seconds[track.name] = round(time.monotonic() - begun, 3)
     job.context.notes["encoder_calls"] = predictor.encoder_calls
     for track in job.tracks:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,9 @@ from benchbcss.contract import Backend, Context, Prompting, Task
 from benchbcss.data.dataset import Dataset, Roi
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.store import TileStore
+from benchbcss.errors import PluginError
 from benchbcss.inference.clip import Source
+from benchbcss.inference.guard import Guard
 from benchbcss.inference.predictor import Predictor
 from benchbcss.registry import Registered
 from benchbcss.results import evaluate
@@ -59,6 +63,25 @@ class Job:
         return suite.tile.size if suite.protocol == "squash1024" else None
 
     @property
+    def plugin(self) -> str:
+        """The backend and where it comes from, for messages."""
+        return f"{self.registered.info.name} ({self.registered.source})"
+
+    @cached_property
+    def guard(self) -> Guard:
+        """What is out of the backend's reach while it predicts."""
+        place = self.run_dir.resolve()
+        if len(place.parents) > 4 and place.parents[2].name == "runs":
+            place = place.parents[3]
+        return Guard({place: "the workspace", **_ground_truth(self.spec)})
+
+    @contextmanager
+    def guarded(self, doing: str) -> Iterator[None]:
+        """Run code of the backend that learns: it sees the training ROIs as it is given them."""
+        with _learning(self.spec, self.plugin, doing):
+            yield
+
+    @property
     def frame(self) -> Frame:
         return evaluate.frame_of(self.spec, self.labels, self.rois, self.promptings)
 
@@ -78,6 +101,7 @@ class Job:
             accumulate=getattr(torch, self.spec.suite.tile.accumulate),
             views=self.spec.suite.prompting.views,
             tissue_prompt=self.spec.suite.prompting.tissue_prompt,
+            guard=self.guard,
         )
 
 
@@ -94,8 +118,10 @@ def setup(spec: RunSpec, run_dir: Path) -> Job:
     context = _context(spec, labels, [rois[name] for name in spec.split.train], accelerator)
     task = Task(labels.class_names, labels.mean_classes, spec.suite.mpp, spec.suite.tile.size)
     torch.manual_seed(spec.seed)
-    backend = registered.load()(task, spec.recipe.model_dump(), context)
-    built = backend.build()
+    plugin = registered.load()
+    with _learning(spec, f"{registered.info.name} ({registered.source})", "running build"):
+        backend = plugin(task, spec.recipe.model_dump(), context)
+        built = backend.build()
     provenance = settle(
         built,
         context,
@@ -123,6 +149,25 @@ def setup(spec: RunSpec, run_dir: Path) -> Job:
         tracks,
         not_measured,
     )
+
+
+@contextmanager
+def _learning(spec: RunSpec, plugin: str, doing: str) -> Iterator[None]:
+    guard = Guard(_ground_truth(spec), outward=False)
+    given = getattr(spec.weights, "path", None)
+    if given is not None:
+        guard.allow(Path(given))
+    try:
+        with guard.up(doing):
+            yield
+    except PluginError as error:
+        if guard.attempts:
+            raise PluginError(f"{plugin}: {error}") from error
+        raise
+
+
+def _ground_truth(spec: RunSpec) -> dict[Path, str]:
+    return {Path(spec.data_root): "the data folder", Path(spec.store_root): "the tile store"}
 
 
 def _accelerator(spec: RunSpec) -> Accelerator:

@@ -9,6 +9,8 @@ from typing import Any
 from torch import nn
 
 from benchbcss.contract import BOX_CLASS, Prompting
+from benchbcss.errors import NonFiniteError, PluginError
+from benchbcss.inference.guard import lifted
 from benchbcss.io import read_json, write_json
 from benchbcss.results.schema import Stability, Training
 from benchbcss.runs.setup import Job
@@ -47,7 +49,8 @@ def train(job: Job, stage: Stage) -> tuple[Training, Stability | None]:
     _count_trained(job, summary)
     stage("finishing training")
     job.model.eval()
-    job.backend.after_training(job.model, data)
+    with job.guarded("running after_training"):
+        job.backend.after_training(job.model, data)
     summary["seconds"] = round(time.monotonic() - begun, 2)
     summary["notes"] = job.context.notes
     save_checkpoint(job.run_dir, "final", job.model, None, {})
@@ -81,7 +84,7 @@ def _train(job: Job, stage: Stage, summary: dict[str, Any]) -> TrainingData:
     )
     if job.spec.evaluate is not None:
         pass  # the weights are scored as they are
-    elif job.accelerator.is_main_process and job.backend.fit(job.model, data):
+    elif job.accelerator.is_main_process and _fit(job, data):
         stage("fitted")
         summary["own_fit"] = True
     elif job.registered.info.trains and settings is not None:
@@ -91,6 +94,11 @@ def _train(job: Job, stage: Stage, summary: dict[str, Any]) -> TrainingData:
         summary.update(_loop(job, data, stage))
     data.rare_class_probability = 0.0
     return data
+
+
+def _fit(job: Job, data: TrainingData) -> bool:
+    with job.guarded("running fit"):
+        return job.backend.fit(job.model, data)
 
 
 def _loop(job: Job, data: TrainingData, stage: Stage) -> dict[str, Any]:
@@ -107,12 +115,13 @@ def _loop(job: Job, data: TrainingData, stage: Stage) -> dict[str, Any]:
         seed=job.spec.seed,
         workers=8 if job.accelerator.device.type == "cuda" else 0,
     )
-    history = loop.train(
-        trainer,
-        data,
-        validate=(lambda model: validate(job, model)) if job.spec.split.val else None,
-        on_epoch=lambda record: _tell(job, record, plan.epochs, stage),
-    )
+    with job.guarded("training"):
+        history = loop.train(
+            trainer,
+            data,
+            validate=(lambda model: validate(job, model)) if job.spec.split.val else None,
+            on_epoch=lambda record: _tell(job, record, plan.epochs, stage),
+        )
     validated = [r for r in history.records if "val_mean_dice" in r]
     best = next((r for r in validated if r["step"] == history.best_step), {})
     steps = history.records[-1]["step"] if history.records else 0
@@ -166,7 +175,14 @@ def validate(job: Job, model: nn.Module) -> Validation:
     """Mean per-class Dice over the validation ROIs, by the track that the backend validates in."""
     rois = [job.rois[name] for name in job.spec.split.val]
     track = get(job.backend.validation)
-    return track.validate(job.predictor(model), rois, job.labels, _prompting(job))
+    predictor = job.predictor(model)
+    try:
+        with lifted():
+            return track.validate(predictor, rois, job.labels, _prompting(job))
+    except NonFiniteError:
+        raise  # a divergence, which ends training without failing the run
+    except PluginError as error:
+        raise PluginError(f"{job.plugin} on {predictor.roi}, in validation: {error}") from error
 
 
 def _prompting(job: Job) -> Prompting:

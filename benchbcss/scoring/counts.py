@@ -17,20 +17,26 @@ _CHUNK = 1 << 20  # pixels per pass: small enough for the cache, large enough to
 _THREADS = 2  # Pillow lets other threads run while it counts
 
 
-def pair_counts(target: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
+def pair_counts(
+    target: np.ndarray, prediction: np.ndarray, num_classes: int, abstaining: bool = False
+) -> np.ndarray:
     """int64 [K + 1, K]: pixels by true label (rows; the last row is what is ignored) and predicted.
 
     ``target`` uint8 [H, W] has labels 0..K-1 and 255 where ignored, ``prediction`` uint8 [H, W]
-    labels 0..K-1; memory maps are read once, in pieces. Raises ValueError for other values,
+    labels 0..K-1; memory maps are read once, in pieces. With ``abstaining`` a prediction may also
+    be 255, which is no class: [K + 1, K + 1], those pixels in the last column. They count as true
+    pixels that were missed, and as predicted ones of no class. Raises ValueError for other values,
     shapes and dtypes. K is at most 255.
     """
     _check(target, prediction)
-    if num_classes <= 8:
+    if num_classes <= 8 and not (abstaining and (prediction == IGNORE).any()):
         counts = _packed(target, prediction, num_classes)
+        if abstaining:
+            counts = np.pad(counts, ((0, 0), (0, 1)))
     else:
-        counts = _general(target, prediction, num_classes)
+        counts = _general(target, prediction, num_classes, abstaining)
     if int(counts.sum()) != target.size:
-        raise ValueError(_what_is_wrong(target, prediction, num_classes))
+        raise ValueError(_what_is_wrong(target, prediction, num_classes, abstaining))
     return counts
 
 
@@ -102,7 +108,9 @@ def _histogram(values: np.ndarray) -> np.ndarray:
     return counts
 
 
-def _general(target: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
+def _general(
+    target: np.ndarray, prediction: np.ndarray, num_classes: int, abstaining: bool = False
+) -> np.ndarray:
     histogram = np.zeros(1 << 16, np.int64)
     rows = max(1, _CHUNK // max(1, target.shape[1]))
     for top in range(0, target.shape[0], rows):
@@ -110,7 +118,9 @@ def _general(target: np.ndarray, prediction: np.ndarray, num_classes: int) -> np
         pairs |= prediction[top : top + rows]
         histogram += np.bincount(pairs.reshape(-1), minlength=1 << 16)
     table = histogram.reshape(256, 256)
-    return np.concatenate([table[:num_classes], table[255:]])[:, :num_classes].copy()
+    table = np.concatenate([table[:num_classes], table[IGNORE:]])
+    columns = [*range(num_classes), *([IGNORE] if abstaining else [])]
+    return table[:, columns]
 
 
 def _check(target: np.ndarray, prediction: np.ndarray) -> None:
@@ -123,8 +133,12 @@ def _check(target: np.ndarray, prediction: np.ndarray) -> None:
             raise ValueError(f"{name} must be uint8, got {array.dtype}")
 
 
-def _what_is_wrong(target: np.ndarray, prediction: np.ndarray, num_classes: int) -> str:
+def _what_is_wrong(
+    target: np.ndarray, prediction: np.ndarray, num_classes: int, abstaining: bool
+) -> str:
     worst = prediction[prediction >= num_classes]
+    if abstaining:
+        worst = worst[worst != IGNORE]
     if worst.size:
         return (
             f"the prediction has {worst.size} pixel(s) outside labels 0..{num_classes - 1}, "

@@ -1,8 +1,9 @@
 """Metrics as pure functions of counts.
 
-Semantic counts are int64 [ROI, K, K] (true, predicted), prompted counts int64 [ROI, C, 4]
-(TP, FP, FN, TN). Both reduce to a ``Triple``: per ROI and class the pixels hit, true and
-predicted. Undefined values are NaN here and null in records.
+Semantic counts are int64 [ROI, K, K] (true, predicted), or [ROI, K, K + 1] where pixels were given
+no class (the last column): such a pixel is a miss of its true class and no false positive of any
+other. Prompted counts are int64 [ROI, C, 4] (TP, FP, FN, TN). Both reduce to a ``Triple``: per ROI
+and class the pixels hit, true and predicted. Undefined values are NaN here and null in records.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ class Triple:
 
     @classmethod
     def of_confusion(cls, counts: np.ndarray) -> Triple:
-        """From int64 [ROI, K, K]."""
-        return cls(np.diagonal(counts, axis1=1, axis2=2), counts.sum(2), counts.sum(1))
+        """From int64 [ROI, K, K] or [ROI, K, K + 1]."""
+        predicted = counts.sum(1)[:, : counts.shape[1]]
+        return cls(np.diagonal(counts, axis1=1, axis2=2), counts.sum(2), predicted)
 
     @classmethod
     def of_prompted(cls, counts: np.ndarray) -> Triple:
@@ -140,7 +142,8 @@ def convention_table(triple: Triple, mean_classes: Sequence[int]) -> dict[str, A
 def tissue_dice(pairs: np.ndarray, named: Sequence[int], per_class_mean: float) -> dict[str, Any]:
     """The metric that misleads: any named class against everything else, ignored pixels as rest.
 
-    ``pairs`` int64 [ROI, K + 1, K] (``pair_counts``), ``named`` the labels that are tissue.
+    ``pairs`` int64 [ROI, K + 1, K] or [ROI, K + 1, K + 1] (``pair_counts``), ``named`` the labels
+    that are tissue.
     ``painter`` is the score of painting tissue everywhere; ``skill`` = (dice - painter) /
     (1 - painter) is what the model adds to it.
     """
@@ -175,7 +178,8 @@ def tissue_dice(pairs: np.ndarray, named: Sequence[int], per_class_mean: float) 
 def region_accuracy(counts: np.ndarray, mean_classes: Sequence[int]) -> dict[str, Any]:
     """Share of (ROI, class present) pairs whose ground-truth region is mostly given its own label.
 
-    ``counts`` int64 [ROI, K, K] (true, predicted).
+    ``counts`` int64 [ROI, K, K] (true, predicted) or [ROI, K, K + 1]: a region that is mostly given
+    no class is wrong.
     """
     chosen = list(mean_classes)
     present = counts[:, chosen].sum(2) > 0
@@ -185,19 +189,19 @@ def region_accuracy(counts: np.ndarray, mean_classes: Sequence[int]) -> dict[str
 
 
 def confusion_table(counts: np.ndarray, names: Sequence[str], top: int = 5) -> dict[str, Any]:
-    """Summed counts [K, K], normalised by row and by column, and the most confused pairs."""
+    """Summed counts [K, K] (or [K, K + 1]: the last column is no class), normalised by row and by
+    column, and the most confused pairs."""
     total = counts.sum(0)
     rows = ratio(total, np.broadcast_to(total.sum(1, keepdims=True), total.shape))
     columns = ratio(total, np.broadcast_to(total.sum(0, keepdims=True), total.shape))
-    wrong = np.where(np.eye(len(total), dtype=bool), 0.0, np.nan_to_num(rows))
+    wrong = np.where(np.eye(*total.shape) > 0, 0.0, np.nan_to_num(rows))
     order = np.argsort(-wrong, axis=None, kind="stable")[:top]
     pairs = []
     for flat in order:
-        true, predicted = divmod(int(flat), len(total))
+        true, predicted = divmod(int(flat), total.shape[1])
         if wrong[true, predicted] > 0:
-            pairs.append(
-                f"{wrong[true, predicted]:.0%} of {names[true]} was called {names[predicted]}"
-            )
+            called = f"called {names[predicted]}" if predicted < len(names) else "given no class"
+            pairs.append(f"{wrong[true, predicted]:.0%} of {names[true]} was {called}")
     return {
         "names": list(names),
         "counts": total,

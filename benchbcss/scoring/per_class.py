@@ -40,9 +40,10 @@ def recall(counts: np.ndarray) -> np.ndarray:
 
 
 def one_against_rest(counts: np.ndarray) -> np.ndarray:
-    """int64 [ROI, K, (TP FP FN TN)] of confusion tables int64 [ROI, K, K] (true, predicted)."""
+    """int64 [ROI, K, (TP FP FN TN)] of confusion tables int64 [ROI, K, K] (true, predicted), or
+    [ROI, K, K + 1] with what was given no class in the last column."""
     hit = np.diagonal(counts, axis1=1, axis2=2)
-    false = counts.sum(1) - hit
+    false = counts.sum(1)[:, : counts.shape[1]] - hit
     missed = counts.sum(2) - hit
     rest = counts.sum((1, 2))[:, None] - hit - false - missed
     return np.stack([hit, false, missed, rest], -1)

@@ -29,13 +29,15 @@ Counts = TypeVar("Counts")
 @dataclass(frozen=True)
 class Frame:
     """What the rows and columns of a run's count tables stand for: ROIs with the site of each,
-    and the classes by label. ``promptings`` has the headline first."""
+    and the classes by label. ``promptings`` has the headline first. ``abstaining``: predictions may
+    hold 255, which is no class, as those made elsewhere do; a backend that runs here names one."""
 
     suite: Suite
     labels: LabelMap
     rois: tuple[str, ...]
     sites: tuple[str, ...]
     promptings: tuple[Prompting, ...] = ()
+    abstaining: bool = False
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ class SemanticCounts:
     ``pairs`` int64 [ROI, K + 1, K]: pixels by true (last row: ignored) and predicted label;
     ``off_border`` int64 [ROI, K, K]: the same without the band around class borders; ``surface``
     int64 [ROI, C, 4] of the classes in the mean; ``objects``: truth's and prediction's components.
+    Where a prediction gives any pixel no class, ``pairs`` and ``off_border`` have one more column.
     """
 
     pairs: np.ndarray
@@ -55,7 +56,7 @@ class Semantic(Track[SemanticCounts]):
     def predict(
         self, predictor: Predictor, roi: Roi, frame: Frame
     ) -> Iterator[tuple[str, np.ndarray]]:
-        yield "", predictor.semantic(roi.image())
+        yield "", predictor.semantic(roi.image(), roi=roi.name)
 
     def answer(self, predictor: Predictor, image: np.ndarray, target: np.ndarray) -> np.ndarray:
         return predictor.semantic(image)
@@ -74,12 +75,11 @@ class Semantic(Track[SemanticCounts]):
         from benchbcss.scoring import metrics, pair_counts
 
         classes = len(labels.classes)
-        pairs = np.stack(
-            [
-                pair_counts(roi.target(labels), predictor.semantic(roi.image()), classes)
-                for roi in rois
-            ]
-        )
+        tables = []
+        for roi in rois:
+            found = predictor.semantic(roi.image(), roi=roi.name)
+            tables.append(pair_counts(roi.target(labels), found, classes))
+        pairs = np.stack(tables)
         named, total = list(labels.tissue_classes), pairs.sum(0)
         hit, true, predicted = (
             int(part.sum()) for part in (total[named][:, named], total[named], total[:, named])
@@ -114,10 +114,11 @@ class Semantic(Track[SemanticCounts]):
         maps = [
             self._measure(rois[name], frame, self.folder(run_dir) / name) for name in frame.rois
         ]
-        pairs, off_border, surface, objects = zip(*maps, strict=True)
-        return SemanticCounts(
-            np.stack(pairs), np.stack(off_border), np.stack(surface), list(objects)
-        )
+        some, inner, surface, objects = zip(*maps, strict=True)
+        pairs, off_border = np.stack(some), np.stack(inner)
+        if frame.abstaining and not pairs[..., -1].any():
+            pairs, off_border = pairs[..., :-1], off_border[..., :-1]
+        return SemanticCounts(pairs, off_border, np.stack(surface), list(objects))
 
     def _measure(self, roi: Roi, frame: Frame, path: Path) -> tuple[Any, ...]:
         from benchbcss.errors import DataError
@@ -130,10 +131,11 @@ class Semantic(Track[SemanticCounts]):
         prediction = pictures.read(path, roi.shape)
         target, classes, mean = roi.target(labels), len(labels.classes), labels.mean_classes
         tolerance = TOLERANCE_UM / mpp
+        inner = without_border(target, tolerance)
         try:
             return (
-                pair_counts(target, prediction, classes),
-                pair_counts(without_border(target, tolerance), prediction, classes)[:-1],
+                pair_counts(target, prediction, classes, frame.abstaining),
+                pair_counts(inner, prediction, classes, frame.abstaining)[:-1],
                 surface_counts(target, prediction, mean, tolerance),
                 match_objects(target, prediction, mean, mpp),
             )

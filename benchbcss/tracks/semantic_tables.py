@@ -3,7 +3,8 @@
 ======================  ============================================================================
 ``counts.parquet``      roi, true, predicted (class names), pixels, off_border: of these pixels, how
                         many lie outside the band around class borders. Ignored pixels are not here:
-                        the pixels of an ROI sum to what was scored.
+                        the pixels of an ROI sum to what was scored. Where label maps made elsewhere
+                        give some pixels no class, these have the predicted "(none)".
 ``ignored.parquet``     roi, predicted, pixels: what was predicted where the target is ignored
                         (needed by tissue Dice alone).
 ``surface.parquet``     roi, class, true, true_near, predicted, predicted_near: surface elements,
@@ -28,12 +29,14 @@ from benchbcss.tracks.base import Frame
 from benchbcss.tracks.semantic import SemanticCounts
 
 SIDES = ("truth", "predicted")
+NONE = "(none)"  # what a pixel was called that was given no class
 SURFACE = ("true", "true_near", "predicted", "predicted_near")
 
 
 def write(counts: SemanticCounts, frame: Frame, run_dir: Path) -> None:
     names = frame.labels.class_names
-    roi, true, predicted = grid(frame.rois, names, names)
+    given = (*names, NONE)[: counts.pairs.shape[2]]
+    roi, true, predicted = grid(frame.rois, names, given)
     write_table(
         run_dir / "counts.parquet",
         {
@@ -44,7 +47,7 @@ def write(counts: SemanticCounts, frame: Frame, run_dir: Path) -> None:
             "off_border": counts.off_border.reshape(-1),
         },
     )
-    roi, predicted = grid(frame.rois, names)
+    roi, predicted = grid(frame.rois, given)
     ignored = counts.pairs[:, -1].reshape(-1)
     write_table(
         run_dir / "ignored.parquet", {"roi": roi, "predicted": predicted, "pixels": ignored}
@@ -82,14 +85,15 @@ OBJECT_COLUMNS = {
 
 def read(frame: Frame, run_dir: Path) -> SemanticCounts:
     rois, classes = len(frame.rois), len(frame.labels.classes)
-    table = _expect(run_dir / "counts.parquet", frame, rois * classes**2)
-    ignored = _expect(run_dir / "ignored.parquet", frame, rois * classes)
+    given = classes + int(NONE in read_table(run_dir / "counts.parquet")["predicted"])
+    table = _expect(run_dir / "counts.parquet", frame, rois * classes * given)
+    ignored = _expect(run_dir / "ignored.parquet", frame, rois * given)
     surface = _expect(run_dir / "surface.parquet", frame, rois * len(frame.labels.mean))
-    known = table["pixels"].reshape(rois, classes, classes)
-    below = ignored["pixels"].reshape(rois, 1, classes)
+    known = table["pixels"].reshape(rois, classes, given)
+    below = ignored["pixels"].reshape(rois, 1, given)
     return SemanticCounts(
         pairs=np.concatenate([known, below], 1),
-        off_border=table["off_border"].reshape(rois, classes, classes),
+        off_border=table["off_border"].reshape(rois, classes, given),
         surface=np.stack([surface[name] for name in SURFACE], 1).reshape(rois, -1, 4),
         objects=_read_objects(run_dir / "objects.parquet", frame),
     )
@@ -120,10 +124,12 @@ def triple(run_dir: Path, classes: Sequence[str]) -> tuple[tuple[str, ...], Trip
         kept = (table["track"] == "semantic") & (table["true"] != "ignored")
         table = {name: column[kept] for name, column in table.items()}
     rois = tuple(dict.fromkeys(table["roi"]))
-    names = list(dict.fromkeys(table["predicted"]))
-    if len(table["roi"]) != len(rois) * len(names) ** 2 or not set(classes) <= set(names):
+    names = list(dict.fromkeys(table["true"]))
+    given = len(set(table["predicted"]))
+    rows = len(rois) * len(names) * given
+    if len(table["roi"]) != rows or not set(classes) <= set(names):
         raise DataError(f"{path} is not of the classes of its record. Run: benchbcss rescore")
-    counts = table["pixels"].reshape(len(rois), len(names), len(names))
+    counts = table["pixels"].reshape(len(rois), len(names), given)
     whole, chosen = Triple.of_confusion(counts), [names.index(name) for name in classes]
     return rois, Triple(*(part[:, chosen] for part in (whole.hit, whole.true, whole.predicted)))
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from benchbcss.contract import IGNORE
 from benchbcss.data.dataset import Roi
 from benchbcss.data.labels import LabelMap
+from benchbcss.inference.guard import lifted
 from benchbcss.inference.views import squash, squash_labels, to_float
 from benchbcss.recipes import Scale
 from benchbcss.training.augment import Pipeline
@@ -51,7 +52,8 @@ class TrainingData:
         return len(self.training)
 
     def rois(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """(name, image uint8 [H, W, 3], target uint8 [H, W]) of each training ROI, in the view."""
+        """(name, image uint8 [H, W, 3], target uint8 [H, W]) of each training ROI, in the view:
+        copies, so nothing leads from them to a file, and what is done to them changes no sample."""
         for index, roi in enumerate(self.training):
             image, target = self._whole(index)
             yield roi.name, image, target
@@ -59,6 +61,10 @@ class TrainingData:
     def sample(self, epoch: int, index: int) -> tuple[Tensor, Tensor]:
         """image float32 [3, S, S] in [0, 1] and target int64 [S, S], augmented; S is the view's
         side, or what ``scales`` say for the epoch."""
+        with lifted():
+            return self._sample(epoch, index)
+
+    def _sample(self, epoch: int, index: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng(seed_of(self.seed, "sample", epoch, index))
         size = self._size(epoch)
         if self.squash:
@@ -78,9 +84,11 @@ class TrainingData:
 
     def _whole(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         roi = self.training[index]
-        if not self.squash:
-            return roi.image(), roi.target(self.labels)
-        return self._squash(index, self.squash)
+        with lifted():
+            if not self.squash:
+                return np.array(roi.image()), roi.target(self.labels)
+            image, target = self._squash(index, self.squash)
+            return image.copy(), target.copy()
 
     def _squash(self, index: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         roi = self.training[index]

@@ -135,3 +135,50 @@ def test_strangers_are_a_warning_and_mistakes_are_explained(case):
     assert "is a backend that runs here" in done.stderr
     done = cli("score", root / "labels", "--suite", "brief-repro", *common, check=2)
     assert "has no semantic track" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("suite", "codes"), [("bcss5", "labels"), ("amgad5", "raw22"), ("tumor-binary", "raw22")]
+)
+def test_abstaining_is_a_miss_in_every_suite(case, suite, codes):
+    """By 255 in labels, by the codes 0, 7 and 15 in BCSS codes; also where the last class is the
+    truth, which an ignored code once counted as."""
+    from benchbcss.data.labels import label_map
+
+    root, common, _, _ = case
+    labels = label_map(suite.replace("-", "_"))
+    (root / "silent").mkdir()
+    rng = np.random.default_rng(3)
+    counts = np.zeros((len(labels.classes), len(labels.classes) + 1), np.int64)
+    for index in range(4):
+        truth = np.array(Image.open(root / "d" / "masks" / f"r{index}.png"))
+        target = labels.lookup[truth]
+        silent = (rng.random(truth.shape) < 0.3) & (target != 255)
+        if codes == "raw22":
+            picture = np.where(silent, rng.choice([0, 7, 15], truth.shape), truth)
+        else:
+            picture = np.where(silent, 255, np.where(target == 255, 0, target))
+        Image.fromarray(picture.astype(np.uint8)).save(root / "silent" / f"r{index}.png")
+        for label in range(len(labels.classes)):
+            counts[label, label] += ((target == label) & ~silent).sum()
+            counts[label, -1] += ((target == label) & silent).sum()
+    options = ["--suite", suite, "--codes", codes, *common]
+    done = cli("score", root / "silent", *options, "--format", "json", check=0)
+    assert "given no class, which counts as a miss" in done.stderr
+    section = json.loads(done.stdout)["tracks"]["semantic"]
+    assert section["confusion"]["counts"] == counts.tolist()
+    for label, name in enumerate(labels.class_names):
+        hit, missed = int(counts[label, label]), int(counts[label, -1])
+        pooled = {key: part[name] for key, part in section["per_class"]["pooled"].items()}
+        assert pooled["precision"] == 1
+        assert pooled["recall"] == pytest.approx(hit / (hit + missed))
+        assert pooled["dice"] == pytest.approx(2 * hit / (2 * hit + missed))
+    assert "given no class" in section["confusion"]["most_confused"][0]
+    (record,) = root.glob(f"w/runs/{suite}/silent/*/result.json")
+    before = record.read_text()
+    cli("rescore", "--workspace", root / "w", check=0)
+    assert record.read_text() == before
+    from benchbcss.results import evaluate, store
+
+    old = store.load(record.parent)
+    assert evaluate.from_tables(store.load_spec(record.parent), record.parent, old) == old.tracks

@@ -291,7 +291,7 @@ def test_broken_prompted_logits_are_named():
 
 
 def test_a_backend_without_prompts_says_so():
-    with pytest.raises(NotImplementedError, match="not promptable"):
+    with pytest.raises(PluginError, match="encode raised NotImplementedError: .*not promptable"):
         predictor(Backend).prompted(image(), np.zeros((40, 70), np.uint8))
 
 

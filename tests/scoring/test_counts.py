@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import confusion_matrix
 
-from benchbcss.scoring import binary_counts, confusion_counts, pair_counts
+from benchbcss.scoring import Triple, binary_counts, confusion_counts, pair_counts
+from benchbcss.scoring.metrics import dice_of
 
 
 def maps(classes, shape=(23, 17), seed=0, ignore=True):
@@ -95,3 +96,55 @@ def test_binary_counts():
     found = np.array([[1, 0, 1, 0, 1]], bool)
     valid = np.array([[1, 1, 1, 1, 0]], bool)
     assert binary_counts(target, found, valid).tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("classes", [1, 2, 6, 7, 8, 9, 22])
+def test_no_class_is_a_miss_and_no_false_positive(classes):
+    target, prediction = maps(classes)
+    silent = np.random.default_rng(1).random(target.shape) < 0.3
+    abstained = np.where(silent, np.uint8(255), prediction)
+    counts = pair_counts(target, abstained, classes, abstaining=True)
+    assert counts.shape == (classes + 1, classes + 1)
+    known = target != 255
+    oracle = confusion_matrix(
+        target[known], np.where(silent, classes, prediction)[known], labels=range(classes + 1)
+    )
+    assert (counts[:-1] == oracle[:-1]).all()
+    assert counts[-1, -1] == (silent & ~known).sum()
+    part = Triple.of_confusion(counts[None, :-1])
+    assert (part.true[0] == np.bincount(target[known], minlength=classes)).all()
+    assert (part.predicted[0] == np.bincount(abstained[known & ~silent], minlength=classes)).all()
+
+
+def test_without_abstention_the_counts_are_the_same():
+    target, prediction = maps(6)
+    counts = pair_counts(target, prediction, 6, abstaining=True)
+    assert (counts[:, :-1] == pair_counts(target, prediction, 6)).all()
+    assert not counts[:, -1].any()
+
+
+@given(
+    arrays(np.uint8, (6, 9), elements=st.sampled_from([0, 1, 2, 255])),
+    arrays(np.uint8, (6, 9), elements=st.integers(0, 2)),
+    arrays(bool, (6, 9)),
+)
+@settings(max_examples=80, deadline=None)
+def test_abstaining_never_gains_where_the_answer_was_right(target, prediction, silent):
+    """Nor is it more than not knowing: no score of the class that was hit can rise."""
+    silent &= prediction == target
+    before = pair_counts(target, prediction, 3)[None, :-1]
+    abstained = np.where(silent, np.uint8(255), prediction)
+    after = pair_counts(target, abstained, 3, abstaining=True)[None, :-1]
+    old, new = (dice_of(Triple.of_confusion(counts)) for counts in (before, after))
+    assert (np.isnan(old) == np.isnan(new)).all()
+    assert (np.nan_to_num(new) <= np.nan_to_num(old)).all()
+
+
+def test_255_is_refused_unless_it_is_asked_for():
+    target, prediction = maps(6)
+    prediction[0, 0] = 255
+    with pytest.raises(ValueError, match=r"1 pixel\(s\) outside labels 0\.\.5, such as 255"):
+        pair_counts(target, prediction, 6)
+    prediction[0, 1] = 6
+    with pytest.raises(ValueError, match=r"1 pixel\(s\) outside labels 0\.\.5, such as 6"):
+        pair_counts(target, prediction, 6, abstaining=True)

@@ -127,3 +127,41 @@ def test_spread_names_the_worst_rois_and_the_institutes():
     assert result["institutes"]["OL"]["rois"] == 2
     assert result["classes"][2]["rois"] == 1
     assert result["classes"][2]["sd"] is None
+
+
+def test_no_class_is_in_every_metric_a_miss():
+    """[ROI, K, K + 1]: of ten tumor pixels five were given no class, of ten stroma one."""
+    counts = np.array([[[5, 0, 5], [1, 8, 1]]])
+    score = pooled(counts, (0, 1))
+    assert score.recall == pytest.approx([0.5, 0.8])
+    assert score.precision == pytest.approx([5 / 6, 1.0])
+    assert score.dice == pytest.approx([10 / 16, 16 / 18])
+    table = m.confusion_table(counts, ("tumor", "stroma"))
+    assert table["most_confused"] == [
+        "50% of tumor was given no class",
+        "10% of stroma was called tumor",
+        "10% of stroma was given no class",
+    ]
+    assert m.region_accuracy(np.array([[[4, 0, 6], [0, 9, 1]]]), (0, 1))["accuracy"] == 0.5
+
+
+def test_painting_less_tissue_by_abstaining_lowers_tissue_dice():
+    target = np.array([[0] * 4 + [1] * 4 + [2] * 4], np.uint8)
+    whole = pair_counts(target, target, 3, abstaining=True)[None]
+    silent = np.where(np.arange(12) < 2, np.uint8(255), target)
+    part = pair_counts(target, silent, 3, abstaining=True)[None]
+    assert m.tissue_dice(whole, (0, 1), 1.0)["dice"] == 1
+    assert m.tissue_dice(part, (0, 1), 1.0)["dice"] == pytest.approx(2 * 6 / (8 + 6))
+    assert m.tissue_dice(part, (0, 1), 1.0)["painter"] == m.tissue_dice(whole, (0, 1), 1)["painter"]
+
+
+def test_per_roi_precision_is_over_the_rois_in_which_some_of_the_class_was_predicted():
+    """As METHODOLOGY says. What was missed wholly counts in recall and Dice, as 0."""
+    counts = np.array([[[6, 4], [2, 8]], [[0, 10], [0, 10]]])  # the second misses class 0
+    score = per_roi(counts, (0, 1))
+    assert score.precision[0] == pytest.approx(6 / 8)
+    assert score.recall[0] == pytest.approx((6 / 10 + 0) / 2)
+    assert score.dice[0] == pytest.approx((12 / 18 + 0) / 2)
+    never = np.array([[[0, 10], [0, 10]]])
+    assert np.isnan(per_roi(never, (0, 1)).precision[0])
+    assert np.isnan(pooled(never, (0, 1)).precision[0])

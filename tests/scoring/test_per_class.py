@@ -56,3 +56,16 @@ def test_one_against_rest_keeps_every_pixel(counts):
 def test_a_metric_of_another_shape_or_type_is_refused(compute, counts):
     with pytest.raises(ValueError, match="one value per ROI and class"):
         estimands(compute, counts)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_what_was_given_no_class_is_missed(name, counts):
+    """A column more than rows: in no class's predictions, in its true class's pixels."""
+    wider = np.concatenate([counts, np.full((7, 5, 1), 1000)], 2)
+    wider[2, 3], wider[:, 4] = 0, 0
+    quads = one_against_rest(wider)
+    assert (quads.sum(-1) == wider.sum((1, 2))[:, None]).all()
+    assert (quads[..., 1] == one_against_rest(counts)[..., 1]).all()
+    values = estimands(registry.load().metrics[name].load(), quads)
+    for estimand, score in (("pooled", pooled), ("per_roi", per_roi)):
+        np.testing.assert_array_equal(values[estimand], getattr(score(wider, range(5)), name))

@@ -222,7 +222,7 @@ def test_a_good_one_passes(entry):
         (Outside, "saved_and_loaded_predicts_the_same", "not in the network"),
         (Forgetful, "resumed_equals_uninterrupted", "differs in"),
         (Detached, "learns_two_rois", "only"),
-        (Peeking, "ground_truth_is_out_of_reach", "while predicting it opened"),
+        (Peeking, "ground_truth_is_out_of_reach", "running predict_roi it tried to open"),
     ],
 )
 def test_every_fault_is_found_by_its_check(entry, cls, check, words):
