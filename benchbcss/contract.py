@@ -11,6 +11,10 @@ Most authors write ``build`` and ``loss`` and are done::
 The harness owns reading, splits, augmentation, sampling, the optimiser loop, validation,
 checkpoints, tiling, prompts and scoring. What a backend learns must live in the ``state_dict``
 of the module returned by ``build`` (parameters or buffers): that is what is checkpointed.
+
+What a backend is given while it predicts is its own to read, not to change in place. Files of the
+data, the tile store and the workspace are out of its reach, and so are processes and connections;
+its own files are read in ``build``.
 """
 
 from __future__ import annotations

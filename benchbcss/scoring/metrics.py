@@ -96,7 +96,8 @@ def pooled_of(triple: Triple, mean_classes: Sequence[int]) -> Score:
 
 
 def per_roi_of(triple: Triple, mean_classes: Sequence[int]) -> Score:
-    """Metrics per ROI, averaged over the ROIs that have the class, then over classes."""
+    """Metrics per ROI, averaged over the ROIs that have the class, then over classes. Precision
+    is undefined where nothing of the class is predicted: it is averaged over the ROIs with some."""
     return _score({k: nanmean(v) for k, v in _values(triple).items()}, mean_classes)
 
 

@@ -28,7 +28,8 @@ def iou(counts: np.ndarray) -> np.ndarray:
 
 
 def precision(counts: np.ndarray) -> np.ndarray:
-    """TP / (TP + FP); NaN also where nothing is predicted."""
+    """TP / (TP + FP); NaN also where nothing is predicted, so ``per_roi`` is the mean over the ROIs
+    that have the class and in which some of it is predicted."""
     part = Triple.of_prompted(counts)
     return np.where(part.true > 0, ratio(part.hit, part.predicted), np.nan)
 

@@ -61,16 +61,14 @@ class TrainingData:
     def sample(self, epoch: int, index: int) -> tuple[Tensor, Tensor]:
         """image float32 [3, S, S] in [0, 1] and target int64 [S, S], augmented; S is the view's
         side, or what ``scales`` say for the epoch."""
-        with lifted():
-            return self._sample(epoch, index)
-
-    def _sample(self, epoch: int, index: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng(seed_of(self.seed, "sample", epoch, index))
         size = self._size(epoch)
         if self.squash:
-            image, target = self._squash(index, size or self.squash)
+            with lifted():
+                image, target = self._squash(index, size or self.squash)
         else:
-            image, target = self._tile(index, rng)
+            with lifted():
+                image, target = self._tile(index, rng)
             if size is not None and size != self.tile:
                 image, target = squash(image, size), squash_labels(target, (size, size))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))

@@ -228,6 +228,20 @@ def test_what_does_not_compare_is_listed_with_the_field(tmp_path, field, value):
     assert why.startswith(f"{field} differs")
 
 
+def test_metrics_versions_never_share_a_ranking(tmp_path):
+    """The largest set that compares is ranked, the others are listed with the reason."""
+    for name, version in (("a", 1), ("b", 1), ("c", 2), ("d", 2), ("e", 2)):
+        write(tmp_path, result(name, 0.5 + version / 10, metrics_version=version))
+    (table,) = model.load(tmp_path).tables
+    ranked = {row.result.metrics_version for row in table.rows}
+    assert len(ranked) == 1
+    assert len(table.rows) + len(table.not_comparable) == 5
+    for row, why in table.not_comparable:
+        assert row.result.metrics_version not in ranked
+        assert row.rank is None
+        assert why.startswith("metrics_version differs")
+
+
 def test_audit_label_maps_are_never_ranked_and_say_why(tmp_path):
     content = result("a")
     content["label_map"]["not_ranked"] = "blood_vessel is read from the code of fat"

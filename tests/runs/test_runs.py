@@ -77,9 +77,10 @@ def test_a_run_leaves_everything_a_result_must_carry(finished):
         "confusion",
         "tissue",
         "spread",
-        "effective_rois",
+        "by_roi",
     ):
         assert field in section, field
+    assert section["headline"]["pooled"]["effective_rois"]["tumor"] > 0
     assert result["data"]["phantom"] is True
     assert len((majority.run_dir / "result.json").read_bytes()) < 40_000
     prompted = read_json(box.run_dir / "result.json")["tracks"]["prompted"]
