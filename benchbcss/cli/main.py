@@ -83,9 +83,13 @@ def say(text: str) -> None:
 
 def main() -> None:
     """Run the command line; BenchErrors become one line and their exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller: then nobody reads it
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
     try:
         # BENCHBCSS_TRACEBACK=1 is for developers: the whole traceback instead of one line.
         cli.main(standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
@@ -95,10 +99,30 @@ def main() -> None:
         say("interrupted; what is finished is kept")
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _unread()
         sys.exit(1)
     except BenchError as error:
         if os.environ.get("BENCHBCSS_TRACEBACK"):
             raise
         say(f"error: {error}")
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is not None or not _full(sys.stdout):
+            raise
+        say(f"error: what was to be shown cannot be written: {error.strerror}.")
+        _unread()
+        sys.exit(1)
+
+
+def _full(stream: Any) -> bool:
+    """Whether ``stream`` does not take what is still to be written."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        return True
+    return False
+
+
+def _unread() -> None:
+    """Let what is left for stdout go nowhere, or Python complains of it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
