@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from click.shell_completion import CompletionItem
 
 from benchbcss import registry
 from benchbcss.errors import BenchError
+
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)
 
 
 class Lazy(click.Group):
@@ -107,20 +110,12 @@ def main() -> None:
         say(f"error: {error}")
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.filename is not None or not _full(sys.stdout):
+        # A stream's error names no file. What writes files says itself which one it was.
+        if error.filename is not None or error.errno not in _UNWRITABLE:
             raise
-        say(f"error: what was to be shown cannot be written: {error.strerror}.")
+        say(f"error: the output cannot be written: {error.strerror}.")
         _unread()
         sys.exit(1)
-
-
-def _full(stream: Any) -> bool:
-    """Whether ``stream`` does not take what is still to be written."""
-    try:
-        stream.flush()
-    except (OSError, ValueError):
-        return True
-    return False
 
 
 def _unread() -> None:

@@ -50,7 +50,7 @@ def list_(
     if form == "json":
         click.echo(json.dumps([run.plain() for run in chosen], indent=1))
         return
-    rows = [("suite", "backend", "run", "state", "changed", "MB")]
+    rows: list[tuple[str, ...]] = [("suite", "backend", "run", "state", "changed", "MB")]
     for run in chosen:
         changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.changed))
         size = f"{run.size / 1e6:.1f}"

@@ -69,8 +69,8 @@ def every(workspace: Path) -> list[StoredRun]:
 def chosen(
     workspace: Path, names: Sequence[str], *, suite: str | None = None, aside: bool = False
 ) -> list[StoredRun]:
-    """The runs that ``names`` mean: backends (or names of scored predictions), runs' folders, or the
-    ids of these. Those set aside count where they are named, or with ``aside``.
+    """The runs that ``names`` mean: backends (or names of scored predictions), runs' folders, or
+    the ids of these. Those set aside count where they are named, or with ``aside``.
 
     Raises UnknownNameError, and InputError for a folder that is no run of ``workspace``.
     """

@@ -131,7 +131,7 @@ def _copy(
         nothing += int(np.count_nonzero(mapped == labels.NO_CLASS))
         confusion.add(prepared.rois[roi].target(prepared.labels), values)
         digest.update(f"{roi} {mapped.shape}".encode())
-        digest.update(np.ascontiguousarray(mapped))
+        digest.update(np.ascontiguousarray(mapped).data)
         write_bytes(staged / roi, track.picture(mapped))
     if problems:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
