@@ -23,9 +23,10 @@ from benchbcss.errors import (
 )
 from benchbcss.inference import clip_prompts
 from benchbcss.io import sha256
-from benchbcss.recipes import Augment, resolve
+from benchbcss.recipes import Augment
 from benchbcss.results import provenance
 from benchbcss.results.spec import Parts, RunSpec
+from benchbcss.runs.settings import by_backend
 from benchbcss.suites import Clip, ClipSpec, Preset, Suite, find_suite, load_suite
 from benchbcss.weights import SUFFIXES, Random, Weights
 
@@ -159,11 +160,19 @@ def specify(
         raise DataError(
             f"The split '{prepared.split.name}' has no {evaluate} ROI among those present."
         )
-    specs = []
+    specs: list[RunSpec] = []
     fingerprint = data.fingerprint(prepared.rois.values())
     for name in backends:
+        plugins.backend(name).require()
+    recipes = by_backend(
+        overrides,
+        {name: plugins.backend(name).info for name in backends},
+        prepared.suite,
+        prepared.preset,
+        evaluating=evaluate is not None,
+    )
+    for name in backends:
         registered = plugins.backend(name)
-        registered.require()
         tracks = set(prepared.suite.tracks) & registered.info.tracks
         if not tracks:
             raise SuiteError(
@@ -177,7 +186,7 @@ def specify(
             raise InputError(
                 f"'{name}' is a floor: it has no weights to evaluate. Use: benchbcss run {name}"
             )
-        recipe = resolve(registered.info.recipe, prepared.preset, () if floor else overrides)
+        recipe = recipes[name]
         if recipe.tracker != "none":
             plugins.trackers.find(recipe.tracker).require()
         if recipe.train and not isinstance(recipe.train.augment, Augment):
