@@ -24,7 +24,7 @@ from benchbcss.errors import (
 from benchbcss.inference import clip_prompts
 from benchbcss.io import sha256
 from benchbcss.recipes import Augment
-from benchbcss.results import provenance
+from benchbcss.results import provenance, store
 from benchbcss.results.spec import Parts, RunSpec
 from benchbcss.runs.settings import by_backend
 from benchbcss.suites import Clip, ClipSpec, Preset, Suite, find_suite, load_suite
@@ -160,6 +160,7 @@ def specify(
         raise DataError(
             f"The split '{prepared.split.name}' has no {evaluate} ROI among those present."
         )
+    _something_to_learn(prepared, backends, evaluate)
     specs: list[RunSpec] = []
     fingerprint = data.fingerprint(prepared.rois.values())
     for name in backends:
@@ -189,10 +190,6 @@ def specify(
         recipe = recipes[name]
         if recipe.tracker != "none":
             plugins.trackers.find(recipe.tracker).require()
-        if recipe.train and not isinstance(recipe.train.augment, Augment):
-            from benchbcss.training.augment import pipeline
-
-            pipeline(recipe.train.augment)  # refuses here what would fail in the worker
         batch = recipe.train.batch_size if recipe.train else processes
         if batch % processes:
             raise RecipeError(
@@ -232,7 +229,38 @@ def specify(
                     device=device,
                 )
             )
+        _known_transforms([spec for spec in specs if spec.backend == name], workspace)
     return specs
+
+
+def _known_transforms(specs: Sequence[RunSpec], workspace: Path) -> None:
+    """Refuse here what would fail in the worker. Making transforms imports torch, so that it is
+    left out where every run is finished."""
+    train = specs[0].recipe.train
+    if train is None or isinstance(train.augment, Augment):
+        return
+    if all(store.is_finished(spec.run_dir(workspace)) for spec in specs):
+        return
+    from benchbcss.training.augment import pipeline
+
+    pipeline(train.augment)
+
+
+def _something_to_learn(
+    prepared: Prepared, backends: Sequence[str], evaluate: Literal["val", "test"] | None
+) -> None:
+    """Raises DataError where every pixel of the training ROIs is ignored."""
+    plugins = registry.load()
+    infos = [plugins.backend(name).info for name in backends]
+    if evaluate is not None or not any(info.trains or info.floor for info in infos):
+        return
+    training = [prepared.rois[name] for name in prepared.split.train]
+    if training and not any(roi.class_pixels(prepared.labels).any() for roi in training):
+        raise DataError(
+            f"Nothing can be learnt: every pixel of the {len(training)} training ROIs is ignored "
+            f"by the label map '{prepared.labels.name}'. Look at the masks with: benchbcss data "
+            f"stats {prepared.folder}"
+        )
 
 
 def clip_spec(clip: Clip) -> ClipSpec:

@@ -109,12 +109,12 @@ def _idle_here(
 
 def _refused(override: Override, misfits: Mapping[str, str], models: Sequence[str]) -> InputError:
     fitting = [name for name in models if name not in misfits]
-    first, reason = next(iter(misfits.items()))
+    reason = next(iter(misfits.values()))
     if override.backend is not None or not fitting:
         return override.refused(reason)
     names = ", ".join(misfits)
     example = f"--set {fitting[0]}:{override.text}"
     return override.refused(
-        f"it does not fit {names} ({first}: {reason.rstrip('.')}), only {', '.join(fitting)}. "
+        f"it does not fit {names} ({reason.rstrip('.')}), only {', '.join(fitting)}. "
         f"Name the backend that it is for: {example}"
     )
