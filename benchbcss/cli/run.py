@@ -66,7 +66,7 @@ _SHARED = [
     click.option(
         "--dry-run",
         is_flag=True,
-        help="Build every model, load its weights, check device and disk; list the runs, start none.",
+        help="Build every model, load its weights, check device and disk; start no run.",
     ),
     click.option(
         "--format",

@@ -277,3 +277,46 @@ def _plain(name: str) -> str:
 def _listing(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(name[:40] for name in names[:_SHOWN]) + more
+
+
+def groups(
+    names: Mapping[int, str],
+    classes: Sequence[str],
+    needed: Sequence[int],
+    given: Mapping[str, str | None] | None,
+    whose: str,
+) -> tuple[tuple[int, ...], ...]:
+    """For each class of a suite, which outputs of a network stand for it.
+
+    ``names`` are the network's own, by output (Hugging Face's ``id2label``); ``given`` is a class
+    map of outputs or of these names, as plain data, which comes before them. Raises DataError with
+    both lists where neither says it, and for an entry that no output has.
+    """
+    if not given:
+        remedy = (
+            f"Say it in a file, in lines such as '{next(iter(names.values()), 'NAME')}: "
+            f"{classes[0]}', and pass --set model.class_map=FILE."
+        )
+        labels = match(names, classes, needed, whose=whose, remedy=remedy).labels
+    else:
+        made = parsed(given, "model.class_map")
+        targets(made, classes)
+        by_name = {_plain(name): target for name, target in made.names.items()}
+        known = {_plain(name) for name in names.values()}
+        absent = [n for n in made.names if _plain(n) not in known]
+        absent += [str(value) for value in made.values if value not in names]
+        if absent:
+            near = near_miss(absent[0], names.values())
+            guess = f" Did you mean '{near}'?" if near else ""
+            raise DataError(
+                f"The class map names '{absent[0]}', which {whose} has not.{guess} It has "
+                f"{_listing([f'{v} {n}' for v, n in names.items()])}."
+            )
+        labels = {
+            value: label_of(made.values.get(value, by_name.get(_plain(name))), classes)
+            for value, name in names.items()
+        }
+    return tuple(
+        tuple(value for value, label in sorted(labels.items()) if label == index)
+        for index in range(len(classes))
+    )

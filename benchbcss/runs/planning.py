@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchbcss import registry
+from benchbcss.data import class_maps
 from benchbcss.data import dataset as data
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.splits import Split
@@ -23,7 +24,7 @@ from benchbcss.errors import (
 )
 from benchbcss.inference import clip_prompts
 from benchbcss.io import sha256
-from benchbcss.recipes import Augment
+from benchbcss.recipes import Augment, Recipe
 from benchbcss.results import provenance, store
 from benchbcss.results.spec import Parts, RunSpec
 from benchbcss.runs.settings import by_backend
@@ -187,7 +188,7 @@ def specify(
             raise InputError(
                 f"'{name}' is a floor: it has no weights to evaluate. Use: benchbcss run {name}"
             )
-        recipe = recipes[name]
+        recipe = _with_class_map(recipes[name], prepared.labels)
         if recipe.tracker != "none":
             plugins.trackers.find(recipe.tracker).require()
         batch = recipe.train.batch_size if recipe.train else processes
@@ -231,6 +232,22 @@ def specify(
             )
         _known_transforms([spec for spec in specs if spec.backend == name], workspace)
     return specs
+
+
+def _with_class_map(recipe: Recipe, labels: LabelMap) -> Recipe:
+    """The recipe with the class map that it names read, so that the fingerprint holds what the map
+    says. Raises DataError for one that cannot be read or names no class of the suite."""
+    given = recipe.model.get("class_map")
+    if not given:
+        return recipe
+    if isinstance(given, str):
+        made = class_maps.read(Path(given))
+    else:
+        made = class_maps.parsed(given, "model.class_map")
+    class_maps.targets(made, labels.class_names)
+    if made.colours:
+        raise DataError(f"The class map {made.where} holds colours; a network has none.")
+    return recipe.model_copy(update={"model": {**recipe.model, "class_map": made.plain()}})
 
 
 def _known_transforms(specs: Sequence[RunSpec], workspace: Path) -> None:
