@@ -76,7 +76,7 @@ def known_encoder(name: str) -> dict[str, Any]:
 
 def described(weights: File | Folder, classes: int) -> dict[str, Any]:
     """What a checkpoint says of its network, as smp's arguments: from the ``config.json`` of
-    ``save_pretrained``, or from the hyper-parameters that Lightning keeps.
+    ``save_pretrained``, from the hyper-parameters that Lightning keeps, and from its shapes.
 
     Raises WeightsError for another architecture, and for another number of classes or channels.
     """
@@ -111,8 +111,8 @@ def described(weights: File | Folder, classes: int) -> dict[str, Any]:
         found["encoder_name"] = said["encoder_name"]
     if isinstance(said.get("decoder_channels"), list | tuple):
         found["decoder_channels"] = [int(width) for width in said["decoder_channels"]]
-    elif found.get("encoder_name") and not isinstance(weights, Folder):
-        found["decoder_channels"] = _widths(content) or [256, 128, 64, 32, 16]  # smp's default
+    elif widths := _widths(content):
+        found["decoder_channels"] = widths
     return found
 
 
