@@ -43,7 +43,7 @@ def test_every_permutation_is_undone(seed):
 
 
 def test_an_honest_model_is_never_told_to_permute():
-    """However weak: the label is the most frequent answer to each class and the reverse."""
+    """However weak, as long as a class's label is its most frequent answer."""
     rng = np.random.default_rng(1)
     for _ in range(2000):
         pixels = rng.dirichlet(np.ones(6)) * 1e6
@@ -55,7 +55,7 @@ def test_an_honest_model_is_never_told_to_permute():
         before = fit.mean_dice(table, range(6), LABELS.mean_classes)
         best = fit.permutation(table, LABELS.mean_classes)
         after = fit.mean_dice(table, [best.get(c, 255) for c in range(6)], LABELS.mean_classes)
-        assert after - before < fit._thresholds()["gain"]
+        assert after - before < 0.04 < fit._thresholds()["gain"]
 
 
 def test_noise_and_one_colour_get_no_hint():
