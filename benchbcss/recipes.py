@@ -15,13 +15,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from benchbcss.errors import RecipeError
+from benchbcss.overrides import idle, misfit, nested, parse
 from benchbcss.presets import merge
 
 
 class Strict(BaseModel):
     """Base of everything read from YAML: an unknown key is an error, not a silent no-op."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Elastic(Strict):
@@ -172,6 +173,21 @@ def resolve(reference: str, preset: str, overrides: tuple[str, ...] = ()) -> Rec
 
     Raises RecipeError naming the file or the override.
     """
+    raw, path = load(reference, preset)
+    parsed = [parse(text) for text in overrides]
+    for override in parsed:
+        if reason := misfit(override, raw, Recipe):
+            raise override.refused(reason)
+        raw = merge(raw, nested(override))
+    recipe = validated(raw, path, preset)
+    for override in parsed:
+        if reason := idle(override, recipe):
+            raise override.refused(reason)
+    return recipe
+
+
+def load(reference: str, preset: str) -> tuple[dict[str, Any], Path]:
+    """``"package:file.yaml"`` as plain data with its preset merged, and the file's path."""
     package, _, filename = reference.partition(":")
     path = Path(str(resources.files(package))) / filename
     try:
@@ -179,57 +195,15 @@ def resolve(reference: str, preset: str, overrides: tuple[str, ...] = ()) -> Rec
     except (OSError, yaml.YAMLError) as error:
         raise RecipeError(f"Recipe {path} cannot be read: {error}") from error
     presets = raw.pop("presets", None) or {}
-    raw = merge(raw, presets.get(preset) or {})
-    for text in overrides:
-        raw = merge(raw, _override(text, raw))
+    return merge(raw, presets.get(preset) or {}), path
+
+
+def validated(raw: dict[str, Any], path: Path, preset: str) -> Recipe:
+    """Raises RecipeError."""
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
         raise RecipeError(f"Recipe {path} ({preset}): {explain(error)}") from error
-
-
-def _override(text: str, raw: dict[str, Any]) -> dict[str, Any]:
-    dotted, equals, value = text.partition("=")
-    keys = dotted.split(".")
-    if not equals or not all(keys):
-        raise RecipeError(f"--set {text!r} is not key.path=value, for example train.lr=1e-4")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"--set {text!r}: the value is not YAML: {error}") from error
-    if isinstance(parsed, str):  # YAML 1.1 reads 1e-4 as text
-        try:
-            parsed = float(parsed)
-        except ValueError:
-            pass
-    _no_list_on_the_way(keys, raw, text)
-    if keys[0] in ("model", "loss", "predict"):
-        _known_key(keys, raw, text)
-    for key in reversed(keys):
-        parsed = {key: parsed}
-    return parsed  # type: ignore[no-any-return]
-
-
-def _no_list_on_the_way(keys: list[str], raw: dict[str, Any], text: str) -> None:
-    """A key inside a list would replace the whole list by one setting: refuse it."""
-    node: Any = raw
-    for depth, key in enumerate(keys[:-1], start=1):
-        node = node.get(key) if isinstance(node, dict) else None
-        if isinstance(node, list):
-            dotted = ".".join(keys[:depth])
-            raise RecipeError(
-                f"--set {text!r}: {dotted} is a list here. Give it whole: --set '{dotted}=[...]'"
-            )
-
-
-def _known_key(keys: list[str], raw: dict[str, Any], text: str) -> None:
-    """A backend's own sections have no schema: refuse keys its recipe does not have."""
-    node: Any = raw
-    for key in keys:
-        if not isinstance(node, dict) or key not in node:
-            known = ", ".join(sorted(node)) if isinstance(node, dict) else "none"
-            raise RecipeError(f"--set {text!r}: there is no '{key}' here. Known: {known}.")
-        node = node[key]
 
 
 def explain(error: ValidationError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from click.shell_completion import CompletionItem
 
 from benchbcss import registry
 from benchbcss.errors import BenchError
+
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)
 
 
 class Lazy(click.Group):
@@ -83,9 +86,13 @@ def say(text: str) -> None:
 
 def main() -> None:
     """Run the command line; BenchErrors become one line and their exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller: then nobody reads it
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
     try:
         # BENCHBCSS_TRACEBACK=1 is for developers: the whole traceback instead of one line.
         cli.main(standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
@@ -95,10 +102,22 @@ def main() -> None:
         say("interrupted; what is finished is kept")
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _unread()
         sys.exit(1)
     except BenchError as error:
         if os.environ.get("BENCHBCSS_TRACEBACK"):
             raise
         say(f"error: {error}")
         sys.exit(error.exit_code)
+    except OSError as error:
+        # A stream's error names no file. What writes files says itself which one it was.
+        if error.filename is not None or error.errno not in _UNWRITABLE:
+            raise
+        say(f"error: the output cannot be written: {error.strerror}.")
+        _unread()
+        sys.exit(1)
+
+
+def _unread() -> None:
+    """Let what is left for stdout go nowhere, or Python complains of it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,11 +6,16 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from benchbcss.cli.main import FromRegistry, say, workspace_option
+
+if TYPE_CHECKING:
+    from benchbcss.data.dataset import Roi
+    from benchbcss.results.spec import RunSpec
+    from benchbcss.suites import Suite
 
 _SHARED = [
     click.option(
@@ -32,8 +37,9 @@ _SHARED = [
         "--set",
         "overrides",
         multiple=True,
-        metavar="KEY.PATH=VALUE",
-        help="Override a value of the recipe; see 'benchbcss show BACKEND'.",
+        metavar="[BACKEND:]KEY.PATH=VALUE",
+        help="Override a value of the recipe, of one backend or of every model named; see "
+        "'benchbcss show BACKEND'.",
     ),
     click.option("--clip-model", help="open_clip model naming regions.  [default: the suite's]"),
     click.option("--clip-weights", help="Its weights: a tag or a path."),
@@ -57,7 +63,11 @@ _SHARED = [
         help="auto: a GPU where there is one.",
     ),
     click.option("--fresh", is_flag=True, help="Run again even if the same run is finished."),
-    click.option("--dry-run", is_flag=True, help="Check everything and list the runs; start none."),
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Build every model, load its weights, check device and disk; start no run.",
+    ),
     click.option(
         "--format",
         "form",
@@ -151,7 +161,7 @@ def launch(
 ) -> None:
     """Check everything, run what is not done yet, show the board; exits with 1 if a run failed."""
     from benchbcss import registry
-    from benchbcss.runs import executors, planning
+    from benchbcss.runs import executors, planning, rehearse
 
     plugins = registry.load()
     plugins.executors.find(executor).require()
@@ -161,21 +171,11 @@ def launch(
     for name in chosen:
         plugins.backend(name)
     definition, used = planning.choose_suite(suite, folder, preset)
-    own = {"model": clip_model, "weights": clip_weights, "prompts": clip_prompts}
-    if any(own.values()):
-        changed = {key: value for key, value in own.items() if value}
-        clip = definition.clip.model_copy(update=changed)
-        definition = definition.model_copy(update={"clip": clip})
+    definition = _with_clip(
+        definition, {"model": clip_model, "weights": clip_weights, "prompts": clip_prompts}
+    )
     if floors:
-        tracks = {track for name in chosen for track in plugins.backend(name).info.tracks}
-        installed = [name for name, entry in plugins.backends.items() if entry.info.floor]
-        for name in installed if definition.floors is None else definition.floors:
-            if name not in plugins.backends:
-                say(f"warning: the suite's floor '{name}' is not installed")
-            elif name not in chosen and plugins.backend(name).info.tracks & (
-                tracks & set(definition.tracks)
-            ):
-                chosen.append(name)
+        chosen += _floors_beside(chosen, definition)
     if definition.phantom is not None:
         say(f"suite '{definition.name}' ({used}): synthetic images; these numbers are not BCSS")
     for flaw in definition.flaws:
@@ -201,14 +201,15 @@ def launch(
         evaluate=evaluate,
         processes=processes,
     )
+    here = executor == "local"
     if dry_run:
-        for spec in specs:
-            state = "done" if (spec.run_dir(workspace) / "result.json").is_file() else "to do"
-            click.echo(f"{spec.backend} seed {spec.seed} {state} {spec.run_dir(workspace)}")
+        _dry_run(specs, prepared.rois, workspace, form, here=here, fresh=fresh)
         return
     settings = executors.Settings(
         workspace, say, jobs=jobs, timeout=timeout, fresh=fresh, watch=_Progress()
     )
+    if device == "cuda" and here and not all(executors.finished(s, settings) for s in specs):
+        rehearse.require_cuda()
     outcomes = executors.run_all(specs, settings, executor=executor)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if form == "json":
@@ -236,6 +237,71 @@ def launch(
     if failed:
         say(f"{len(failed)} of {len(outcomes)} runs failed; the same command runs only those again")
         sys.exit(1)
+
+
+def _with_clip(definition: Suite, own: dict[str, str | None]) -> Suite:
+    """The suite with what of its CLIP settings is given on the command line."""
+    changed = {key: value for key, value in own.items() if value}
+    if not changed:
+        return definition
+    clip = definition.clip.model_copy(update=changed)
+    return definition.model_copy(update={"clip": clip})
+
+
+def _floors_beside(chosen: Sequence[str], definition: Suite) -> list[str]:
+    """The floors that make the numbers of ``chosen`` readable and are not among them."""
+    from benchbcss import registry
+
+    plugins = registry.load()
+    tracks = {track for name in chosen for track in plugins.backend(name).info.tracks}
+    installed = [name for name, entry in plugins.backends.items() if entry.info.floor]
+    beside = []
+    for name in installed if definition.floors is None else definition.floors:
+        if name not in plugins.backends:
+            say(f"warning: the suite's floor '{name}' is not installed")
+        elif name not in chosen and plugins.backend(name).info.tracks & (
+            tracks & set(definition.tracks)
+        ):
+            beside.append(name)
+    return beside
+
+
+def _dry_run(
+    specs: Sequence[RunSpec],
+    rois: dict[str, Roi],
+    workspace: Path,
+    form: str,
+    *,
+    here: bool,
+    fresh: bool,
+) -> None:
+    """Rehearse the runs and list them; exits with 2 where one could not be carried out."""
+    from benchbcss.runs import rehearse
+
+    rehearsals = rehearse.rehearse(specs, rois, workspace, here=here, fresh=fresh)
+    space = rehearse.space_problem(rehearsals, workspace)
+    if form == "json":
+        disk = {
+            "free_bytes": rehearse.free_bytes(workspace),
+            "needs_bytes": sum(rehearsal.needs for rehearsal in rehearsals),
+            "problem": space,
+        }
+        runs = [rehearsal.plain() for rehearsal in rehearsals]
+        click.echo(json.dumps({"runs": runs, "disk": disk}, indent=1))
+    else:
+        for rehearsal in rehearsals:
+            spec, state = rehearsal.spec, "done" if rehearsal.done else "to do"
+            click.echo(f"{spec.backend} seed {spec.seed} {state} {rehearsal.run_dir}")
+    problems = {r.spec.backend: r.problem for r in rehearsals if r.problem}
+    for name, problem in problems.items():
+        say(f"error: {name}: {problem}")
+    for rehearsal in rehearsals:
+        for track, reason in (rehearsal.not_measured or {}).items():
+            say(f"warning: {rehearsal.spec.backend}: {track} will not be measured: {reason}")
+    if space:
+        say(f"error: {space}")
+    if problems or space:
+        sys.exit(2)
 
 
 class _Progress:

@@ -1,4 +1,4 @@
-"""``benchbcss score``: any folder of label-map PNGs becomes a row."""
+"""``benchbcss score``: any folder or .zip of label maps becomes a row."""
 
 from __future__ import annotations
 
@@ -16,11 +16,22 @@ from benchbcss.cli.main import say, workspace_option
 @click.argument("predictions", type=click.Path(path_type=Path))
 @click.option("--name", help="The row's name.  [default: the folder's]")
 @click.option(
+    "--labels",
+    "numbering",
+    metavar="labels|codes|nnunet|FILE",
+    help="What their values are. labels: 0..K-1 of the suite's label map; codes: the dataset's; "
+    "nnunet: as dataset.json beside them says; FILE: a YAML, JSON or CSV of values or colours and "
+    "their classes, or a Hugging Face config.json.  [default: labels]",
+)
+@click.option(
     "--codes",
     type=click.Choice(["labels", "raw22"]),
-    default="labels",
-    show_default=True,
-    help="labels: 0..K-1 of the suite's label map; raw22: BCSS's codes.",
+    help="Older spelling: raw22 is --labels codes.",
+)
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Set other predictions aside that were scored under this name.",
 )
 @click.option(
     "--data",
@@ -43,7 +54,9 @@ from benchbcss.cli.main import say, workspace_option
 def score(
     predictions: Path,
     name: str | None,
-    codes: str,
+    numbering: str | None,
+    codes: str | None,
+    replace: bool,
     folder: Path | None,
     suite: str | None,
     split: str | None,
@@ -51,12 +64,18 @@ def score(
     form: str,
     workspace: Path,
 ) -> None:
-    """Score PREDICTIONS, a folder or .zip of label maps named as the test ROIs' masks."""
+    """Score PREDICTIONS, a folder or .zip of label maps named as the test ROIs' masks.
+
+    They are PNG, TIFF or .npy, in whatever folders, one for each test ROI.
+    """
     from benchbcss import registry
     from benchbcss.errors import InputError
     from benchbcss.runs import external, planning
 
-    chosen = name or predictions.name.removesuffix(".zip")
+    if numbering is not None and codes is not None:
+        raise click.UsageError("--codes is an older spelling of --labels; pass one of them.")
+    numbering = numbering or ("codes" if codes == "raw22" else "labels")
+    chosen = name or re.sub(r"\.zip$", "", predictions.resolve().name, flags=re.IGNORECASE)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", chosen):
         raise InputError(
             f"'{chosen}' cannot be a row's name: use letters, digits, dots, dashes and "
@@ -70,11 +89,19 @@ def score(
     prepared = planning.prepare(
         definition, used, folder=folder, split=split, workspace=workspace, say=say
     )
-    run_dir, warnings = external.score(
-        predictions, prepared, name=chosen, codes=codes, workspace=workspace
+    scored = external.score(
+        predictions,
+        prepared,
+        name=chosen,
+        numbering=numbering,
+        workspace=workspace,
+        replace=replace,
     )
-    for warning in warnings:
+    run_dir = scored.run_dir
+    for warning in scored.warnings:
         say(f"warning: {warning}")
+    if scored.kept:
+        say(f"{chosen}: already done, kept ({run_dir})")
     if form == "json":
         click.echo((run_dir / "result.json").read_text(encoding="utf-8"), nl=False)
         return

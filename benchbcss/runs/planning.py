@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchbcss import registry
+from benchbcss.data import class_maps
 from benchbcss.data import dataset as data
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.reader import choose as choose_reader
@@ -24,9 +25,10 @@ from benchbcss.errors import (
 )
 from benchbcss.inference import clip_prompts
 from benchbcss.io import sha256
-from benchbcss.recipes import Augment, Recipe, resolve
-from benchbcss.results import provenance
+from benchbcss.recipes import Augment, Recipe
+from benchbcss.results import provenance, store
 from benchbcss.results.spec import Parts, RunSpec
+from benchbcss.runs.settings import by_backend
 from benchbcss.suites import Clip, ClipSpec, Preset, Suite, find_suite, load_suite
 from benchbcss.weights import SUFFIXES, Random, Weights
 
@@ -160,11 +162,20 @@ def specify(
         raise DataError(
             f"The split '{prepared.split.name}' has no {evaluate} ROI among those present."
         )
-    specs = []
+    _something_to_learn(prepared, backends, evaluate)
+    specs: list[RunSpec] = []
     fingerprint = data.fingerprint(prepared.rois.values())
     for name in backends:
+        plugins.backend(name).require()
+    recipes = by_backend(
+        overrides,
+        {name: plugins.backend(name).info for name in backends},
+        prepared.suite,
+        prepared.preset,
+        evaluating=evaluate is not None,
+    )
+    for name in backends:
         registered = plugins.backend(name)
-        registered.require()
         tracks = set(prepared.suite.tracks) & registered.info.tracks
         if not tracks:
             raise SuiteError(
@@ -178,13 +189,9 @@ def specify(
             raise InputError(
                 f"'{name}' is a floor: it has no weights to evaluate. Use: benchbcss run {name}"
             )
-        recipe = resolve(registered.info.recipe, prepared.preset, () if floor else overrides)
+        recipe = _with_class_map(recipes[name], prepared.labels)
         if recipe.tracker != "none":
             plugins.trackers.find(recipe.tracker).require()
-        if recipe.train and not isinstance(recipe.train.augment, Augment):
-            from benchbcss.training.augment import pipeline
-
-            pipeline(recipe.train.augment)  # refuses here what would fail in the worker
         batch = recipe.train.batch_size if recipe.train else processes
         if batch % processes:
             raise RecipeError(
@@ -225,6 +232,7 @@ def specify(
                     device=device,
                 )
             )
+        _known_transforms([spec for spec in specs if spec.backend == name], workspace)
     return specs
 
 
@@ -239,6 +247,52 @@ def _extensions(prepared: Prepared, recipe: Recipe) -> dict[str, str]:
             "labellers": [str(recipe.predict.get("labeller"))],
         }
     )
+
+
+def _with_class_map(recipe: Recipe, labels: LabelMap) -> Recipe:
+    """The recipe with the class map that it names read, so that the fingerprint holds what the map
+    says. Raises DataError for one that cannot be read or names no class of the suite."""
+    given = recipe.model.get("class_map")
+    if not given:
+        return recipe
+    if isinstance(given, str):
+        made = class_maps.read(Path(given))
+    else:
+        made = class_maps.parsed(given, "model.class_map")
+    class_maps.targets(made, labels.class_names)
+    if made.colours:
+        raise DataError(f"The class map {made.where} holds colours; a network has none.")
+    return recipe.model_copy(update={"model": {**recipe.model, "class_map": made.plain()}})
+
+
+def _known_transforms(specs: Sequence[RunSpec], workspace: Path) -> None:
+    """Refuse here what would fail in the worker. Making transforms imports torch, so that it is
+    left out where every run is finished."""
+    train = specs[0].recipe.train
+    if train is None or isinstance(train.augment, Augment):
+        return
+    if all(store.is_finished(spec.run_dir(workspace)) for spec in specs):
+        return
+    from benchbcss.training.augment import pipeline
+
+    pipeline(train.augment)
+
+
+def _something_to_learn(
+    prepared: Prepared, backends: Sequence[str], evaluate: Literal["val", "test"] | None
+) -> None:
+    """Raises DataError where every pixel of the training ROIs is ignored."""
+    plugins = registry.load()
+    infos = [plugins.backend(name).info for name in backends]
+    if evaluate is not None or not any(info.trains or info.floor for info in infos):
+        return
+    training = [prepared.rois[name] for name in prepared.split.train]
+    if training and not any(roi.class_pixels(prepared.labels).any() for roi in training):
+        raise DataError(
+            f"Nothing can be learnt: every pixel of the {len(training)} training ROIs is ignored "
+            f"by the label map '{prepared.labels.name}'. Look at the masks with: benchbcss data "
+            f"stats {prepared.folder}"
+        )
 
 
 def clip_spec(clip: Clip) -> ClipSpec:

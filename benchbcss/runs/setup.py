@@ -18,7 +18,7 @@ from benchbcss.contract import Backend, Context, Prompting, Task
 from benchbcss.data.dataset import Dataset, Roi
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.store import TileStore
-from benchbcss.errors import PluginError
+from benchbcss.errors import InputError, PluginError
 from benchbcss.inference.clip import Source
 from benchbcss.inference.guard import Guard
 from benchbcss.inference.predictor import Predictor
@@ -27,6 +27,7 @@ from benchbcss.results import evaluate
 from benchbcss.results.schema import Parameters
 from benchbcss.results.spec import RunSpec
 from benchbcss.runs.announce import Announcer
+from benchbcss.runs.rehearse import NO_CUDA
 from benchbcss.tracks import Track, shared
 from benchbcss.tracks.base import Frame
 from benchbcss.tracks.prompted import usable
@@ -173,6 +174,8 @@ def _ground_truth(spec: RunSpec) -> dict[Path, str]:
 def _accelerator(spec: RunSpec) -> Accelerator:
     wanted = spec.recipe.train.precision if spec.recipe.train else "auto"
     cuda = torch.cuda.is_available() and spec.device != "cpu"
+    if spec.device == "cuda" and not cuda:
+        raise InputError(NO_CUDA)
     return Accelerator(
         # Without a GPU, accelerate must be told so before it lets several processes train.
         cpu=spec.device == "cpu" or (spec.processes > 1 and not torch.cuda.is_available()),

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from benchbcss.contract import BOX_CLASS, Prompting
-from benchbcss.errors import NonFiniteError, PluginError
+from benchbcss.errors import NonFiniteError, PluginError, RecipeError
 from benchbcss.inference.guard import lifted
 from benchbcss.io import read_json, write_json
 from benchbcss.results.schema import Stability, Training
@@ -115,13 +115,22 @@ def _loop(job: Job, data: TrainingData, stage: Stage) -> dict[str, Any]:
         seed=job.spec.seed,
         workers=8 if job.accelerator.device.type == "cuda" else 0,
     )
-    with job.guarded("training"):
-        history = loop.train(
-            trainer,
-            data,
-            validate=(lambda model: validate(job, model)) if job.spec.split.val else None,
-            on_epoch=lambda record: _tell(job, record, plan.epochs, stage),
-        )
+    try:
+        with job.guarded("training"):
+            history = loop.train(
+                trainer,
+                data,
+                validate=(lambda model: validate(job, model)) if job.spec.split.val else None,
+                on_epoch=lambda record: _tell(job, record, plan.epochs, stage),
+            )
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise RecipeError(
+            f"{job.spec.backend} normalises over the batch, and a batch of {plan.batch_size} with "
+            f"tiles of {data.tile} px leaves it one value per channel. Use larger tiles "
+            f"(the suite's tile.size), more training ROIs or a larger train.batch_size."
+        ) from error
     validated = [r for r in history.records if "val_mean_dice" in r]
     best = next((r for r in validated if r["step"] == history.best_step), {})
     steps = history.records[-1]["step"] if history.records else 0

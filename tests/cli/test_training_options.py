@@ -1,9 +1,13 @@
 """Options of training as a user types them: processes, TensorBoard, averages of weights."""
 
 import json
+import subprocess
+import sys
 
+import numpy as np
 import pytest
-from tests_support import cli
+from PIL import Image
+from tests_support import cli, write_folder
 
 pytest.importorskip("segmentation_models_pytorch")
 SHORT = ["--set", "train.budget=recipe", "--set", "train.steps=14"]
@@ -47,3 +51,118 @@ def test_tensorboard_holds_every_term_and_does_not_change_the_run(phantom, tmp_p
     assert any(tag.startswith("test/semantic/dice/") for tag in tags)
     # Where it is logged is not part of what a run is: without the tracker it is already done.
     assert "already done" in cli(*common, *options, check=0).stderr
+
+
+def dry(phantom, workspace, *words, check):
+    common = ["--no-floors", "--data", phantom, "--workspace", workspace, "--format", "json"]
+    done = cli("run", *words, *common, "--dry-run", check=check)
+    return json.loads(done.stdout), done.stderr
+
+
+def test_a_dry_run_builds_models_and_says_what_cannot_start(phantom, tmp_path):
+    plan, _ = dry(phantom, tmp_path, "unetpp", "--seeds", 2, check=0)
+    assert [run["seed"] for run in plan["runs"]] == [0, 1]
+    for run in plan["runs"]:
+        assert run["state"] == "to do"
+        assert run["problem"] is None
+        assert run["parameters"] == 13333574
+        assert run["weights"].startswith("random")
+        assert run["needs_bytes"] > 4 * run["parameters"]
+    assert plan["disk"]["problem"] is None
+    assert plan["disk"]["free_bytes"] > plan["disk"]["needs_bytes"]
+    (tmp_path / "torn.pt").write_bytes(b"PK\x03\x04 half a file")
+    for words, problem in (
+        (["--set", "model.encoder=resnet35"], "smp has no encoder 'resnet35'"),
+        (["--weights", tmp_path / "torn.pt"], "is truncated or damaged"),
+    ):
+        plan, said = dry(phantom, tmp_path, "unetpp", *words, check=2)
+        assert problem in plan["runs"][0]["problem"]
+        assert f"error: unetpp: {plan['runs'][0]['problem']}" in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_device_that_is_not_there_is_an_error_before_anything_starts(phantom, tmp_path):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    common = ["--no-floors", "--data", phantom, "--workspace", tmp_path, "--device", "cuda"]
+    done = cli("run", "unetpp", *common, check=2)
+    assert "there is no GPU here that PyTorch can use" in done.stderr
+    assert not (tmp_path / "runs").exists()
+    plan, _ = dry(phantom, tmp_path, "unetpp", "--device", "cuda", check=2)
+    assert "there is no GPU here" in plan["runs"][0]["problem"]
+
+
+def test_a_disk_without_space_is_an_error(monkeypatch, tmp_path):
+    from benchbcss.runs import rehearse
+
+    planned = [rehearse.Rehearsal(None, tmp_path, False, needs=3 * 10**9)]
+    monkeypatch.setattr(rehearse, "free_bytes", lambda workspace: 2 * 10**9)
+    text = rehearse.space_problem(planned, tmp_path)
+    assert "has 2.0 GB free, and the runs need about 3.0 GB" in text
+    monkeypatch.setattr(rehearse, "free_bytes", lambda workspace: 4 * 10**9)
+    assert rehearse.space_problem(planned, tmp_path) is None
+
+
+def test_settings_that_do_nothing_are_refused_by_the_command(phantom, tmp_path):
+    common = ["--no-floors", "--data", phantom, "--workspace", tmp_path]
+    for words, message in (
+        (["unetpp", "--set", "train.steps=10"], "it has no effect"),
+        (["sam_zeroshot", "--set", "train.steps=10"], "sam_zeroshot is not trained here"),
+        (["unetpp", "--set", "transunet:train.lr=1"], "no backend in this command 'transunet'"),
+    ):
+        done = cli("run", *words, *common, check=2)
+        assert message in done.stderr
+        assert done.stderr.count("error: ") == 1
+
+
+@pytest.mark.slow
+def test_with_nothing_to_do_no_torch_is_imported(phantom, tmp_path):
+    common = ["run", "floor_majority", "--data", str(phantom), "--workspace", str(tmp_path)]
+    cli(*common, check=0)
+    code = (
+        "import sys\n"
+        "from benchbcss.cli.main import cli\n"
+        "cli.main(sys.argv[1:], standalone_mode=False)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    for more in ([], ["--device", "cuda"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *common, *more],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "already done" in done.stderr
+    for path in tmp_path.glob("runs/*/*/*/semantic/*.png"):
+        with Image.open(path) as image:
+            assert path.stat().st_size < 0.25 * image.width * image.height / 2
+
+
+def test_masks_without_a_known_pixel_teach_nothing(tmp_path):
+    masks = {f"r{i}.png": np.full((40, 40), 0 if i < 3 else 1, np.uint8) for i in range(5)}
+    parts = dict(zip(masks, ("train", "train", "train", "val", "test"), strict=True))
+    data = write_folder(tmp_path / "d", masks, split=parts)
+    common = ["--data", data, "--split", data / "splits.csv", "--workspace", tmp_path / "w"]
+    done = cli("run", "floor_majority", "--suite", "bcss5", *common, check=2)
+    assert "every pixel of the 3 training ROIs is ignored" in done.stderr
+    assert not (tmp_path / "w" / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_batch_that_leaves_batchnorm_one_value_is_explained(tmp_path):
+    rng = np.random.default_rng(0)
+    masks = {f"r{i}.png": rng.choice([1, 2], (40, 40)).astype(np.uint8) for i in range(2)}
+    parts = dict(zip(masks, ("train", "test"), strict=True))
+    data = write_folder(tmp_path / "d", masks, split=parts)
+    suite = tmp_path / "s.yaml"
+    suite.write_text(
+        "label_map: bcss5\nsplit: splits.csv\ntile: {size: 32, overlap: 8}\n"
+        "tracks: [semantic]\nbudget: {steps: 2}\ndefault_preset: smoke\n"
+    )
+    common = ["--suite", suite, "--data", data, "--workspace", tmp_path / "w", "--no-floors"]
+    done = cli("run", "unetpp", *common, check=1)
+    assert "a batch of 1 with tiles of 32 px" in done.stderr
+    assert "ValueError" not in done.stderr

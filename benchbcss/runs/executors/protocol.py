@@ -97,7 +97,7 @@ def prepare(spec: RunSpec, settings: Settings) -> Path:
     failure before are removed. Raises OSError and RunError where it cannot be written."""
     run_dir = spec.run_dir(settings.workspace)
     if settings.fresh and run_dir.is_dir():
-        _set_aside(run_dir)
+        set_aside(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "failure.json").unlink(missing_ok=True)
     (run_dir / "status.json").unlink(missing_ok=True)
@@ -105,12 +105,14 @@ def prepare(spec: RunSpec, settings: Settings) -> Path:
     return run_dir
 
 
-def _set_aside(run_dir: Path) -> None:
-    """A finished result is never deleted: --fresh moves it out of the leaderboard's sight."""
+def set_aside(run_dir: Path) -> Path:
+    """A finished result is never deleted: --fresh moves it out of the leaderboard's sight. Returns
+    where it is now."""
     number = 1
     while (aside := run_dir.with_name(f".{run_dir.name}.old{number}")).exists():
         number += 1
     run_dir.rename(aside)
+    return aside
 
 
 def worker_command(run_dir: Path) -> list[str]:

@@ -6,10 +6,13 @@ from torch import Tensor, nn
 from transformers import Mask2FormerForUniversalSegmentation
 
 from benchbcss.contract import Backend, Batch
-from benchbcss.errors import WeightsError
+from benchbcss.data.class_maps import groups
+from benchbcss.errors import DataError, WeightsError
 from benchbcss.inference.views import pad
 from benchbcss.weights import Auto, Folder, Hub
 from benchbcss.weights.loading import load_into, report
+from benchbcss.weights.pretrained import has_config
+from benchbcss.weights.value import short
 from benchbcss_mask2former import weights as stored
 from benchbcss_mask2former.criterion import SetLoss
 from benchbcss_mask2former.network import STRIDE, SemanticMask2Former, pad_target
@@ -30,7 +33,7 @@ class Mask2Former(Backend):
         model, context = self.recipe["model"], self.context
         source = stored.pretrained(model)
         given = source if isinstance(context.weights, Auto) else context.weights
-        if isinstance(given, Hub) or (isinstance(given, Folder) and stored.has_config(given)):
+        if isinstance(given, Hub) or (isinstance(given, Folder) and has_config(given)):
             try:
                 return self._by_transformers(given)
             except WeightsError:
@@ -58,15 +61,32 @@ class Mask2Former(Backend):
         return {"backbone": backbone, "head": head}
 
     def _by_transformers(self, given: Hub | Folder) -> SemanticMask2Former:
-        """What transformers cannot take from there (a head of other classes) starts at random."""
-        net, lacking = stored.pretrained_network(given, self.task.num_classes)
+        """Trained from, it gets a head of the task's classes, which starts at random where it had
+        another one. Scored as it is, it keeps its own, and its classes are mapped to the task's."""
+        chosen = self._groups(given) if self.context.evaluating else None
+        net, lacking = stored.pretrained_network(given, None if chosen else self.task.num_classes)
         network = self._wrap(net)
+        network.groups = chosen
         local = isinstance(given, Folder)
         note = f"file: {given.sha256[:16]}" if local else f"pretrained: {given}"
         names = [n for n in network.state_dict() if n.removeprefix("net.") not in lacking]
         names = [n for n in names if n not in self.made_here]
         report(network, self.context, note, names, wrapping="as net.")
         return network
+
+    def _groups(self, given: Hub | Folder) -> tuple[tuple[int, ...], ...]:
+        """Which of the checkpoint's classes stand for each of the task's. Raises WeightsError with
+        both lists where neither their names nor the recipe's class map say it."""
+        try:
+            return groups(
+                stored.names_of(given),
+                self.task.class_names,
+                self.task.mean_classes,
+                self.recipe["model"]["class_map"],
+                str(short(given)),
+            )
+        except DataError as error:
+            raise WeightsError(str(error)) from error
 
     def _wrap(self, net: Mask2FormerForUniversalSegmentation) -> SemanticMask2Former:
         statistics = self.recipe["model"]["normalisation"]

@@ -18,7 +18,12 @@ FLOOR = 1e-6  # a class no query claims is very unlikely, not impossible: log st
 
 
 class SemanticMask2Former(TakesRgb):
-    """``net`` behind channel normalisation and padding, its queries turned into classes."""
+    """``net`` behind channel normalisation and padding, its queries turned into classes.
+
+    ``groups`` says which of its classes stand for each of the task's, where these are not the same.
+    """
+
+    groups: Sequence[Sequence[int]] | None = None
 
     def __init__(
         self,
@@ -52,6 +57,9 @@ class SemanticMask2Former(TakesRgb):
         padded = pad(image, STRIDE)
         class_logits, mask_logits = self.queries(padded)[-1]
         classes = class_logits.float().softmax(-1)[..., :-1]
+        if self.groups is not None:
+            parts = [classes[..., list(group)].sum(-1) for group in self.groups]
+            classes = torch.stack(parts, -1)
         tiles = []
         for one_class, one_mask in zip(classes, mask_logits, strict=True):  # 100 full-size masks
             masks = F.interpolate(

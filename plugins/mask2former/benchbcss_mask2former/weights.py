@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
-from benchbcss.errors import RecipeError, WeightsError
-from benchbcss.weights import Folder, Hub, missing, reachable
+from benchbcss.errors import RecipeError
+from benchbcss.weights import Folder, Hub
 from benchbcss.weights.loading import Layout
-from benchbcss.weights.value import short
+from benchbcss.weights.pretrained import from_pretrained, with_absent
 
 #: tensors alone, for the recipe's sizes; upstream's loss is not used here
 LAYOUT = Layout(
@@ -28,11 +23,6 @@ def pretrained(model: dict[str, Any]) -> Hub | None:
     """Where the variant's weights are; None where the recipe names none."""
     source = variant(model)["weights"]
     return Hub(id=source) if source else None
-
-
-def has_config(folder: Folder) -> bool:
-    """Whether ``save_pretrained`` wrote it, so that it brings its architecture."""
-    return (Path(folder.path) / "config.json").is_file()
 
 
 def variant(model: dict[str, Any]) -> dict[str, Any]:
@@ -67,50 +57,19 @@ def random_network(model: dict[str, Any], num_classes: int) -> Mask2FormerForUni
     return Mask2FormerForUniversalSegmentation(config)
 
 
+def names_of(given: Hub | Folder) -> dict[int, str]:
+    """The classes of a hub repository's or folder's network, by output. Raises WeightsError."""
+    config = from_pretrained(Mask2FormerConfig.from_pretrained, given)
+    return {int(index): str(name) for index, name in config.id2label.items()}
+
+
 def pretrained_network(
-    given: Hub | Folder, num_classes: int
+    given: Hub | Folder, num_classes: int | None
 ) -> tuple[Mask2FormerForUniversalSegmentation, set[str]]:
     """A hub repository or a folder of ``save_pretrained``, and the names of what it lacks: a class
-    head of other classes is made anew.
+    head of other than ``num_classes`` is made anew; None keeps the head that there is.
 
     The cache is asked first; raises WeightsError within seconds when nothing can be had.
     """
-    folder = isinstance(given, Folder)
-    source = str(given.verified()) if folder else given.id
-    wanted: dict[str, Any] = {
-        "num_labels": num_classes,
-        "ignore_mismatched_sizes": True,
-        "output_loading_info": True,
-        "revision": "main" if folder else given.revision or "main",
-    }
-    reason = ""
-    with _quiet():
-        for local in (True, False):
-            if not local and not reachable():
-                reason += f", and {constants.ENDPOINT} cannot be reached"
-                break
-            try:
-                network, found = Mask2FormerForUniversalSegmentation.from_pretrained(
-                    source, local_files_only=local, **wanted
-                )
-                mismatched = {name for name, *_ in found["mismatched_keys"]}
-                return network, set(found["missing_keys"]) | mismatched
-            except Exception as error:
-                reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-                if folder:
-                    raise WeightsError(
-                        f"Weights {short(source)} cannot be read: {reason[:200]}"
-                    ) from error
-    raise missing(str(given), reason, f"hf download {source} --local-dir DIR")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The new class head is intended: transformers' table of mismatched shapes is noise here."""
-    logger = logging.getLogger("transformers")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    options = {} if num_classes is None else {"num_labels": num_classes}
+    return with_absent(Mask2FormerForUniversalSegmentation.from_pretrained, given, **options)

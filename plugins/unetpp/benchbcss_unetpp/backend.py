@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benchbcss.contract import Backend, Batch
 from benchbcss.errors import RecipeError, WeightsError
 from benchbcss.training.losses import balanced_loss
-from benchbcss.weights import Auto, Hub
+from benchbcss.weights import Auto, File, Folder, Hub
 from benchbcss.weights.loading import load_into, located, report
 from benchbcss_unetpp import weights as stored
 from benchbcss_unetpp.network import Normalised
@@ -34,8 +34,12 @@ class UNetPP(Backend):
         source = stored.pretrained(model["encoder"], model["weights"]) if automatic else None
         if model["encoder"].startswith("tu-") and isinstance(self.context.weights, Auto | Hub):
             return self._by_timm(source)
-        network = self._wrap(self._make(model))
-        load_into(network, self.context, stored.layout(network, model["encoder"], source))
+        said: dict[str, Any] = {}
+        if isinstance(self.context.weights, File | Folder):
+            said = stored.described(self.context.weights, self.task.num_classes)
+        network = self._wrap(self._make(model, **said))
+        encoder = said.get("encoder_name", model["encoder"])
+        load_into(network, self.context, stored.layout(network, encoder, source))
         return network
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -59,24 +63,26 @@ class UNetPP(Backend):
         statistics = self.recipe["model"]["normalisation"]
         return Normalised(net, statistics["mean"], statistics["std"])
 
-    def _make(self, model: dict[str, Any], **timm: Any) -> smp.UnetPlusPlus:
-        name = model["encoder"]
+    def _make(self, model: dict[str, Any], **said: Any) -> smp.UnetPlusPlus:
+        """The recipe's UNet++; what ``said`` holds, by smp's names, comes before the recipe."""
+        name = said.get("encoder_name", model["encoder"])
         if not name.startswith("tu-"):
             stored.known_encoder(name)
-        channels = list(model["decoder_channels"])
+        channels = list(said.get("decoder_channels", model["decoder_channels"]))
         if not 3 <= len(channels) <= 5:
             raise RecipeError(f"model.decoder_channels needs 3 to 5 widths, got {channels}")
+        settings = {
+            "encoder_weights": None,
+            **said,
+            "encoder_name": name,
+            "encoder_depth": len(channels),
+            "decoder_channels": channels,
+            "classes": self.task.num_classes,
+        }
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return smp.UnetPlusPlus(
-                    encoder_name=name,
-                    encoder_depth=len(channels),
-                    encoder_weights=True if timm else None,  # type: ignore[arg-type]
-                    decoder_channels=channels,
-                    classes=self.task.num_classes,
-                    **timm,
-                )
+                return smp.UnetPlusPlus(**settings)
         except WeightsError:
             raise
         except Exception as error:
@@ -89,7 +95,8 @@ class UNetPP(Backend):
         """timm renames old checkpoints' keys itself, so it loads its encoders from the hub."""
         model = self.recipe["model"]
         path, note = located(self.context, stored.layout(None, model["encoder"], source))
-        overlay = {"pretrained_cfg_overlay": {"file": str(path)}} if path else {}
+        file = {"pretrained_cfg_overlay": {"file": str(path)}}
+        overlay = {"encoder_weights": True, **file} if path else {}
         network = self._wrap(self._make(model, **overlay))
         names = [n for n in network.state_dict() if path and n.startswith(stored.ENCODER)]
         report(network, self.context, note, names)

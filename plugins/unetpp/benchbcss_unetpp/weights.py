@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from benchbcss.errors import RecipeError
-from benchbcss.weights import Hub
+from benchbcss.errors import RecipeError, WeightsError
+from benchbcss.weights import File, Folder, Hub
 from benchbcss.weights.loading import Layout
+from benchbcss.weights.reading import read
+from benchbcss.weights.value import short
+from benchbcss.weights.wrappings import state_dicts
 from benchbcss_unetpp.network import Normalised
 
 ENCODER = "net.encoder."
+HEAD = "segmentation_head.0.weight"  # smp's name of the last layer, [classes, width, 3, 3]
+#: what smp's class is called, and what trainers' hyper-parameters call it
+_ARCHITECTURES = ("unetplusplus", "unet++")
+_SETTINGS = ("encoder_depth", "decoder_use_norm", "decoder_attention_type", "decoder_interpolation")
 
 
 def layout(network: Normalised | None, encoder: str, source: Hub | None) -> Layout:
@@ -62,3 +72,60 @@ def known_encoder(name: str) -> dict[str, Any]:
             "timm's encoders are called tu-NAME."
         )
     return encoders[name]  # type: ignore[no-any-return]
+
+
+def described(weights: File | Folder, classes: int) -> dict[str, Any]:
+    """What a checkpoint says of its network, as smp's arguments: from the ``config.json`` of
+    ``save_pretrained``, from the hyper-parameters that Lightning keeps, and from its shapes.
+
+    Raises WeightsError for another architecture, and for another number of classes or channels.
+    """
+    where = short(weights.path)
+    config = Path(weights.path) / "config.json"
+    if isinstance(weights, Folder) and config.is_file():
+        try:
+            said: Any = json.loads(config.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise WeightsError(f"{config} cannot be read: {error}.") from error
+        content: Mapping[str, Any] = {}
+    else:
+        content = read(weights.verified())
+        said = content.get("hyper_parameters")
+    said = said if isinstance(said, dict) else {}
+    kind = said.get("_model_class") or said.get("arch") or said.get("architecture")
+    if isinstance(kind, str) and kind.lower() not in _ARCHITECTURES:
+        raise WeightsError(f"The weights {where} are of a {kind}, not of a UNet++ (UnetPlusPlus).")
+    count = next((said[k] for k in ("classes", "out_classes", "num_classes") if k in said), None)
+    for _, state in state_dicts(content):
+        heads = [tensor for name, tensor in state.items() if name.endswith(HEAD)]
+        count = heads[0].shape[0] if heads else count
+    if isinstance(count, int) and count != classes:
+        raise WeightsError(
+            f"The weights {where} are of {count} classes, and the suite has {classes}. Use a suite "
+            f"of the checkpoint's classes (--suite FILE)."
+        )
+    if said.get("in_channels", 3) != 3:
+        raise WeightsError(f"The weights {where} take {said['in_channels']} channels, not RGB.")
+    found = {key: said[key] for key in _SETTINGS if said.get(key) is not None}
+    if isinstance(said.get("encoder_name"), str):
+        found["encoder_name"] = said["encoder_name"]
+    if isinstance(said.get("decoder_channels"), list | tuple):
+        found["decoder_channels"] = [int(width) for width in said["decoder_channels"]]
+    elif widths := _widths(content):
+        found["decoder_channels"] = widths
+    return found
+
+
+def _widths(content: Mapping[str, Any]) -> list[int]:
+    """Decoder widths by the shapes of its last blocks; empty where there is no such decoder."""
+    for _, state in state_dicts(content):
+        widths: dict[int, int] = {}
+        for name, tensor in state.items():
+            _, mark, rest = name.partition("decoder.blocks.x_")
+            if mark and rest.endswith("conv2.0.weight"):
+                row, column = rest.split(".")[0].split("_")
+                if row == "0":
+                    widths[int(column)] = tensor.shape[0]
+        if widths:
+            return [widths[column] for column in sorted(widths)]
+    return []

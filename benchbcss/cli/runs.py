@@ -1,0 +1,157 @@
+"""``benchbcss runs``: what a workspace holds, and removing runs from it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchbcss.cli.main import say, workspace_option
+
+_format = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="Output format.",
+)
+_suite = click.option("--suite", help="Only runs of this suite.")
+
+
+@click.group()
+def runs() -> None:
+    """List, show and remove runs of a workspace."""
+
+
+@runs.command("list")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--all", "everything", is_flag=True, help="Also runs that were set aside.")
+@_suite
+@_format
+@workspace_option
+def list_(
+    names: tuple[str, ...], everything: bool, suite: str | None, form: str, workspace: Path
+) -> None:
+    """List runs of NAMEs (default: all): done, failed, running or unfinished."""
+    from benchbcss.runs import stored
+
+    if names:
+        chosen = stored.chosen(workspace, names, suite=suite, aside=everything)
+    else:
+        chosen = [
+            run
+            for run in stored.every(workspace)
+            if (everything or run.state != "set aside") and suite in (None, run.suite)
+        ]
+    if form == "json":
+        click.echo(json.dumps([run.plain() for run in chosen], indent=1))
+        return
+    rows: list[tuple[str, ...]] = [("suite", "backend", "run", "state", "changed", "MB")]
+    for run in chosen:
+        changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.changed))
+        size = f"{run.size / 1e6:.1f}"
+        rows.append((run.suite, run.backend, run.path.name, run.state, changed, size))
+    _table(rows)
+    if not chosen:
+        say(f"no run in {workspace / 'runs'}")
+
+
+@runs.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@_suite
+@_format
+@workspace_option
+def show(names: tuple[str, ...], suite: str | None, form: str, workspace: Path) -> None:
+    """Show what runs of NAMEs are made of. A NAME is a backend, a run's id or its folder."""
+    from benchbcss.runs import stored
+
+    chosen = stored.chosen(workspace, names, suite=suite)
+    shown = [_described(run) for run in chosen]
+    if form == "json":
+        click.echo(json.dumps(shown, indent=1))
+        return
+    for entry in shown:
+        for key, value in entry.items():
+            if value is not None:
+                click.echo(f"{key:12} {value}")
+        click.echo()
+
+
+def _described(run: Any) -> dict[str, Any]:
+    from benchbcss.errors import BenchError
+    from benchbcss.io import read_json
+    from benchbcss.results import store
+
+    entry = {**run.plain(), "reason": None}
+    if run.state == "failed":
+        try:
+            entry["reason"] = str(read_json(run.path / "failure.json").get("reason"))
+        except (OSError, ValueError, AttributeError):
+            entry["reason"] = "failure.json cannot be read"
+    try:
+        spec = store.load_spec(run.path)
+    except BenchError as error:
+        return {**entry, "reason": entry["reason"] or str(error)}
+    entry |= {
+        "seed": spec.seed,
+        "preset": spec.preset,
+        "split": f"{spec.split_name}: {len(spec.split.train)} train, {len(spec.split.val)} val, "
+        f"{len(spec.split.test)} test ROIs",
+        "data": spec.data_root,
+        "weights": None if spec.predictions_sha256 else str(spec.weights),
+        "scored": spec.evaluate or "test",
+    }
+    if run.state == "done":
+        try:
+            tracks = store.load(run.path).tracks
+        except BenchError as error:
+            return {**entry, "reason": str(error)}
+        entry["mean_dice"] = {name: track.headline.per_roi.mean for name, track in tracks.items()}
+    return entry
+
+
+@runs.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--all", "everything", is_flag=True, help="Also NAMEs' runs that were set aside.")
+@click.option("--yes", is_flag=True, help="Remove without asking.")
+@_suite
+@workspace_option
+def rm(
+    names: tuple[str, ...], everything: bool, yes: bool, suite: str | None, workspace: Path
+) -> None:
+    """Remove runs of NAMEs for good. A NAME is a backend, a run's id or its folder.
+
+    Nothing is removed before it is confirmed, and nothing at all while one of them is running.
+    """
+    from benchbcss.errors import InputError
+    from benchbcss.runs import stored
+
+    chosen = stored.chosen(workspace, names, suite=suite, aside=everything)
+    if busy := [run for run in chosen if run.state == "running"]:
+        raise InputError(
+            f"{busy[0].path} is running. Wait for it, or stop the command that runs it. "
+            f"Nothing is removed."
+        )
+    for run in chosen:
+        say(f"{run.state}: {run.path}")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InputError(
+                f"Nothing is removed without confirmation. Pass --yes to remove "
+                f"{'it' if len(chosen) == 1 else f'these {len(chosen)} runs'}."
+            )
+        click.confirm(f"Remove {len(chosen)} run(s) for good?", abort=True, err=True)
+    for run in chosen:
+        stored.remove(run)
+        say(f"removed {run.path}")
+
+
+def _table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())

@@ -1,0 +1,166 @@
+"""``--dry-run``: what a run's worker does first, done and thrown away.
+
+Each run is rehearsed in a process of its own, ``python -m benchbcss.runs.rehearse``: its data are
+opened, its device is asked for, its network is built and its weights are loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchbcss.data.dataset import Roi
+from benchbcss.errors import BenchError, InputError
+from benchbcss.results import store
+from benchbcss.results.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What came of one run's rehearsal. ``problem`` is None where it can start; a finished run is
+    not rehearsed. ``needs`` are the bytes that it is expected to write."""
+
+    spec: RunSpec
+    run_dir: Path
+    done: bool
+    problem: str | None = None
+    weights: str | None = None
+    parameters: int | None = None
+    not_measured: Mapping[str, str] | None = None
+    needs: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        """As ``--dry-run --format json`` writes it."""
+        return {
+            "backend": self.spec.backend,
+            "seed": self.spec.seed,
+            "state": "done" if self.done else "to do",
+            "run": str(self.run_dir),
+            "problem": self.problem,
+            "weights": self.weights,
+            "parameters": self.parameters,
+            "not_measured": dict(self.not_measured or {}),
+            "needs_bytes": self.needs,
+        }
+
+
+def rehearse(
+    specs: Sequence[RunSpec],
+    rois: Mapping[str, Roi],
+    workspace: Path,
+    *,
+    here: bool = True,
+    fresh: bool = False,
+) -> list[Rehearsal]:
+    """Rehearse what of ``specs`` is still to do, each backend once. ``here``: it will run on this
+    machine, so its device must be here."""
+    answers: dict[str, dict[str, Any]] = {}
+    rehearsals = []
+    for spec in specs:
+        run_dir = spec.run_dir(workspace)
+        if store.is_finished(run_dir) and not fresh:
+            rehearsals.append(Rehearsal(spec, run_dir, True))
+            continue
+        asked = spec if here else spec.model_copy(update={"device": "cpu"})
+        if spec.backend not in answers:
+            answers[spec.backend] = _ask(asked)
+        answer = answers[spec.backend]
+        pixels = sum(rois[name].shape[0] * rois[name].shape[1] for name in spec.scored)
+        needs = _needed(answer.get("parameters") or 0, pixels, spec)
+        rehearsals.append(Rehearsal(spec, run_dir, False, needs=needs, **answer))
+    return rehearsals
+
+
+def space_problem(rehearsals: Sequence[Rehearsal], workspace: Path) -> str | None:
+    """Why the workspace's disk does not hold what is to be written; None where it does."""
+    needed = sum(rehearsal.needs for rehearsal in rehearsals)
+    free = free_bytes(workspace)
+    if needed <= free:
+        return None
+    return (
+        f"{workspace} has {free / 1e9:.1f} GB free, and the runs need about {needed / 1e9:.1f} GB. "
+        f"Free space, or choose another --workspace."
+    )
+
+
+def free_bytes(workspace: Path) -> int:
+    return shutil.disk_usage(workspace if workspace.exists() else workspace.absolute().parent).free
+
+
+def require_cuda() -> None:
+    """Raises InputError where PyTorch has no GPU here; asked in another process, since importing
+    torch takes seconds that a run with nothing to do should not."""
+    code = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    if subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode:
+        raise InputError(NO_CUDA)
+
+
+NO_CUDA = (
+    "--device cuda: there is no GPU here that PyTorch can use. Use --device auto or cpu, or "
+    "install a build of torch for your GPU (check with nvidia-smi)."
+)
+
+
+def _needed(parameters: int, pixels: int, spec: RunSpec) -> int:
+    sizes = _sizes()
+    trained = spec.evaluate is None and spec.recipe.train is not None
+    copies = sizes["checkpoint_copies"] if trained else 1
+    pictures = len(spec.suite.tracks)
+    weights = copies * parameters * sizes["bytes_per_parameter"]
+    return int(weights + pictures * pixels * sizes["bytes_per_pixel"])
+
+
+@lru_cache(maxsize=1)
+def _sizes() -> dict[str, float]:
+    text = (resources.files("benchbcss.runs") / "rehearsal.yaml").read_text(encoding="utf-8")
+    loaded: dict[str, float] = yaml.safe_load(text)
+    return loaded
+
+
+def _ask(spec: RunSpec) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchbcss.runs.rehearse"],
+        input=spec.model_dump_json(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+    except ValueError:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return {"problem": f"building it ends with exit status {done.returncode}: {last}"}
+
+
+def _answer(spec: RunSpec) -> dict[str, Any]:
+    from benchbcss.runs.setup import setup
+
+    try:
+        with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(sys.stderr):
+            job = setup(spec, Path(scratch))
+    except BenchError as error:
+        return {"problem": str(error)}
+    except Exception as error:
+        return {"problem": f"{type(error).__name__}: {error}"}
+    return {
+        "weights": job.provenance.source,
+        "parameters": job.parameters.total,
+        "not_measured": job.not_measured,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(_answer(RunSpec.model_validate_json(sys.stdin.read()))))

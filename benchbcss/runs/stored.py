@@ -1,0 +1,173 @@
+"""The runs that a workspace holds, in whatever state, and how one is removed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from benchbcss.errors import InputError, RunError, UnknownNameError
+from benchbcss.io import read_json
+
+State = Literal["done", "failed", "running", "unfinished", "set aside"]
+_MADE_BY_RUNS = ("spec.json", "result.json", "failure.json", "status.json", "log.txt")
+_REMOVED = ".removing"
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run's folder ``WORKSPACE/runs/SUITE/BACKEND/ID`` and what can be told without opening its
+    record."""
+
+    path: Path
+    state: State
+
+    @property
+    def suite(self) -> str:
+        return self.path.parent.parent.name
+
+    @property
+    def backend(self) -> str:
+        return self.path.parent.name
+
+    @property
+    def changed(self) -> float:
+        """When it last changed, in seconds since 1970."""
+        marks = [self.path, *(self.path / name for name in _MADE_BY_RUNS)]
+        return max(mark.stat().st_mtime for mark in marks if mark.exists())
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(p.lstat().st_size for p in self.path.rglob("*") if p.is_file())
+
+    def plain(self) -> dict[str, Any]:
+        """As ``runs list --format json`` writes it."""
+        return {
+            "suite": self.suite,
+            "backend": self.backend,
+            "run": self.path.name,
+            "state": self.state,
+            "changed": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.changed)),
+            "bytes": self.size,
+            "path": str(self.path),
+        }
+
+
+def every(workspace: Path) -> list[StoredRun]:
+    """All runs of ``workspace``, by suite, backend and folder."""
+    folders = sorted((workspace / "runs").glob("*/*/*"))
+    return [StoredRun(path, _state(path)) for path in folders if _is_run(path)]
+
+
+def chosen(
+    workspace: Path, names: Sequence[str], *, suite: str | None = None, aside: bool = False
+) -> list[StoredRun]:
+    """The runs that ``names`` mean: backends (or names of scored predictions), runs' folders, or
+    the ids of these. Those set aside count where they are named, or with ``aside``.
+
+    Raises UnknownNameError, and InputError for a folder that is no run of ``workspace``.
+    """
+    runs = [run for run in every(workspace) if suite is None or run.suite == suite]
+    picked: dict[Path, StoredRun] = {}
+    for name in names:
+        own = [r for r in runs if r.backend == name and (aside or r.state != "set aside")]
+        own = own or [r for r in runs if r.path.name == name]
+        own = own or [r for r in runs if r.path.resolve() == Path(name).resolve()]
+        if not own and os.path.isdir(name) and os.sep in name:
+            raise InputError(
+                f"{name} is no run of the workspace {workspace}. Its runs: benchbcss runs list."
+            )
+        if not own:
+            known = {run.backend for run in runs} | {run.path.name for run in runs}
+            raise UnknownNameError("run", name, known, "Or pass a run's folder.")
+        picked |= {run.path: run for run in own}
+    return list(picked.values())
+
+
+def remove(run: StoredRun) -> None:
+    """Delete the run's folder, out of sight first, so that none is ever seen half deleted.
+
+    Raises InputError while it is running, RunError where it cannot be removed.
+    """
+    lock = FileLock(run.path / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(_busy(run)) from None
+    except OSError as error:
+        raise RunError(f"{run.path} cannot be removed: {error.strerror}.") from error
+    try:
+        if _state(run.path) == "running":
+            raise InputError(_busy(run))
+        away = run.path.with_name(f".{run.path.name.lstrip('.')}{_REMOVED}{os.getpid()}")
+        run.path.rename(away)
+    except OSError as error:
+        raise RunError(f"{run.path} cannot be removed: {error.strerror}.") from error
+    finally:
+        lock.release()
+    try:
+        shutil.rmtree(away)
+    except OSError as error:
+        raise RunError(f"{away} cannot be removed: {error.strerror}. Remove it by hand.") from error
+    for parent in (run.path.parent, run.path.parent.parent):
+        try:
+            parent.rmdir()  # an empty folder would be a backend without runs
+        except OSError:
+            return
+
+
+def _busy(run: StoredRun) -> str:
+    return f"{run.path} is running. Wait for it, or stop the command that runs it."
+
+
+def _is_run(path: Path) -> bool:
+    """A link is none: what it leads to is not ours to delete."""
+    if path.is_symlink() or not path.is_dir() or _REMOVED in path.name:
+        return False
+    return any((path / name).is_file() for name in _MADE_BY_RUNS)
+
+
+def _state(path: Path) -> State:
+    if path.name.startswith("."):
+        return "set aside"
+    if (path / "result.json").is_file():
+        return "done"
+    if (path / "failure.json").is_file():
+        return "failed"
+    return "running" if _alive(path) else "unfinished"
+
+
+def _alive(path: Path) -> bool:
+    """Whether a worker holds the run's lock. On a machine that cannot see the lock, a heartbeat of
+    the last minutes counts."""
+    from benchbcss.runs.executors.local import HEARTBEAT_LOST
+
+    if (path / ".lock").exists():
+        lock = FileLock(path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        except OSError:
+            pass
+        else:
+            lock.release()
+    try:
+        status = read_json(path / "status.json")
+        pid, beat = int(status["pid"]), float(status["time"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return time.time() - beat < HEARTBEAT_LOST

@@ -1,0 +1,142 @@
+"""Dense segmentation by any network that transformers can load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForSemanticSegmentation
+
+from benchbcss.contract import Backend, Batch
+from benchbcss.data.class_maps import groups
+from benchbcss.errors import DataError, RecipeError, WeightsError
+from benchbcss.training.losses import balanced_loss
+from benchbcss.weights import Auto, Folder, Hub, fetch
+from benchbcss.weights.loading import Layout, load_into, report
+from benchbcss.weights.pretrained import from_pretrained, has_config, with_absent
+from benchbcss.weights.value import short
+from benchbcss_hf.network import Preprocessing, Segmenter
+
+PREPROCESSOR = "preprocessor_config.json"
+
+
+class HFSemantic(Backend):
+    """One forward pass, one softmax per pixel, over the suite's classes."""
+
+    made_here = ("mean", "std")
+
+    def build(self) -> nn.Module:
+        """The network of ``--weights``, or the recipe's at random.
+
+        A hub repository or a folder of ``save_pretrained`` brings its architecture, classes and
+        preprocessing; tensors alone are for the recipe's ``config``. Raises RecipeError for a
+        configuration that transformers cannot build, WeightsError for weights that are missing, of
+        another kind, or, where they are scored as they are, of classes that are not the suite's.
+        """
+        model, context = self.recipe["model"], self.context
+        automatic = isinstance(context.weights, Auto)
+        source = Hub(id=model["weights"]) if model["weights"] else None
+        given = source if automatic else context.weights
+        note = "random (smoke size has no pretrained weights)"
+        if isinstance(given, Hub) or (isinstance(given, Folder) and has_config(given)):
+            try:
+                return self._by_transformers(given)
+            except WeightsError:
+                if context.strict_weights or not automatic:
+                    raise
+            note = f"random (pretrained weights {given} were not available)"
+        network = self._random(model["config"])
+        layout = Layout(what="the recipe's network (model.config)", unpretrained=note)
+        load_into(network, context, layout)
+        return network
+
+    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Class-balanced cross-entropy and soft Dice of the known pixels."""
+        return balanced_loss(
+            model(batch.image),
+            batch.target,
+            self.context.class_pixels,
+            self.recipe["loss"],
+            self.task.ignore_index,
+        )
+
+    def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
+        """``backbone`` and ``head``, where the network tells them apart; else ``all``."""
+        assert isinstance(model, Segmenter)
+        prefix = f"{getattr(model.net, 'base_model_prefix', '')}."
+        named = list(model.net.named_parameters())
+        backbone = [p for n, p in named if n.startswith((prefix, "backbone."))]
+        known = {id(parameter) for parameter in backbone}
+        head = [p for _, p in named if id(p) not in known]
+        return (
+            {"backbone": backbone, "head": head} if backbone and head else {"all": head or backbone}
+        )
+
+    def predict(self, model: nn.Module, image: Tensor) -> Tensor:
+        """Logits float32 [B, K, H, W], for any H and W."""
+        logits: Tensor = model(image)
+        return logits
+
+    def _random(self, settings: dict[str, Any]) -> Segmenter:
+        count = self.task.num_classes
+        try:
+            plain = dict(settings)
+            config = AutoConfig.for_model(plain.pop("model_type"), num_labels=count, **plain)
+            net = AutoModelForSemanticSegmentation.from_config(config)
+        except Exception as error:
+            first = (str(error).splitlines() or [""])[0]
+            raise RecipeError(
+                f"model.config does not make a network: {type(error).__name__}: {first[:200]}"
+            ) from error
+        return Segmenter(net, self._preprocessing(None), self._own_order(), count)
+
+    def _by_transformers(self, given: Hub | Folder) -> Segmenter:
+        config = from_pretrained(AutoConfig.from_pretrained, given)
+        known = type(config) in AutoModelForSemanticSegmentation._model_mapping
+        if not known:
+            raise WeightsError(
+                f"The weights {short(given)} are of a {config.model_type}, which transformers has "
+                f"no AutoModelForSemanticSegmentation for."
+            )
+        names = {int(index): str(name) for index, name in config.id2label.items()}
+        options: dict[str, Any] = {}
+        try:
+            chosen = groups(
+                names,
+                self.task.class_names,
+                self.task.mean_classes,
+                self.recipe["model"]["class_map"],
+                str(short(given)),
+            )
+        except DataError as error:
+            if self.context.evaluating or self.recipe["model"]["class_map"]:
+                raise WeightsError(str(error)) from error
+            chosen, options = self._own_order(), {"num_labels": self.task.num_classes}
+            names = dict(enumerate(self.task.class_names))
+        load = AutoModelForSemanticSegmentation.from_pretrained
+        net, lacking = with_absent(load, given, **options)
+        network = Segmenter(net, self._preprocessing(given), chosen, len(names))
+        note = f"file: {given.sha256[:16]}" if isinstance(given, Folder) else f"pretrained: {given}"
+        state = [n for n in network.state_dict() if n not in self.made_here]
+        loaded = [n for n in state if n.removeprefix("net.") not in lacking]
+        report(network, self.context, note, loaded, wrapping="as net.")
+        return network
+
+    def _own_order(self) -> tuple[tuple[int, ...], ...]:
+        return tuple((index,) for index in range(self.task.num_classes))
+
+    def _preprocessing(self, given: Hub | Folder | None) -> Preprocessing:
+        """The checkpoint's own, or the recipe's."""
+        recipe = self.recipe["model"]["normalisation"]
+        path = None
+        if isinstance(given, Folder):
+            path = Path(given.path) / PREPROCESSOR
+        elif given is not None:
+            try:
+                path = fetch(given.id, PREPROCESSOR, given.revision)
+            except WeightsError:
+                path = None
+        if path is not None and path.is_file():
+            return Preprocessing.read(path, recipe)
+        return Preprocessing(tuple(recipe["mean"]), tuple(recipe["std"]))

@@ -1,0 +1,156 @@
+"""``benchbcss runs``: what a workspace holds; nothing goes unless it is told to."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from PIL import Image
+from tests_support import cli, write_folder
+
+from benchbcss.errors import InputError, UnknownNameError
+from benchbcss.runs import stored
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """A workspace with two scored predictions."""
+    root = tmp_path_factory.mktemp("scored")
+    rng = np.random.default_rng(0)
+    masks = {f"r{i}.png": rng.choice([1, 2, 3], (40, 40)).astype(np.uint8) for i in range(4)}
+    parts = dict(zip(masks, ("train", "val", "test", "test"), strict=True))
+    data = write_folder(root / "d", masks, split=parts)
+    for name in ("one", "two"):
+        (root / name).mkdir()
+        for roi in ("r2.png", "r3.png"):
+            Image.fromarray(masks[roi] - 1).save(root / name / roi)
+        common = ["--data", data, "--split", data / "splits.csv", "--workspace", root / "w"]
+        cli("score", root / name, *common, check=0)
+    return root / "w"
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    """Folders as runs in every state leave them."""
+    for name, files in {
+        "a/seed0-1": {"spec.json": "{}", "result.json": "{}"},
+        "a/.seed0-1.old1": {"result.json": "{}"},
+        "b/seed0-2": {"failure.json": '{"reason": "no luck"}'},
+        "c/seed0-3": {"spec.json": "{}"},
+        "c/notes": {"mine.txt": "not a run"},
+    }.items():
+        folder = tmp_path / "w" / "runs" / "s" / name
+        folder.mkdir(parents=True)
+        for file, text in files.items():
+            (folder / file).write_text(text)
+    return tmp_path / "w"
+
+
+def test_states(workspace):
+    table = {(run.backend, run.path.name): run.state for run in stored.every(workspace)}
+    assert table == {
+        ("a", ".seed0-1.old1"): "set aside",
+        ("a", "seed0-1"): "done",
+        ("b", "seed0-2"): "failed",
+        ("c", "seed0-3"): "unfinished",
+    }
+
+
+def test_what_names_mean(workspace):
+    def names(*words, **options):
+        return [run.path.name for run in stored.chosen(workspace, words, **options)]
+
+    runs = workspace / "runs" / "s"
+    assert names("a") == ["seed0-1"]
+    assert names("a", aside=True) == [".seed0-1.old1", "seed0-1"]
+    assert names("seed0-2", "b") == ["seed0-2"]
+    assert names(str(runs / "c" / "seed0-3")) == ["seed0-3"]
+    assert names(".seed0-1.old1") == [".seed0-1.old1"]
+    with pytest.raises(UnknownNameError, match="no run 'a'"):
+        names("a", suite="t")
+    for path in (runs / "c" / "notes", runs, workspace.parent, runs / "a" / ".." / "c"):
+        with pytest.raises(InputError, match="is no run of the workspace"):
+            names(str(path))
+
+
+def test_a_running_run_is_not_removed(workspace):
+    (run,) = stored.chosen(workspace, ["c"])
+    lock = FileLock(run.path / ".lock")
+    holder = "import sys, filelock\nfilelock.FileLock(sys.argv[1]).acquire()\nprint(flush=True)\n"
+    worker = subprocess.Popen(
+        [sys.executable, "-c", holder + "input()", lock.lock_file],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    worker.stdout.readline()
+    try:
+        assert stored.chosen(workspace, ["c"])[0].state == "running"
+        with pytest.raises(InputError, match="is running"):
+            stored.remove(run)
+        done = cli("runs", "rm", "b", "c", "--yes", "--workspace", workspace, check=2)
+        assert "Nothing is removed" in done.stderr
+    finally:
+        worker.kill()
+        worker.wait()
+    assert len(stored.every(workspace)) == 4
+    status = {"pid": os.getpid(), "time": time.time()}
+    (run.path / "status.json").write_text(json.dumps(status))
+    assert stored.chosen(workspace, ["c"])[0].state == "running"
+    (run.path / "status.json").write_text(json.dumps(status | {"time": 0.0}))
+    assert stored.chosen(workspace, ["c"])[0].state == "unfinished"
+
+
+def test_links_are_not_followed(workspace, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "result.json").write_text("{}")
+    (workspace / "runs" / "s" / "a" / "linked").symlink_to(elsewhere)
+    assert "linked" not in [run.path.name for run in stored.every(workspace)]
+
+
+def test_nothing_is_removed_without_being_told(workspace):
+    done = cli("runs", "rm", "b", "--workspace", workspace, check=2)
+    assert "Nothing is removed without confirmation. Pass --yes" in done.stderr
+    assert len(stored.every(workspace)) == 4
+    cli("runs", "rm", "b", "--yes", "--workspace", workspace, check=0)
+    assert not (workspace / "runs" / "s" / "b").exists()
+    assert len(stored.every(workspace)) == 3
+    assert (workspace / "runs" / "s" / "c" / "notes" / "mine.txt").exists()
+    done = cli("runs", "rm", "bb", "--yes", "--workspace", workspace, check=2)
+    assert "There is no run 'bb'" in done.stderr
+
+
+def test_list_show_and_rm_of_real_runs(scored):
+    rows = json.loads(cli("runs", "list", "--workspace", scored, "--format", "json").stdout)
+    assert [(row["backend"], row["state"]) for row in rows] == [("one", "done"), ("two", "done")]
+    assert rows[0]["bytes"] > 1000
+    table = cli("runs", "list", "two", "--workspace", scored, check=0).stdout.splitlines()
+    assert len(table) == 2
+    (entry,) = json.loads(
+        cli("runs", "show", "one", "--workspace", scored, "--format", "json", check=0).stdout
+    )
+    assert entry["mean_dice"]["semantic"] == 1
+    assert entry["split"].endswith("1 train, 1 val, 2 test ROIs")
+    assert "mean_dice" in cli("runs", "show", "one", "--workspace", scored, check=0).stdout
+    cli("runs", "rm", entry["path"], "--yes", "--workspace", scored, check=0)
+    board = cli("leaderboard", "--workspace", scored, "--format", "csv", check=0).stdout
+    assert "two," in board
+    assert "one," not in board
+
+
+def test_a_closed_or_full_stdout_is_no_traceback(scored):
+    words = [sys.executable, "-m", "benchbcss", "runs", "list", "--workspace", str(scored)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip() == ("error: the output cannot be written: No space left on device.")
+    for name in (words, [*words[:3], "leaderboard", "--workspace", str(scored)]):
+        done = subprocess.run(
+            ["bash", "-c", '"$@" >&-', "-", *name], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr

@@ -1,0 +1,62 @@
+"""Which ``--set`` is for which backend, and that none of them does nothing."""
+
+import pytest
+
+from benchbcss import registry
+from benchbcss.errors import RecipeError, UnknownNameError
+from benchbcss.runs.settings import by_backend
+from benchbcss.suites import load_suite
+
+PLUGINS = registry.load()
+
+
+def recipes(names, *texts, suite="bcss5", evaluating=False):
+    infos = {name: PLUGINS.backend(name).info for name in names}
+    definition, preset = load_suite(PLUGINS.suites.find(suite).load(), "smoke")
+    return by_backend(texts, infos, definition, preset, evaluating=evaluating)
+
+
+def test_without_a_name_it_is_for_every_model_and_no_floor():
+    made = recipes(["unetpp", "transunet", "floor_majority"], "train.lr=0.5")
+    assert made["unetpp"].train.lr == made["transunet"].train.lr == 0.5
+    assert made["floor_majority"].train is None
+
+
+def test_with_a_name_it_is_for_that_one_and_comes_first():
+    made = recipes(["unetpp", "transunet"], "unetpp:train.lr=0.5", "train.lr=0.1")
+    assert (made["unetpp"].train.lr, made["transunet"].train.lr) == (0.5, 0.1)
+    made = recipes(["unetpp", "sam_zeroshot"], "unetpp:model.encoder=resnet50")
+    assert made["unetpp"].model["encoder"] == "resnet50"
+
+
+@pytest.mark.parametrize(
+    ("names", "texts", "words"),
+    [
+        (["unetpp", "sam_zeroshot"], ["train.lr=1"], "does not fit sam_zeroshot .* not trained"),
+        (["sam_zeroshot"], ["train.steps=10"], "sam_zeroshot is not trained here"),
+        (["unetpp", "mask2former"], ["model.encoder=x"], "Name the backend.* --set unetpp:model"),
+        (["unetpp", "sam2_v3"], ["train.steps=9"], "does not fit unetpp .*only sam2_v3"),
+        (["unetpp"], ["train.steps=9"], "it has no effect, since the suite says how long"),
+        (["unetpp"], ["train.budget=recipe"], "does not say how long it trains"),
+        (["unetpp"], ["view.size=64"], "it has no effect.*view.protocol=squash"),
+        (["unetpp"], ["train.lr=1", "train.lr=2"], "train.lr is set twice"),
+        (["floor_majority"], ["tracker=x"], "floors take no settings"),
+        (["unetpp"], ["model.encodr=x"], "Did you mean model.encoder"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(names, texts, words):
+    with pytest.raises(RecipeError, match=words):
+        recipes(names, *texts)
+
+
+def test_a_backend_that_is_not_in_the_command_is_named():
+    with pytest.raises(UnknownNameError, match="Did you mean 'unetpp'"):
+        recipes(["unetpp"], "unetp:train.lr=1")
+
+
+def test_evaluating_refuses_what_only_training_uses():
+    for text in ("train.lr=1", "loss.dice=2"):
+        with pytest.raises(RecipeError, match="evaluate trains nothing"):
+            recipes(["unetpp"], text, evaluating=True)
+    made = recipes(["unetpp"], "train.precision=bf16", "view.tta=true", evaluating=True)
+    assert made["unetpp"].view.tta
