@@ -6,13 +6,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchbcss.board.model import Board, Row, Table
-from benchbcss.results import judge
-from benchbcss.results.schema import Bounds, MeanDice
-from benchbcss.tracks.base import number
-from benchbcss.tracks.semantic import mean_cell
+from typing import Any
 
-MARKS = {"pass": "pass", "fail": "FAIL"}
+from benchbcss.board.model import Board, Row, Table
+from benchbcss.board.unfinished import one_line
+from benchbcss.registry import CORE
+from benchbcss.results import judge
+from benchbcss.results.schema import Bounds, Estimand, MeanDice, TrackResult
+from benchbcss.tracks.base import Column, number
+from benchbcss.tracks.semantic import mean_cell as mean
+
+__all__ = ["mean", "one_line"]
+
+#: verdict -> one character; where an encoding lacks them, those of ASCII
+MARKS = {
+    "pass": "✓",
+    "fail": "✗",
+    "undecided": "?",
+    "not measured": "–",
+    "not applicable": "·",
+}
+ASCII_MARKS = dict(zip(MARKS, "+x?-.", strict=True))
+WORDS = {**{status: status for status in MARKS}, "pass": "met", "fail": "not met"}
 PHANTOM = "phantom: synthetic images, not BCSS"
 ESTIMANDS = (
     "Dice per class is the mean over ROIs that have the class (per ROI); pooled sums pixels over "
@@ -26,17 +41,21 @@ OBJECTS = (
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of text; ``left`` are the columns aligned left."""
+    """A table of text; ``left`` are the columns aligned left, and the first ``key`` columns say
+    which row it is."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     left: Sequence[int] = (0,)
+    key: int = 1
 
 
 def scores(table: Table) -> Grid:
-    """Rank, backend, view, mean with its interval, and the columns of the track."""
-    columns = table.track.columns([row.scores for row in table.rows])
+    """Rank, model, view, means, Dice of each class with its interval, and the other columns."""
+    classes = classes_of(table)
+    shown = {*classes, "view"}
+    others = [column for column in extra_columns(table) if column.title not in shown]
     lines = []
     for row in table.rows:
         headline = row.scores.headline.per_roi
@@ -45,17 +64,77 @@ def scores(table: Table) -> Grid:
                 row.rank_text,
                 row.name + (" (floor)" if row.floor else ""),
                 row.scores.view,
-                mean_cell(headline),
-                interval(headline.mean_interval),
-                *(column.cell(row.scores) for column in columns),
+                str(row.scores.rois),
+                mean(headline),
+                interval(headline.mean_interval) or "-",
+                *(class_cell(headline, name) for name in classes),
+                *(column.cell(row.scores) for column in others),
             ]
         )
-    names = ["#", "backend", "view", "mean (per ROI)", "95 %", *(c.title for c in columns)]
-    return Grid(title(table), names, lines, (1, 2))
+    names = ["#", "model", "view", "ROIs", "mean Dice", "95 %"]
+    names += [*classes, *(column.title for column in others)]
+    return Grid(f"{title(table)}: Dice with 95 % intervals", names, lines, (1, 2), key=2)
+
+
+def classes_of(table: Table) -> list[str]:
+    """Those in the mean, the one that the suite highlights first."""
+    return highlighted(table.rows[0]) if table.rows else []
+
+
+def class_cell(part: Estimand, name: str) -> str:
+    return f"{number(part.dice.get(name))} {interval(part.intervals.get(name))}".rstrip()
 
 
 def interval(bounds: Bounds | None) -> str:
     return "" if bounds is None else f"[{bounds[0]:.2f}, {bounds[1]:.2f}]"
+
+
+def extra_columns(table: Table) -> list[Column]:
+    """After the mean, the most wanted first: metrics that plugins registered, Dice of each class,
+    what the track brings, and how the ROI was seen."""
+    results = [row.scores for row in table.rows]
+    classes = classes_of(table)
+    columns = {column.title: column for column in table.track.columns(results)}
+    first = [columns.pop(name) for name in classes if name in columns]
+    view = Column("view", lambda result: result.view)
+    return [*registered(results), *first, *columns.values(), view]
+
+
+def registered(results: Sequence[TrackResult]) -> list[Column]:
+    """A column for each metric that a plugin registered: its mean over the classes in the mean."""
+
+    def column(name: str, label: str) -> Column:
+        return Column(label, lambda result: number(metric_mean(result, name, "per_roi")))
+
+    return [column(name, label) for name, label in strangers(results).items()]
+
+
+def strangers(results: Sequence[TrackResult]) -> dict[str, str]:
+    """{name: label} of registered metrics that are not the core's, in the order of their names."""
+    found = {
+        name: used.label
+        for result in results
+        for name, used in result.metrics.items()
+        if not used.plugin.startswith(f"plugin '{CORE}' ")
+    }
+    return dict(sorted(found.items()))
+
+
+def metric_mean(result: TrackResult, name: str, estimand: str) -> float | None:
+    """Mean of a registered metric over the classes in the mean; None where none is defined."""
+    values = result.per_class.get(estimand, {}).get(name, {})
+    defined = [v for v in (values.get(cls) for cls in result.classes) if v is not None]
+    return sum(defined) / len(defined) if defined else None
+
+
+def criteria(table: Table) -> list[str]:
+    """The labels of the suite's criteria, in its order."""
+    return list(dict.fromkeys(v.label for row in judged(table) for v in row.verdicts))
+
+
+def safe(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: text that begins like one is quoted."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
 
 
 def title(table: Table) -> str:
@@ -65,8 +144,6 @@ def title(table: Table) -> str:
     if prompting:
         views = ", four views averaged" if prompting.tta else ""
         text += f" by {prompting.strategy}, {prompting.scope}{views}"
-    if first and first.result.split.scored == "val":
-        text += " (validation ROIs)"
     return text
 
 
@@ -90,27 +167,29 @@ def notes(table: Table) -> list[str]:
         )
     others = max((len(row.scores.others) for row in table.rows), default=0)
     if others:
-        found.append(f"{others} other promptings: benchbcss leaderboard --promptings")
+        found.append(f"{others} other promptings were scored as well")
     return found
 
 
 def verdicts(table: Table) -> Grid | None:
     """The suite's criteria, one column each; None where nothing is judged."""
-    rows = judged(table)
-    if not rows:
+    labels = criteria(table)
+    if not labels:
         return None
-    columns = ["backend", *(verdict.label for verdict in rows[0].verdicts)]
-    lines = [
-        [
-            row.name,
-            *(
-                MARKS.get(v.status, v.status) + (f" ({v.point})" if v.point else "")
-                for v in row.verdicts
-            ),
-        ]
-        for row in rows
-    ]
-    return Grid("success criteria", columns, lines, range(len(columns)))
+    lines = []
+    for row in judged(table):
+        given = {v.label: v for v in row.verdicts}
+        cells = [given.get(label) for label in labels]
+        lines.append(
+            [
+                row.name,
+                *(
+                    "" if v is None else v.status + (f" ({v.point})" if v.point else "")
+                    for v in cells
+                ),
+            ]
+        )
+    return Grid("success criteria", ["model", *labels], lines, range(len(labels) + 1))
 
 
 def judged(table: Table) -> list[Row]:
@@ -118,14 +197,14 @@ def judged(table: Table) -> list[Row]:
 
 
 def reasons(table: Table) -> list[str]:
-    """Why criteria that are no number have failed or were not measured."""
-    return [
-        f"{row.name}: {verdict.label}: {verdict.reason}"
-        for row in judged(table)
-        for verdict in row.verdicts
-        if verdict.status in ("not measured", "fail")
-        and verdict.metric in ("clip_accuracy", "stability")
-    ]
+    """Why each criterion stands as it does; models of the same reason in one line."""
+    found: dict[str, list[str]] = {}
+    for row in judged(table):
+        for v in row.verdicts:
+            found.setdefault(f"{v.label}: {WORDS[v.status]}: {v.reason}", []).append(row.name)
+    order = {label: i for i, label in enumerate(criteria(table))}
+    texts = sorted(found.items(), key=lambda item: order[item[0].partition(": ")[0]])
+    return [f"{text} ({', '.join(names)})" for text, names in texts]
 
 
 def monitored(table: Table) -> list[str]:
@@ -184,7 +263,7 @@ def objects(table: Table) -> Grid | None:
         surface = row.scores.boundary.mean if row.scores.boundary else None
         border = row.scores.without_border.per_roi.mean if row.scores.without_border else None
         lines.append([row.name, *found, number(false, 1), number(surface), number(border)])
-    columns = ["backend", *classes, f"false {classes[0]} / mm2", "surface Dice", "Dice off borders"]
+    columns = ["model", *classes, f"false {classes[0]} / mm2", "surface Dice", "Dice off borders"]
     return Grid("objects and borders", columns, lines)
 
 
@@ -206,7 +285,7 @@ def promptings(table: Table) -> Grid | None:
         parts = [(row.scores.prompting, row.scores.headline, row.scores.ceiling)]
         parts += [(other.prompting, other.headline, other.ceiling) for other in row.scores.others]
         for prompting, headline, ceiling in parts:
-            scores.setdefault(prompting.key, {})[row.name] = mean_cell(headline.per_roi)
+            scores.setdefault(prompting.key, {})[row.name] = mean(headline.per_roi)
             ceilings[prompting.key] = _ceiling(ceiling)
     names = [row.name for row in rows]
     lines = [
@@ -222,7 +301,7 @@ def _ceiling(ceiling: MeanDice | None) -> str:
 
 
 COSTS = (
-    "backend",
+    "model",
     "weights",
     "budget",
     "steps x batch",
@@ -232,6 +311,15 @@ COSTS = (
     "device",
     "memory GB",
 )
+REPORTED = {
+    "model": "model",
+    "label_set": "classes",
+    "prompting": "prompting",
+    "mean_dice": "mean Dice",
+    "vessel": "vessel",
+    "n": "n",
+    "source": "source",
+}
 
 
 def costs(board: Board) -> Grid | None:
@@ -258,3 +346,16 @@ def _cost(row: Row) -> list[str]:
         f"{cost.device or '-'} {cost.precision or ''}".rstrip(),
         f"{memory / 1e9:.1f}" if memory else "-",
     ]
+
+
+def reported(entries: Sequence[dict[str, Any]]) -> Grid | None:
+    """Published numbers with their sources."""
+    lines = [
+        [
+            str({"vessel": entry.get("dice", {}).get("blood_vessel"), **entry}.get(name) or "-")
+            for name in REPORTED
+        ]
+        for entry in entries
+    ]
+    heading = "Reported elsewhere: never ranked, not measured by this harness"
+    return Grid(heading, list(REPORTED.values()), lines, (0, 1, 2, 6)) if lines else None
