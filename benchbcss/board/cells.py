@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
 from typing import Any
 
 from benchbcss.board.model import Board, Row, Table
@@ -16,8 +15,6 @@ from benchbcss.results.schema import Bounds, Estimand, MeanDice, TrackResult
 from benchbcss.tracks.base import Column, number
 from benchbcss.tracks.semantic import mean_cell as mean
 
-__all__ = ["mean", "one_line"]
-
 #: verdict -> one character; where an encoding lacks them, those of ASCII
 MARKS = {
     "pass": "✓",
@@ -27,7 +24,6 @@ MARKS = {
     "not applicable": "·",
 }
 ASCII_MARKS = dict(zip(MARKS, "+x?-.", strict=True))
-WORDS = {**{status: status for status in MARKS}, "pass": "met", "fail": "not met"}
 PHANTOM = "phantom: synthetic images, not BCSS"
 ESTIMANDS = (
     "Dice per class is the mean over ROIs that have the class (per ROI); pooled sums pixels over "
@@ -73,7 +69,7 @@ def scores(table: Table) -> Grid:
         )
     names = ["#", "model", "view", "ROIs", "mean Dice", "95 %"]
     names += [*classes, *(column.title for column in others)]
-    return Grid(f"{title(table)}: Dice with 95 % intervals", names, lines, (1, 2), key=2)
+    return Grid("mean and per-class Dice with 95 % intervals", names, lines, (1, 2), key=2)
 
 
 def classes_of(table: Table) -> list[str]:
@@ -154,8 +150,6 @@ def notes(table: Table) -> list[str]:
         found.append(PHANTOM)
     for why in sorted({row.not_ranked for row in table.rows if row.not_ranked}):
         found.append(f"never ranked: {why}")
-    for flaw in table.rows[0].result.suite.flaws if table.rows else []:
-        found.append(f"flaw: {flaw}")
     found.append(table.track.caveat)
     if any(row.tied and row.tied[0] != row.tied[1] for row in table.rows):
         found.append(
@@ -192,6 +186,28 @@ def verdicts(table: Table) -> Grid | None:
     return Grid("success criteria", ["model", *labels], lines, range(len(labels) + 1))
 
 
+def parts(table: Table) -> list[tuple[Grid, list[str]]]:
+    """What follows a table's scores where there is room for all of it: verdicts, objects and other
+    promptings, each with its notes."""
+    found: list[tuple[Grid | None, list[str]]] = [
+        (verdicts(table), [*reasons(table), *monitored(table), *warnings(table)]),
+        (objects(table), [OBJECTS]),
+        (promptings(table), []),
+    ]
+    return [(grid, notes) for grid, notes in found if grid is not None]
+
+
+def troubles(board: Board) -> list[str]:
+    """A line for each run or track without a result."""
+    found = [f"{run.state}: {run.title}: {run.detail}" for run in board.unfinished]
+    found += [f"failed: {failure.title}: {failure.line}" for failure in board.failures]
+    found += [
+        f"not measured: {m.backend} ({m.suite}, {m.track}): {one_line(m.reason)}"
+        for m in board.not_measured
+    ]
+    return [*found, *(f"unreadable: {text}" for text in board.unreadable)]
+
+
 def judged(table: Table) -> list[Row]:
     return [row for row in table.rows if not row.floor and row.verdicts]
 
@@ -201,7 +217,7 @@ def reasons(table: Table) -> list[str]:
     found: dict[str, list[str]] = {}
     for row in judged(table):
         for v in row.verdicts:
-            found.setdefault(f"{v.label}: {WORDS[v.status]}: {v.reason}", []).append(row.name)
+            found.setdefault(f"{v.label}: {v.status}: {v.reason}", []).append(row.name)
     order = {label: i for i, label in enumerate(criteria(table))}
     texts = sorted(found.items(), key=lambda item: order[item[0].partition(": ")[0]])
     return [f"{text} ({', '.join(names)})" for text, names in texts]
@@ -223,27 +239,10 @@ def monitored(table: Table) -> list[str]:
 
 def warnings(table: Table) -> list[str]:
     """The trap in words, for each row that is in it."""
-    found = [
+    return [
         f"{row.name}: {row.scores.tissue.warning}"
         for row in table.rows
         if not row.floor and row.scores.tissue and row.scores.tissue.warning
-    ]
-    return [*found, *_below_floors(table)]
-
-
-def _below_floors(table: Table) -> list[str]:
-    """A model that does not reach a floor has learnt nothing that the floor does not know."""
-    floors = [
-        row for row in table.rows if row.floor and row.scores.headline.per_roi.mean is not None
-    ]
-    if not floors:
-        return []
-    best = max(floors, key=Row.sort_value)
-    return [
-        f"{row.name}: {number(row.scores.headline.per_roi.mean)} is not above the floor "
-        f"{best.name}, {number(best.sort_value())}"
-        for row in table.rows
-        if not row.floor and row.sort_value() <= best.sort_value()
     ]
 
 

@@ -214,8 +214,8 @@ def only(board: Board, backends: Sequence[str]) -> Board:
     if not backends:
         return board
     apart = [row for table in board.tables for row, _ in table.not_comparable]
-    listed = (*board.rows, *apart, *board.failures, *board.unfinished, *board.not_measured)
-    _must_know(backends, {item.backend for item in listed})
+    listed: list[Any] = [*board.rows, *apart, *board.failures, *board.unfinished]
+    _must_know(backends, {item.backend for item in (*listed, *board.not_measured)})
     tables = []
     for table in board.tables:
         rows = [row for row in table.rows if row.backend in backends]

@@ -100,48 +100,49 @@ def _criteria(ranked: Sequence[Row]) -> str:
         return f"{names(meeting)} meet{'s' * (len(meeting) == 1)} {total}"
     best = rows[0]
     counts = Counter(v.status for v in unmet(best.verdicts))
-    words = [f"{count} {'not met' if s == FAIL else s}" for s, count in sorted(counts.items())]
+    words = [f"{count} {'failed' if s == FAIL else s}" for s, count in sorted(counts.items())]
     return f"no model meets {total} ({best.name}: {', '.join(words)})"
 
 
-def names(rows: Iterable[Row]) -> str:
-    """'a and b', 'a, b, c and 4 more'."""
+def names(rows: Iterable[Row], every: bool = False) -> str:
+    """'a and b', 'a, b, c and 4 more'; ``every`` leaves none out."""
     found = list(dict.fromkeys(row.name for row in rows))
-    if len(found) > NAMED + 1:
+    if len(found) > NAMED + 1 and not every:
         return f"{', '.join(found[:NAMED])} and {len(found) - NAMED} more"
     *head, last = found
     return f"{', '.join(head)} and {last}" if head else last
 
 
-def warnings(table: Table) -> list[str]:
-    """What a reader must know beside the numbers, a line for each kind of thing."""
+def warnings(table: Table, every: bool = False) -> list[str]:
+    """What a reader must know beside the numbers, a line for each kind of thing; ``every`` names
+    all rows that it is said of."""
     found = []
     for flaw in table.rows[0].result.suite.flaws if table.rows else []:
         found.append(f"flaw of the suite: {flaw}")
     withheld = {row.scores.headline.per_roi.mean_reason for row in table.rows} - {None}
     found += [f"no interval: {why}" for why in sorted(withheld, key=str)]
-    found += _below_floor(table)
+    found += _below_floor(table, every)
     unstable: dict[str, list[Row]] = {}
     for row in judged(table):
         for verdict in row.verdicts:
             if verdict.metric == "stability" and verdict.status == FAIL and row.result.stability:
                 unstable.setdefault(row.result.stability.status, []).append(row)
-    found += [f"training, {status}: {names(rows)}" for status, rows in unstable.items()]
+    found += [f"training, {status}: {names(rows, every)}" for status, rows in unstable.items()]
     trapped = [row for row in table.rows if row.result.training.monitor == "any_tissue_dice"]
     if trapped:
-        found.append(f"weights chosen by any-tissue Dice, which misleads: {names(trapped)}")
+        found.append(f"weights chosen by any-tissue Dice, which misleads: {names(trapped, every)}")
     apart = Counter(why.partition(" differs")[0] for _, why in table.not_comparable)
     if apart:
         total = sum(apart.values())
-        found.append(f"{total} not comparable, by {', '.join(apart)}: {_apart(table)}")
+        found.append(f"{total} not comparable, by {', '.join(apart)}: {_apart(table, every)}")
     return found
 
 
-def _apart(table: Table) -> str:
-    return names(row for row, _ in table.not_comparable)
+def _apart(table: Table, every: bool) -> str:
+    return names((row for row, _ in table.not_comparable), every)
 
 
-def _below_floor(table: Table) -> list[str]:
+def _below_floor(table: Table, every: bool) -> list[str]:
     """A model that does not reach a floor has learnt nothing that the floor does not know."""
     floors = [row for row in (*table.rows, *table.hidden) if row.floor and row.sort_value() >= 0]
     if not floors:
@@ -150,7 +151,7 @@ def _below_floor(table: Table) -> list[str]:
     below = [row for row in table.rows if not row.floor and row.sort_value() <= best.sort_value()]
     if not below:
         return []
-    return [f"not above the floor {best.name} ({number(best.sort_value())}): {names(below)}"]
+    return [f"not above the floor {best.name} ({number(best.sort_value())}): {names(below, every)}"]
 
 
 def more(board: Board) -> str:

@@ -28,9 +28,14 @@ class _Run:
     run: str  # its folder
 
     @property
-    def short(self) -> str:
-        """SUITE/BACKEND/RUN, as ``show-roi`` and ``runs`` take it."""
-        return "/".join(Path(self.run).parts[-3:])
+    def id(self) -> str:
+        """The name of its folder, as ``show-roi`` and ``runs`` take it."""
+        return Path(self.run).name
+
+    @property
+    def title(self) -> str:
+        """Backend, id, and suite."""
+        return f"{self.backend} {self.id} ({self.suite})"
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,8 @@ def _where(status: dict[str, Any]) -> str:
     words = [str(status.get("stage") or "starting")]
     for name, total in (("epoch", "epochs"), ("step", "steps"), ("roi", "of")):
         if name in status:
-            words.append(f"{name} {status[name]}" + (f"/{status[total]}" * (total in status)))
+            end = f"/{status[total]}" if total in status else ""
+            words.append(f"{name} {status[name]}{end}")
     return ", ".join(words)
 
 

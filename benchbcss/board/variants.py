@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 #: settings named in a variant; more would not be read
 MOST = 3
-#: settings that change no number
-_SILENT = ("tracker",)
+#: parts of a recipe that change no number
+_SILENT = ("name", "summary", "sources", "tracker")
 
 
 def tell_apart(rows: Sequence[Row]) -> None:
@@ -52,10 +52,8 @@ def differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _settings(row: Row) -> dict[str, Any]:
-    flat = _flat(row.result.recipe)
-    for name in _SILENT:
-        flat.pop(name, None)
-    return {**flat, "weights": Path(row.result.weights.requested).name}
+    recipe = {key: value for key, value in row.result.recipe.items() if key not in _SILENT}
+    return {**_flat(recipe), "weights": Path(row.result.weights.requested).name}
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
@@ -87,5 +85,8 @@ def _show(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return f"{value:g}".replace("e-0", "e-").replace("e+0", "e")
+        plain = f"{value:g}"
+        head, _, power = f"{value:e}".partition("e")
+        short = f"{float(head):g}e{int(power)}" if power else plain
+        return min(plain, short, key=len)
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,6 +93,7 @@ def shared_options(command: Any) -> Any:
     show_default=True,
     help="Also run the suite's floors, which make the numbers readable.",
 )
+@click.option("--name", default="", help="Name of the runs on the leaderboard.")
 @click.option(
     "--processes",
     type=click.IntRange(1),
@@ -102,6 +104,7 @@ def shared_options(command: Any) -> Any:
 @shared_options
 def run(
     backends: tuple[str, ...],
+    name: str,
     processes: int,
     seeds: int | None,
     seed: int | None,
@@ -120,6 +123,7 @@ def run(
         jobs=jobs,
         floors=floors,
         processes=processes,
+        name=name,
         **shared,
     )
 
@@ -148,18 +152,25 @@ def launch(
     workspace: Path,
     evaluate: Literal["val", "test"] | None = None,
     processes: int = 1,
+    name: str = "",
 ) -> None:
     """Check everything, run what is not done yet, show the board; exits with 1 if a run failed."""
     from benchbcss import registry
+    from benchbcss.errors import InputError
+    from benchbcss.results.spec import NAME
     from benchbcss.runs import executors, planning
 
     plugins = registry.load()
     plugins.executors.find(executor).require()
     for source, reason in plugins.broken.items():
         say(f"warning: {source} is not loaded: {reason}")
+    if name and not re.fullmatch(NAME, name):
+        raise InputError(
+            f"'{name}' cannot be a run's name: use letters, digits, dots, dashes and underscores."
+        )
     chosen = list(dict.fromkeys(backends))
-    for name in chosen:
-        plugins.backend(name)
+    for backend in chosen:
+        plugins.backend(backend)
     definition, used = planning.choose_suite(suite, folder, preset)
     own = {"model": clip_model, "weights": clip_weights, "prompts": clip_prompts}
     if any(own.values()):
@@ -167,15 +178,15 @@ def launch(
         clip = definition.clip.model_copy(update=changed)
         definition = definition.model_copy(update={"clip": clip})
     if floors:
-        tracks = {track for name in chosen for track in plugins.backend(name).info.tracks}
-        installed = [name for name, entry in plugins.backends.items() if entry.info.floor]
-        for name in installed if definition.floors is None else definition.floors:
-            if name not in plugins.backends:
-                say(f"warning: the suite's floor '{name}' is not installed")
-            elif name not in chosen and plugins.backend(name).info.tracks & (
+        tracks = {track for backend in chosen for track in plugins.backend(backend).info.tracks}
+        installed = [floor for floor, entry in plugins.backends.items() if entry.info.floor]
+        for floor in installed if definition.floors is None else definition.floors:
+            if floor not in plugins.backends:
+                say(f"warning: the suite's floor '{floor}' is not installed")
+            elif floor not in chosen and plugins.backend(floor).info.tracks & (
                 tracks & set(definition.tracks)
             ):
-                chosen.append(name)
+                chosen.append(floor)
     if definition.phantom is not None:
         say(f"suite '{definition.name}' ({used}): synthetic images; these numbers are not BCSS")
     for flaw in definition.flaws:
@@ -201,6 +212,13 @@ def launch(
         evaluate=evaluate,
         processes=processes,
     )
+    if name:  # floors are the same under every name
+        specs = [
+            spec
+            if plugins.backend(spec.backend).info.floor
+            else spec.model_copy(update={"name": name})
+            for spec in specs
+        ]
     if dry_run:
         for spec in specs:
             state = "done" if (spec.run_dir(workspace) / "result.json").is_file() else "to do"

@@ -38,6 +38,10 @@ FINGERPRINT_FIELDS = (
 )
 
 
+#: of a run, in regular-expression syntax
+NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
+
+
 class Parts(Strict):
     """File names of each part of the split, after restriction to the files present."""
 
@@ -82,7 +86,7 @@ class RunSpec(Strict):
     seed: int = 0
     #: given by the user, to find the run again. It changes no number, so the fingerprint is without
     #: it; but it is part of the run's folder, so that a named run is never taken for another one
-    name: str = Field("", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$")
+    name: str = Field("", pattern=f"^({NAME})?$")
     #: training processes; each sees its share of a batch, which BatchNorm and batch Dice notice
     processes: int = 1
     device: str = "auto"

@@ -80,6 +80,11 @@ def together(text: str) -> str:
     return text.replace(" ", _HARD)
 
 
+def printable(text: str) -> str:
+    """Without control characters: messages of plugins must not command a terminal."""
+    return "".join(c if c.isprintable() or c == _HARD else "?" for c in text)
+
+
 def shorten(text: str, width: int, mark: str = "...") -> str:
     """Cut at ``width``, with a mark where something was cut."""
     return text if len(text) <= width else text[: max(0, width - len(mark))].rstrip() + mark

@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from benchbcss.board import cells, details, summary
-from benchbcss.board.exporters.layout import GAP, lay_out, shorten, together, wrap
+from benchbcss.board.exporters.layout import GAP, lay_out, printable, shorten, together, wrap
 from benchbcss.board.model import Board, Row, Table
+from benchbcss.board.unfinished import Failure, Unfinished
 
 #: failures listed before the rest is only counted
 LISTED = 5
 NARROWEST = 12  # characters of a model's name
+WIDEST = 100  # characters of a line of prose
 _COLOURS = {"pass": "green", "fail": "red"}
 
 
 def table(board: Board, stream: TextIO) -> None:
     """Write the standings, what went wrong, and the sections that were asked for."""
-    page = Page.of(stream)
+    page = Page.of(stream, board.sections)
     if not board.tables and not board.failures and not board.unfinished:
         page.say("No results yet. Run: benchbcss run BACKEND")
     for part in board.tables:
@@ -49,16 +51,18 @@ class Page:
     stream: TextIO
     width: int
     colours: bool = False
+    sections: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, stream: TextIO) -> Page:
+    def of(cls, stream: TextIO, sections: frozenset[str] = frozenset()) -> Page:
         """As wide as the terminal; $COLUMNS, or 80, for a file or a pipe."""
         if stream.isatty():
             width = shutil.get_terminal_size((80, 24)).columns
         else:
             given = os.environ.get("COLUMNS", "")
             width = int(given) if given.isdecimal() else 80
-        return cls(stream, max(width, 40), stream.isatty() and "NO_COLOR" not in os.environ)
+        colours = stream.isatty() and "NO_COLOR" not in os.environ
+        return cls(stream, max(width, 40), colours, sections)
 
     @property
     def marks(self) -> dict[str, str]:
@@ -84,12 +88,13 @@ class Page:
 
     def say(self, text: str, indent: str = "", style: str = "") -> None:
         """A text in lines of at most the page's width."""
-        for line in wrap(indent + text, self.width, indent + "  ") if text else []:
+        text = printable(text)
+        for line in wrap(indent + text, min(self.width, WIDEST), indent + "  ") if text else []:
             self.write(self.styled(line, style))
 
     def line(self, text: str) -> None:
         """A text cut to one line."""
-        self.write(shorten(text, self.width, self.ellipsis))
+        self.write(shorten(printable(text), self.width, self.ellipsis))
 
     def styled(self, text: str, style: str) -> str:
         if not self.colours or not style:
@@ -125,7 +130,7 @@ def _standings(part: Table, page: Page) -> None:
             page.write(_coloured(_joined(shown, index), row, shown, page))
         page.write()
         _legend(part, page, [column.title for column in shown])
-    for text in summary.warnings(part):
+    for text in summary.warnings(part, "details" in page.sections):
         page.say(text)
     page.write()
 
@@ -140,7 +145,7 @@ def _choose(part: Table, page: Page) -> list[_Column]:
     head = [
         column("rank", lambda row: "floor" if row.floor else row.rank_text or "-", True),
         column("model", lambda row: row.name, True),
-        column("Dice", lambda row: cells.mean(row.scores.headline.per_roi)),
+        column("mean Dice", lambda row: cells.mean(row.scores.headline.per_roi)),
         column("95 % interval", _interval, True),
     ]
     criteria = cells.criteria(part)
@@ -157,7 +162,7 @@ def _choose(part: Table, page: Page) -> list[_Column]:
         left = page.width - sum(c.width + len(GAP) for c in head) + len(GAP)
     chosen = []
     for extra in cells.extra_columns(part):
-        found = column(extra.title, lambda row, cell=extra.cell: cell(row.scores))
+        found = _Column(extra.title, [extra.cell(row.scores) for row in rows])
         if found.width + len(GAP) <= left:
             chosen.append(found)
             left -= found.width + len(GAP)
@@ -201,7 +206,7 @@ def _legend(part: Table, page: Page, titles: Sequence[str]) -> None:
     if criteria:
         numbered = [f"{i + 1} {label}" for i, label in enumerate(criteria)]
         page.say("criteria: " + ", ".join(together(text) for text in numbered))
-        words = [f"{mark} {cells.WORDS[status]}" for status, mark in page.marks.items()]
+        words = [f"{mark} {status}" for status, mark in page.marks.items()]
         page.say("marks: " + ", ".join(together(text) for text in words))
     if any(row.tied and row.tied[0] != row.tied[1] for row in part.rows):
         page.say("ranks such as 1-3 are shared by models that cannot be told apart")
@@ -213,23 +218,33 @@ def _legend(part: Table, page: Page, titles: Sequence[str]) -> None:
 
 
 def _unfinished(board: Board, page: Page) -> None:
-    for state, help_ in (("running", ""), ("interrupted", "; the same command continues it")):
-        for item in (run for run in board.unfinished if run.state == state):
-            page.line(f"{state}: {item.short}: {item.detail}{help_}")
+    for run in board.unfinished:
+        page.line(f"{run.state}: {_title(run, board)}: {run.detail}")
+    if any(run.state == "interrupted" for run in board.unfinished):
+        page.write("  the same command continues what was interrupted")
 
 
 def _failures(board: Board, page: Page) -> None:
+    """A line each; then where their logs are, and how one is taken off the board."""
     if not board.failures:
         return
     shown = board.failures if "details" in board.sections else board.failures[:LISTED]
     page.write("failed, newest first:")
     for failure in shown:
-        page.line(f"  {failure.short}: {failure.line}")
+        page.line(f"  {_title(failure, board)}: {failure.line}")
     if len(shown) < len(board.failures):
         page.write(f"  and {len(board.failures) - len(shown)} more: --details")
-    folder = os.path.relpath(os.path.join(board.failures[0].run, *[os.pardir] * 3))
-    page.say(f"log: {os.path.join(folder, 'SUITE', 'BACKEND', 'RUN', 'log.txt')}", "  ")
-    page.say("dismiss: benchbcss runs rm SUITE/BACKEND/RUN", "  ")
+    first = board.failures[0]
+    path = os.path.join(first.run, "log.txt")
+    near = os.path.relpath(path)
+    page.write(f"  log of the first: {printable(path if near.startswith(os.pardir) else near)}")
+    page.say(f"dismiss it: benchbcss runs rm {first.id}", "  ")
+
+
+def _title(run: Unfinished | Failure, board: Board) -> str:
+    """The suite is named where there are several."""
+    suites = {item.suite for item in (*board.tables, *board.failures, *board.unfinished)}
+    return run.title if len(suites) > 1 else f"{run.backend} {run.id}"
 
 
 def _missing(item: Any) -> str:
