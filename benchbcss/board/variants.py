@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ def tell_apart(rows: Sequence[Row]) -> None:
             groups.setdefault(row.backend, []).append(row)
     for group in groups.values():
         kinds = Counter((row.seed, row.result.evaluated) for row in group)
-        if max(kinds.values()) > 1:
+        if max(kinds.values()) > 1 and not _all_alike(group):
             for row, variant in zip(group, differences([_settings(r) for r in group]), strict=True):
                 row.variant = variant
     same = Counter((row.backend, row.seed, row.result.evaluated, row.variant) for row in rows)
@@ -39,30 +39,64 @@ def tell_apart(rows: Sequence[Row]) -> None:
 
 
 def differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """For each of ``settings`` {dotted path: value}, the values that not all of them share."""
-    paths = list(dict.fromkeys(path for setting in settings for path in setting))
-    shown = [{path: _show(setting.get(path)) for path in paths} for setting in settings]
-    differing = [path for path in paths if len({values[path] for values in shown}) > 1]
-    names = _short(differing, paths)
-    more = " ..." if len(differing) > MOST else ""
+    """For each of nested ``settings``, the values that not all of them share."""
+    first = settings[0]
+    differing: dict[str, None] = {}
+    for other in settings:
+        if other != first:  # most are equal, and that is told quickly
+            differing |= dict.fromkeys(_differing(first, other))
+    paths = list(_paths(first)) if differing else []
+    places = {path: place for place, path in enumerate(paths)}
+    ordered = sorted(differing, key=lambda path: places.get(path, len(places)))
+    names = _short(ordered, [*paths, *(path for path in ordered if path not in places)])
+    more = " ..." if len(ordered) > MOST else ""
     return [
-        " ".join(f"{names[path]}={values[path]}" for path in differing[:MOST]) + more
-        for values in shown
+        " ".join(f"{names[path]}={_show(_value(setting, path))}" for path in ordered[:MOST]) + more
+        for setting in settings
     ]
+
+
+def _all_alike(group: Sequence[Row]) -> bool:
+    """Quickly, for a thousand rows."""
+    first = group[0].result
+    return all(
+        row.result.recipe == first.recipe
+        and row.result.weights.requested == first.weights.requested
+        for row in group
+    )
 
 
 def _settings(row: Row) -> dict[str, Any]:
     recipe = {key: value for key, value in row.result.recipe.items() if key not in _SILENT}
-    return {**_flat(recipe), "weights": Path(row.result.weights.requested).name}
+    return {**recipe, "weights": Path(row.result.weights.requested).name}
 
 
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {path: value}
-    found: dict[str, Any] = {}
-    for key, part in value.items():
-        found |= _flat(part, f"{path}.{key}" if path else str(key))
-    return found
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Dotted paths of the values that differ; what is missing counts as None."""
+    for key in dict.fromkeys([*a, *b]):
+        one, other = a.get(key), b.get(key)
+        if one == other:
+            continue
+        below = f"{path}{key}"
+        if isinstance(one, dict) or isinstance(other, dict):
+            parts = [part if isinstance(part, dict) else {} for part in (one, other)]
+            yield from _differing(parts[0], parts[1], f"{below}.") if any(parts) else [below]
+        else:
+            yield below
+
+
+def _paths(setting: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    for key, value in setting.items():
+        if isinstance(value, dict):
+            yield from _paths(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}"
+
+
+def _value(setting: Any, path: str) -> Any:
+    for key in path.split("."):
+        setting = setting.get(key) if isinstance(setting, dict) else None
+    return setting
 
 
 def _short(paths: Sequence[str], among: Sequence[str]) -> dict[str, str]:

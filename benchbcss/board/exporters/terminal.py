@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TextIO
 
 from benchbcss.board import cells, details, summary
@@ -113,7 +114,7 @@ class _Column:
     texts: list[str]
     left: bool = False
 
-    @property
+    @cached_property
     def width(self) -> int:
         return max(map(len, (self.title, *self.texts)))
 
@@ -156,12 +157,14 @@ def _choose(part: Table, page: Page) -> list[_Column]:
     head.append(column("ROIs", lambda row: str(row.scores.rois)))
     left = page.width - sum(c.width + len(GAP) for c in head) + len(GAP)
     if left < 0:
-        model = head[1]
-        room = max(NARROWEST, model.width + left)
-        model.texts = [shorten(text, room, page.ellipsis) for text in model.texts]
+        room = max(NARROWEST, head[1].width + left)
+        names = [shorten(text, room, page.ellipsis) for text in head[1].texts]
+        head[1] = _Column(head[1].title, names, True)
         left = page.width - sum(c.width + len(GAP) for c in head) + len(GAP)
     chosen = []
     for extra in cells.extra_columns(part):
+        if len(extra.title) + len(GAP) > left:
+            continue
         found = _Column(extra.title, [extra.cell(row.scores) for row in rows])
         if found.width + len(GAP) <= left:
             chosen.append(found)
@@ -243,7 +246,8 @@ def _failures(board: Board, page: Page) -> None:
 
 def _title(run: Unfinished | Failure, board: Board) -> str:
     """The suite is named where there are several."""
-    suites = {item.suite for item in (*board.tables, *board.failures, *board.unfinished)}
+    runs: list[Unfinished | Failure] = [*board.failures, *board.unfinished]
+    suites = {item.suite for item in runs} | {table.suite for table in board.tables}
     return run.title if len(suites) > 1 else f"{run.backend} {run.id}"
 
 
