@@ -11,6 +11,8 @@ from benchbcss.board.model import Board, Table
 
 def md(board: Board, stream: TextIO) -> None:
     """Write every table, what it cost, runs without a result, and reported numbers apart."""
+    if not board.tables:
+        stream.write("No results yet.\n\n")
     for part in board.tables:
         _table(part, stream)
     costs = cells.costs(board)

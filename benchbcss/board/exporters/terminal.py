@@ -42,6 +42,7 @@ def table(board: Board, stream: TextIO) -> None:
         _section(page, cells.costs(board))
     if "reported" in board.sections:
         _section(page, cells.reported(board.reported))
+    page.write()
     page.say(summary.more(board))
 
 
