@@ -161,4 +161,7 @@ def more(board: Board) -> str:
         options.append("--promptings")
     options.append("--reported")
     left = [option for option in options if option[2:] not in board.sections]
-    return f"more: {' '.join(left)}" + (" or --all" if len(left) > 1 else "") if left else ""
+    if not left:
+        return ""
+    everything = " or --all" if len(left) > 1 else ""
+    return f"more: benchbcss leaderboard {', '.join(left)}{everything}"
