@@ -50,9 +50,7 @@ def collect(workspace: Path, suite: str | None = None) -> list[dict[str, Any]]:
         ]
     failures: list[Failure] = board.failures
     runs += [_entry(f.suite, f.backend, f.run, "failed", f.line, f.when) for f in failures]
-    rows = [
-        row for part in board.tables for row in (*part.rows, *(r for r, _ in part.not_comparable))
-    ]
+    apart = [row for part in board.tables for row, _ in part.not_comparable]
     finished = {row.run: row for row in (*board.rows, *apart)}
     done = sorted(finished.values(), key=lambda row: row.result.created, reverse=True)
     for row in done:
