@@ -42,7 +42,7 @@ def table(board: Board, stream: TextIO) -> None:
         _section(page, cells.costs(board))
     if "reported" in board.sections:
         _section(page, cells.reported(board.reported))
-    page.write()
+    page.gap()
     page.say(summary.more(board))
 
 
@@ -54,6 +54,7 @@ class Page:
     width: int
     colours: bool = False
     sections: frozenset[str] = frozenset()
+    blank: bool = True  # whether the last line is
 
     @classmethod
     def of(cls, stream: TextIO, sections: frozenset[str] = frozenset()) -> Page:
@@ -85,8 +86,14 @@ class Page:
 
     def write(self, text: str = "") -> None:
         """A line as it is."""
+        self.blank = not text
         encoding = self.stream.encoding or "utf-8"
         self.stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+
+    def gap(self) -> None:
+        """One empty line between two parts."""
+        if not self.blank:
+            self.write()
 
     def say(self, text: str, indent: str = "", style: str = "") -> None:
         """A text in lines of at most the page's width."""
@@ -125,16 +132,16 @@ def _standings(part: Table, page: Page) -> None:
     page.say(title, style="bold")
     page.say(summary.sentence(part))
     if part.rows:
-        page.write()
+        page.gap()
         shown = _choose(part, page)
         page.write(page.styled(_joined(shown, None), "bold"))
         for index, row in enumerate(part.rows):
             page.write(_coloured(_joined(shown, index), row, shown, page))
-        page.write()
+        page.gap()
         _legend(part, page, [column.title for column in shown])
     for text in summary.warnings(part, "details" in page.sections):
         page.say(text)
-    page.write()
+    page.gap()
 
 
 def _choose(part: Table, page: Page) -> list[_Column]:
@@ -265,25 +272,25 @@ def _section(page: Page, grid: cells.Grid | None) -> None:
     page.say(grid.title, style="bold")
     for line in lay_out(grid, page.width):
         page.write(line)
-    page.write()
+    page.gap()
 
 
 def _details(part: Table, page: Page) -> None:
     _section(page, cells.scores(part))
     page.say(cells.ESTIMANDS)
     page.say(part.track.caveat)
-    page.write()
+    page.gap()
     objects = cells.objects(part)
     if objects:
         _section(page, objects)
         page.say(cells.OBJECTS)
-        page.write()
+        page.gap()
     for text in [*cells.reasons(part), *cells.monitored(part), *cells.warnings(part)]:
         page.say(text)
     for row, why in part.not_comparable:
         page.say(f"not comparable: {row.name}: {why}")
-    page.write()
+    page.gap()
     for row in part.rows:
         for text in details.lines_of(row):
             page.say(text.lstrip(), " " * (len(text) - len(text.lstrip())))
-        page.write()
+        page.gap()
