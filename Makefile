@@ -9,12 +9,17 @@ PIP := $(BIN)/python -m pip install --quiet --no-build-isolation
 LOCKED := $(PIP) --require-hashes
 EMPTY_TREE := 4b825dc642cb6eb9a060e54bf8d69288fbee4904
 
-.PHONY: demo test lint lock docs clean
+.PHONY: demo test lint lock docs picture clean
 
 # The main job on the embedded phantom, from a bare checkout.
 demo: $(VENV)/.installed
 	$(BIN)/benchbcss run sam2_v3 mask2former
 	$(BIN)/benchbcss leaderboard
+
+# The README's picture of the leaderboard, from a short run on synthetic images.
+picture: $(VENV)/.installed
+	$(BIN)/benchbcss run transunet unetpp mask2former --suite leaderboard/picture.yaml --workspace build/picture
+	$(BIN)/python leaderboard/picture.py build/picture
 
 test: lint
 	$(BIN)/python -m pytest -n auto -q

@@ -52,6 +52,8 @@ def benchbcss_register_exporters(register: Callable[..., None]) -> None:
         ("json", "data", ".json", "everything, in one document"),
         ("csv", "data", ".csv", "one line per row and class"),
         ("md", "markdown", ".md", "GitHub-flavoured Markdown"),
+        ("latex", "latex", ".tex", "booktabs tables"),
+        ("html", "page", ".html", "one page that needs nothing else"),
     ):
         target = f"benchbcss.board.exporters.{module}:{name}"
         register(name, target, summary, extension=extension)
@@ -68,6 +70,8 @@ def benchbcss_register_commands(register: Callable[..., None]) -> None:
         ("run", "run", "Train, predict and score backends on a suite."),
         ("evaluate", "evaluate", "Score a checkpoint made elsewhere, without training."),
         ("leaderboard", "leaderboard", "Show results, verdicts and failures."),
+        ("status", "status", "Show what runs, what was interrupted, failed or is done."),
+        ("show-roi", "show_roi", "Write an ROI's image, truth, prediction and errors as a PNG."),
         ("compare", "compare", "Paired differences between backends, with intervals."),
         ("score", "score", "Score label maps made by any other tool."),
         ("rescore", "rescore", "Compute metrics anew from stored predictions."),

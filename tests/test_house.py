@@ -137,7 +137,7 @@ def _names():
     plugins = {path.name for path in (ROOT / "plugins").iterdir() if path.is_dir()}
     maps = yaml.safe_load((CORE / "data" / "label_maps.yaml").read_text(encoding="utf-8"))
     classes = {name for one in maps.values() for name in one["classes"]} - {"other"}
-    generic = {"floors", "trackers"}  # words of the harness before they were folders
+    generic = {"floors", "trackers", "hf"}  # words in use before they were folders
     return (set(registry.load().backends) | plugins | classes) - generic
 
 

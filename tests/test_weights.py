@@ -174,15 +174,8 @@ def test_a_run_of_the_same_content_is_the_same_run(folder, tmp_path, monkeypatch
     )
 
     def spec(weights):
-        (made,) = planning.specify(
-            prepared,
-            ["unetpp"],
-            seeds=[0],
-            weights=str(weights),
-            overrides=(),
-            device="cpu",
-            workspace=tmp_path / "w",
-        )
+        asked = planning.Asked(weights=str(weights), device="cpu")
+        (made,) = planning.specify(prepared, ["unetpp"], asked, tmp_path / "w")
         assert RunSpec.model_validate_json(made.model_dump_json()) == made
         return made
 

@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchbcss.board.model import Board, Row, Table
+from benchbcss.board.unfinished import one_line
+from benchbcss.registry import CORE
 from benchbcss.results import judge
-from benchbcss.results.schema import Bounds, MeanDice
-from benchbcss.tracks.base import number
-from benchbcss.tracks.semantic import mean_cell
+from benchbcss.results.schema import Bounds, Estimand, MeanDice, TrackResult
+from benchbcss.tracks.base import Column, number
+from benchbcss.tracks.semantic import mean_cell as mean
 
-MARKS = {"pass": "pass", "fail": "FAIL"}
+#: verdict -> one character; where an encoding lacks them, those of ASCII
+MARKS = {
+    "pass": "✓",
+    "fail": "✗",
+    "undecided": "?",
+    "not measured": "–",
+    "not applicable": "·",
+}
+ASCII_MARKS = dict(zip(MARKS, "+x?-.", strict=True))
 PHANTOM = "phantom: synthetic images, not BCSS"
 ESTIMANDS = (
     "Dice per class is the mean over ROIs that have the class (per ROI); pooled sums pixels over "
@@ -26,17 +37,21 @@ OBJECTS = (
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of text; ``left`` are the columns aligned left."""
+    """A table of text; ``left`` are the columns aligned left, and the first ``key`` columns say
+    which row it is."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     left: Sequence[int] = (0,)
+    key: int = 1
 
 
 def scores(table: Table) -> Grid:
-    """Rank, backend, view, mean with its interval, and the columns of the track."""
-    columns = table.track.columns([row.scores for row in table.rows])
+    """Rank, model, view, means, Dice of each class with its interval, and the other columns."""
+    classes = classes_of(table)
+    shown = {*classes, "view"}
+    others = [column for column in extra_columns(table) if column.title not in shown]
     lines = []
     for row in table.rows:
         headline = row.scores.headline.per_roi
@@ -45,17 +60,77 @@ def scores(table: Table) -> Grid:
                 row.rank_text,
                 row.name + (" (floor)" if row.floor else ""),
                 row.scores.view,
-                mean_cell(headline),
-                interval(headline.mean_interval),
-                *(column.cell(row.scores) for column in columns),
+                str(row.scores.rois),
+                mean(headline),
+                interval(headline.mean_interval) or "-",
+                *(class_cell(headline, name) for name in classes),
+                *(column.cell(row.scores) for column in others),
             ]
         )
-    names = ["#", "backend", "view", "mean (per ROI)", "95 %", *(c.title for c in columns)]
-    return Grid(title(table), names, lines, (1, 2))
+    names = ["#", "model", "view", "ROIs", "mean Dice", "95 %"]
+    names += [*classes, *(column.title for column in others)]
+    return Grid("mean and per-class Dice with 95 % intervals", names, lines, (1, 2), key=2)
+
+
+def classes_of(table: Table) -> list[str]:
+    """Those in the mean, the one that the suite highlights first."""
+    return highlighted(table.rows[0]) if table.rows else []
+
+
+def class_cell(part: Estimand, name: str) -> str:
+    return f"{number(part.dice.get(name))} {interval(part.intervals.get(name))}".rstrip()
 
 
 def interval(bounds: Bounds | None) -> str:
     return "" if bounds is None else f"[{bounds[0]:.2f}, {bounds[1]:.2f}]"
+
+
+def extra_columns(table: Table) -> list[Column]:
+    """After the mean, the most wanted first: metrics that plugins registered, Dice of each class,
+    what the track brings, and how the ROI was seen."""
+    results = [row.scores for row in table.rows]
+    classes = classes_of(table)
+    columns = {column.title: column for column in table.track.columns(results)}
+    first = [columns.pop(name) for name in classes if name in columns]
+    view = Column("view", lambda result: result.view)
+    return [*registered(results), *first, *columns.values(), view]
+
+
+def registered(results: Sequence[TrackResult]) -> list[Column]:
+    """A column for each metric that a plugin registered: its mean over the classes in the mean."""
+
+    def column(name: str, label: str) -> Column:
+        return Column(label, lambda result: number(metric_mean(result, name, "per_roi")))
+
+    return [column(name, label) for name, label in strangers(results).items()]
+
+
+def strangers(results: Sequence[TrackResult]) -> dict[str, str]:
+    """{name: label} of registered metrics that are not the core's, in the order of their names."""
+    found = {
+        name: used.label
+        for result in results
+        for name, used in result.metrics.items()
+        if not used.plugin.startswith(f"plugin '{CORE}' ")
+    }
+    return dict(sorted(found.items()))
+
+
+def metric_mean(result: TrackResult, name: str, estimand: str) -> float | None:
+    """Mean of a registered metric over the classes in the mean; None where none is defined."""
+    values = result.per_class.get(estimand, {}).get(name, {})
+    defined = [v for v in (values.get(cls) for cls in result.classes) if v is not None]
+    return sum(defined) / len(defined) if defined else None
+
+
+def criteria(table: Table) -> list[str]:
+    """The labels of the suite's criteria, in its order."""
+    return list(dict.fromkeys(v.label for row in judged(table) for v in row.verdicts))
+
+
+def safe(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: text that begins like one is quoted."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
 
 
 def title(table: Table) -> str:
@@ -66,8 +141,6 @@ def title(table: Table) -> str:
         combined = "by vote" if prompting.views == "vote" else "averaged"
         views = f", four views {combined}" if prompting.tta else ""
         text += f" by {prompting.strategy}, {prompting.scope}{views}"
-    if first and first.result.split.scored == "val":
-        text += " (validation ROIs)"
     return text
 
 
@@ -78,8 +151,6 @@ def notes(table: Table) -> list[str]:
         found.append(PHANTOM)
     for why in sorted({row.not_ranked for row in table.rows if row.not_ranked}):
         found.append(f"never ranked: {why}")
-    for flaw in table.rows[0].result.suite.flaws if table.rows else []:
-        found.append(f"flaw: {flaw}")
     found.append(table.track.caveat)
     if any(row.tied and row.tied[0] != row.tied[1] for row in table.rows):
         found.append(
@@ -91,27 +162,51 @@ def notes(table: Table) -> list[str]:
         )
     others = max((len(row.scores.others) for row in table.rows), default=0)
     if others:
-        found.append(f"{others} other promptings: benchbcss leaderboard --promptings")
+        found.append(f"{others} other promptings were scored as well")
     return found
 
 
 def verdicts(table: Table) -> Grid | None:
     """The suite's criteria, one column each; None where nothing is judged."""
-    rows = judged(table)
-    if not rows:
+    labels = criteria(table)
+    if not labels:
         return None
-    columns = ["backend", *(verdict.label for verdict in rows[0].verdicts)]
-    lines = [
-        [
-            row.name,
-            *(
-                MARKS.get(v.status, v.status) + (f" ({v.point})" if v.point else "")
-                for v in row.verdicts
-            ),
-        ]
-        for row in rows
+    lines = []
+    for row in judged(table):
+        given = {v.label: v for v in row.verdicts}
+        cells = [given.get(label) for label in labels]
+        lines.append(
+            [
+                row.name,
+                *(
+                    "" if v is None else v.status + (f" ({v.point})" if v.point else "")
+                    for v in cells
+                ),
+            ]
+        )
+    return Grid("success criteria", ["model", *labels], lines, range(len(labels) + 1))
+
+
+def parts(table: Table) -> list[tuple[Grid, list[str]]]:
+    """What follows a table's scores where there is room for all of it: verdicts, objects and other
+    promptings, each with its notes."""
+    found: list[tuple[Grid | None, list[str]]] = [
+        (verdicts(table), [*reasons(table), *monitored(table), *warnings(table)]),
+        (objects(table), [OBJECTS]),
+        (promptings(table), []),
     ]
-    return Grid("success criteria", columns, lines, range(len(columns)))
+    return [(grid, notes) for grid, notes in found if grid is not None]
+
+
+def troubles(board: Board) -> list[str]:
+    """A line for each run or track without a result."""
+    found = [f"{run.state}: {run.title}: {run.detail}" for run in board.unfinished]
+    found += [f"failed: {failure.title}: {failure.line}" for failure in board.failures]
+    found += [
+        f"not measured: {m.backend} ({m.suite}, {m.track}): {one_line(m.reason)}"
+        for m in board.not_measured
+    ]
+    return [*found, *(f"unreadable: {text}" for text in board.unreadable)]
 
 
 def judged(table: Table) -> list[Row]:
@@ -119,14 +214,14 @@ def judged(table: Table) -> list[Row]:
 
 
 def reasons(table: Table) -> list[str]:
-    """Why criteria that are no number have failed or were not measured."""
-    return [
-        f"{row.name}: {verdict.label}: {verdict.reason}"
-        for row in judged(table)
-        for verdict in row.verdicts
-        if verdict.status in ("not measured", "fail")
-        and verdict.metric in ("clip_accuracy", "stability")
-    ]
+    """Why each criterion stands as it does; models of the same reason in one line."""
+    found: dict[str, list[str]] = {}
+    for row in judged(table):
+        for v in row.verdicts:
+            found.setdefault(f"{v.label}: {v.status}: {v.reason}", []).append(row.name)
+    order = {label: i for i, label in enumerate(criteria(table))}
+    texts = sorted(found.items(), key=lambda item: order[item[0].partition(": ")[0]])
+    return [f"{text} ({', '.join(names)})" for text, names in texts]
 
 
 def monitored(table: Table) -> list[str]:
@@ -145,27 +240,10 @@ def monitored(table: Table) -> list[str]:
 
 def warnings(table: Table) -> list[str]:
     """The trap in words, for each row that is in it."""
-    found = [
+    return [
         f"{row.name}: {row.scores.tissue.warning}"
         for row in table.rows
         if not row.floor and row.scores.tissue and row.scores.tissue.warning
-    ]
-    return [*found, *_below_floors(table)]
-
-
-def _below_floors(table: Table) -> list[str]:
-    """A model that does not reach a floor has learnt nothing that the floor does not know."""
-    floors = [
-        row for row in table.rows if row.floor and row.scores.headline.per_roi.mean is not None
-    ]
-    if not floors:
-        return []
-    best = max(floors, key=Row.sort_value)
-    return [
-        f"{row.name}: {number(row.scores.headline.per_roi.mean)} is not above the floor "
-        f"{best.name}, {number(best.sort_value())}"
-        for row in table.rows
-        if not row.floor and row.sort_value() <= best.sort_value()
     ]
 
 
@@ -185,7 +263,7 @@ def objects(table: Table) -> Grid | None:
         surface = row.scores.boundary.mean if row.scores.boundary else None
         border = row.scores.without_border.per_roi.mean if row.scores.without_border else None
         lines.append([row.name, *found, number(false, 1), number(surface), number(border)])
-    columns = ["backend", *classes, f"false {classes[0]} / mm2", "surface Dice", "Dice off borders"]
+    columns = ["model", *classes, f"false {classes[0]} / mm2", "surface Dice", "Dice off borders"]
     return Grid("objects and borders", columns, lines)
 
 
@@ -207,7 +285,7 @@ def promptings(table: Table) -> Grid | None:
         parts = [(row.scores.prompting, row.scores.headline, row.scores.ceiling)]
         parts += [(other.prompting, other.headline, other.ceiling) for other in row.scores.others]
         for prompting, headline, ceiling in parts:
-            scores.setdefault(prompting.key, {})[row.name] = mean_cell(headline.per_roi)
+            scores.setdefault(prompting.key, {})[row.name] = mean(headline.per_roi)
             ceilings[prompting.key] = _ceiling(ceiling)
     names = [row.name for row in rows]
     lines = [
@@ -223,7 +301,7 @@ def _ceiling(ceiling: MeanDice | None) -> str:
 
 
 COSTS = (
-    "backend",
+    "model",
     "weights",
     "budget",
     "steps x batch",
@@ -233,6 +311,14 @@ COSTS = (
     "device",
     "memory GB",
 )
+REPORTED = {
+    "model": "model",
+    "label_set": "classes",
+    "prompting": "prompting",
+    "mean_dice": "mean Dice",
+    "n": "n",
+    "source": "source",
+}
 
 
 def costs(board: Board) -> Grid | None:
@@ -259,3 +345,23 @@ def _cost(row: Row) -> list[str]:
         f"{cost.device or '-'} {cost.precision or ''}".rstrip(),
         f"{memory / 1e9:.1f}" if memory else "-",
     ]
+
+
+def reported(board: Board) -> Grid | None:
+    """Published numbers with their sources; of single classes, the one that boards show first."""
+    if not board.reported:
+        return None
+    first = next((row for table in board.tables for row in table.rows), None)
+    shown = None if first is None else judge.highlight_of(first.result.suite, first.result.preset)
+    columns, names = list(REPORTED.values()), list(REPORTED)
+    place = names.index("mean_dice") + 1
+    if shown:
+        columns.insert(place, shown)
+    lines = []
+    for entry in board.reported:
+        cells = [str(entry.get(name) or "-") for name in names]
+        if shown:
+            cells.insert(place, str(entry.get("dice", {}).get(shown) or "-"))
+        lines.append(cells)
+    heading = "Reported elsewhere: never ranked, not measured by this harness"
+    return Grid(heading, columns, lines, (0, 1, 2, len(columns) - 1))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TextIO
-
 from benchbcss.board.model import Row
 from benchbcss.results.schema import Bounds, Distribution
 from benchbcss.tracks.base import number
@@ -16,8 +14,9 @@ CONVENTIONS = {
 }
 
 
-def write(row: Row, stream: TextIO) -> None:
-    """Everything about one track of one run that the board has no column for."""
+def lines_of(row: Row) -> list[str]:
+    """Everything about one track of one run that the board has no column for; what belongs to the
+    line above is indented by two more spaces."""
     scores = row.scores
     lines = [f"{row.name}, {row.result.suite.name} / {row.track}"]
     conventions = [
@@ -41,8 +40,7 @@ def write(row: Row, stream: TextIO) -> None:
                 f"{_bounds(part.mean_interval)}, over institutes (for a new hospital) "
                 f"{_bounds(part.mean_interval_institutes)}"
             )
-    lines += _spread(row)
-    stream.write("\n".join(lines) + "\n\n")
+    return lines + _spread(row)
 
 
 def _spread(row: Row) -> list[str]:

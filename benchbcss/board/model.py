@@ -5,14 +5,18 @@ Imports neither torch nor pandas.
 
 from __future__ import annotations
 
+import calendar
 import json
+import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from benchbcss.board import unfinished, variants
+from benchbcss.board.unfinished import Failure, Unfinished
 from benchbcss.errors import DataError, UnknownNameError
 from benchbcss.results import judge, store
 from benchbcss.results.schema import RunResult, TrackResult
@@ -43,7 +47,7 @@ class Row:
     run: Path
     rank: int | None = None
     tied: tuple[int, int] | None = None  # the ranks it shares with what it cannot be told from
-    variant: str = ""  # tells runs of one backend and seed apart, where recipes were overridden
+    variant: str = ""  # tells runs of one backend and seed apart: 'lr=1e-4', or their given name
 
     @property
     def scores(self) -> TrackResult:
@@ -63,8 +67,8 @@ class Row:
 
     @property
     def name(self) -> str:
-        """Backend, seed unless 0, and the run where a backend has several of one seed."""
-        variant = f" #{self.variant}" if self.variant else ""
+        """Backend, seed unless 0, and what differs where a backend has several runs of one seed."""
+        variant = f" {self.variant}" if self.variant else ""
         evaluated = " (evaluated)" if self.result.evaluated else ""
         return self.backend + (f" s{self.seed}" if self.seed else "") + variant + evaluated
 
@@ -112,22 +116,20 @@ class Row:
 
 @dataclass
 class Table:
-    """The comparable rows of one suite and track, best first, and what stands apart."""
+    """The comparable rows of one suite and track, best first, and what stands apart. ``hidden``
+    are rows that were not asked for; ranks are those among all."""
 
     suite: str
     track: Track
     rows: list[Row]
     not_comparable: list[tuple[Row, str]] = field(default_factory=list)
+    hidden: list[Row] = field(default_factory=list)
 
-
-@dataclass(frozen=True)
-class Failure:
-    """A run that ended without a result."""
-
-    suite: str
-    backend: str
-    run: str
-    reason: str
+    @property
+    def ranked(self) -> list[Row]:
+        """Best first, with those that are hidden."""
+        rows = [row for row in (*self.rows, *self.hidden) if row.rank is not None]
+        return sorted(rows, key=lambda row: row.rank or 0)
 
 
 @dataclass(frozen=True)
@@ -141,41 +143,53 @@ class NotMeasured:
     reason: str
 
 
+#: parts of a board that are shown on demand
+SECTIONS = ("details", "costs", "promptings", "reported")
+
+
 @dataclass
 class Board:
-    """Everything a leaderboard shows."""
+    """Everything a leaderboard shows. ``sections``: which of ``SECTIONS`` were asked for; formats
+    for programs and pages hold them all."""
 
     tables: list[Table]
     failures: list[Failure]
     unreadable: list[str]
     not_measured: list[NotMeasured] = field(default_factory=list)
     reported: list[dict[str, Any]] = field(default_factory=list)  # published elsewhere
-    promptings: bool = False  # asked for the scores under every other prompting as well
+    unfinished: list[Unfinished] = field(default_factory=list)
+    sections: frozenset[str] = frozenset()
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for table in self.tables for row in table.rows]
 
 
 def load(workspace: Path, suite: str | None = None, track: str | None = None) -> Board:
     """Read every run under ``workspace/runs``; a torn or foreign file is listed, not fatal."""
     rows: list[Row] = []
+    results: list[RunResult] = []
+    lost: list[Path] = []
     board = Board([], [], [])
     for run_dir in sorted((workspace / "runs").glob("*/*/[!.]*")):
         if suite is not None and run_dir.parent.parent.name != suite:
             continue
         if not store.is_finished(run_dir):
-            failure = _failure(run_dir)
-            if failure is not None:
-                board.failures.append(failure)
+            lost.append(run_dir)
             continue
         try:
             result = store.load(run_dir)
         except DataError as error:
             board.unreadable.append(str(error))
             continue
+        results.append(result)
         rows += [Row(result, name, run_dir) for name in result.tracks if track in (None, name)]
         board.not_measured += [
             NotMeasured(result.suite.name, result.backend, str(run_dir), name, reason)
             for name, reason in result.not_measured.items()
             if track in (None, name)
         ]
+    _without_result(board, lost, results)
     groups: dict[tuple[str, int], list[Row]] = {}
     order = list(TRACKS)
     for row in rows:
@@ -189,23 +203,71 @@ def load(workspace: Path, suite: str | None = None, track: str | None = None) ->
 def of_backends(board: Board, backends: Sequence[str]) -> list[Row]:
     """The comparable rows of ``backends`` (all for none). Raises UnknownNameError for one without a
     result."""
-    rows = [row for part in board.tables for row in part.rows]
-    known = {row.backend for row in rows}
-    for name in backends:
-        if name not in known:
-            raise UnknownNameError("result of backend", name, known, "Run it first.")
+    rows = board.rows
+    _must_know(backends, {row.backend for row in rows})
     return [row for row in rows if not backends or row.backend in backends]
 
 
-def _failure(run_dir: Path) -> Failure | None:
-    try:
-        reason = json.loads((run_dir / "failure.json").read_text(encoding="utf-8"))["reason"]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError):
-        reason = "failure.json cannot be read"
-    suite, backend = run_dir.parent.parent.name, run_dir.parent.name
-    return Failure(suite, backend, str(run_dir), str(reason))
+def only(board: Board, backends: Sequence[str]) -> Board:
+    """What the board says of ``backends`` (everything for none); ranks stay those among all. Raises
+    UnknownNameError for one that has neither a result nor a failure."""
+    if not backends:
+        return board
+    apart = [row for table in board.tables for row, _ in table.not_comparable]
+    listed: list[Any] = [*board.rows, *apart, *board.failures, *board.unfinished]
+    _must_know(backends, {item.backend for item in (*listed, *board.not_measured)})
+    tables = []
+    for table in board.tables:
+        rows = [row for row in table.rows if row.backend in backends]
+        others = [pair for pair in table.not_comparable if pair[0].backend in backends]
+        hidden = [row for row in table.rows if row.backend not in backends]
+        if rows or others:
+            tables.append(Table(table.suite, table.track, rows, others, hidden))
+    return replace(
+        board,
+        tables=tables,
+        failures=[item for item in board.failures if item.backend in backends],
+        unfinished=[item for item in board.unfinished if item.backend in backends],
+        not_measured=[item for item in board.not_measured if item.backend in backends],
+    )
+
+
+def _must_know(backends: Sequence[str], known: set[str]) -> None:
+    for name in backends:
+        if name not in known:
+            raise UnknownNameError("result of backend", name, known, "Run it first.")
+
+
+def _without_result(board: Board, run_dirs: Iterable[Path], results: Sequence[RunResult]) -> None:
+    """Failed and unfinished runs, newest first, without those that a later result replaces."""
+    finished: dict[tuple[str, str, int, str], float] = {}
+    for run_dir in run_dirs:
+        item = unfinished.look(run_dir)
+        if item is None:
+            continue
+        if not finished:
+            finished = _finished(results)
+        if finished.get(unfinished.identity(run_dir), -1.0) >= int(item.when):
+            continue
+        if isinstance(item, Failure):
+            board.failures.append(item)
+        else:
+            board.unfinished.append(item)
+    board.failures.sort(key=lambda item: -item.when)
+    board.unfinished.sort(key=lambda item: -item.when)
+
+
+def _finished(results: Sequence[RunResult]) -> dict[tuple[str, str, int, str], float]:
+    """When the last result of each suite, backend, seed and name was made."""
+    times: dict[tuple[str, str, int, str], float] = {}
+    for result in results:
+        key = (result.suite.name, result.backend, result.seed, result.name)
+        try:
+            made = calendar.timegm(time.strptime(result.created, "%Y-%m-%dT%H:%M:%SZ"))
+        except ValueError:
+            continue
+        times[key] = max(times.get(key, 0.0), made)
+    return times
 
 
 def _table(suite: str, track: Track, group: list[Row]) -> Table:
@@ -226,10 +288,7 @@ def _table(suite: str, track: Track, group: list[Row]) -> Table:
             table.rows.append(row)
         else:
             table.not_comparable.append((row, _difference(row, reference)))
-    same = Counter((row.backend, row.seed) for row in table.rows)
-    for row in table.rows:
-        if same[row.backend, row.seed] > 1:
-            row.variant = row.run.name.rpartition("-")[2][:6]
+    variants.tell_apart(table.rows)
     table.rows.sort(key=lambda row: (-row.sort_value(), row.backend, row.seed))
     rank = 0
     for row in table.rows:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from benchbcss.cli.run import launch, shared_options
+from benchbcss.cli.run import Launch, launch, shared_options
 
 
 @click.command()
@@ -28,4 +28,12 @@ def evaluate(backend: str, weights: str, subset: Any, **shared: Any) -> None:
     What only names regions (a probe) is still fitted on the training ROIs, unless the checkpoint
     holds it already.
     """
-    launch([backend], seeds=[0], weights=weights, jobs=1, floors=False, evaluate=subset, **shared)
+    from benchbcss.runs.planning import Asked
+
+    asked = Asked(
+        weights=weights,
+        overrides=shared["overrides"],
+        device=shared["device"],
+        evaluate=subset,
+    )
+    launch([backend], asked, Launch.of(shared))

@@ -34,19 +34,21 @@ from benchbcss.tracks import TRACKS
     help="Exit with 3 unless every criterion of the named (or best) backends is 'pass'.",
 )
 @click.option(
-    "--reported/--no-reported",
-    default=True,
-    show_default=True,
-    help="Published numbers, set apart.",
+    "--details",
+    is_flag=True,
+    help="Also every class, objects, reasons of verdicts, conventions, confusions, worst ROIs and "
+    "institutes.",
 )
+@click.option("--costs", is_flag=True, help="Also weights, steps, time and memory.")
 @click.option(
     "--promptings", is_flag=True, help="Also the scores under every other oracle prompting."
 )
 @click.option(
-    "--details",
-    is_flag=True,
-    help="Also conventions, confusions, spread, worst ROIs and institutes of BACKENDs (or all).",
+    "--reported/--no-reported",
+    default=None,
+    help="Published numbers, set apart.  [default: in formats other than table]",
 )
+@click.option("--all", "everything", is_flag=True, help="All of these.")
 @workspace_option
 def leaderboard(
     backends: tuple[str, ...],
@@ -55,12 +57,13 @@ def leaderboard(
     form: str | None,
     output: Path | None,
     check: bool,
-    reported: bool,
-    promptings: bool,
-    details: bool,
+    reported: bool | None,
+    everything: bool,
     workspace: Path,
+    **sections: bool,
 ) -> None:
-    """Show the leaderboard of a workspace. With --check, judge BACKENDs (default: each best)."""
+    """Show the leaderboard of a workspace, of BACKENDs only where they are named. With --check,
+    judge BACKENDs (default: each best)."""
     import gc
 
     from benchbcss import registry
@@ -68,23 +71,22 @@ def leaderboard(
     from benchbcss.board.check import unmet
 
     gc.disable()  # a thousand records are many small objects, and none of them is garbage
-    board = model.load(workspace, suite=suite, track=track)
-    if reported:
-        from benchbcss.board.reported import load
-
-        board.reported = load()
-    board.promptings = promptings
-    chosen = model.of_backends(board, backends)
-    stream = io.StringIO() if output else sys.stdout
     exporters = registry.load().exporters
     exporter = exporters.find(form) if form else _by_ending(exporters, output)
     exporter.require()
-    exporter.load()(board, stream)
-    if details and exporter.name == "table":
-        from benchbcss.board.details import write
+    board = model.load(workspace, suite=suite, track=track)
+    shown = model.only(board, backends)
+    asked = {name for name, wanted in sections.items() if wanted or everything}
+    if reported is None:
+        reported = everything or exporter.name != "table"
+    if reported:
+        from benchbcss.board.reported import load
 
-        for row in chosen:
-            write(row, stream)
+        shown.reported = load()
+        asked.add("reported")
+    shown.sections = frozenset(asked)
+    stream = io.StringIO() if output else sys.stdout
+    exporter.load()(shown, stream)
     if output:
         from benchbcss.io import write_bytes
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +16,8 @@ from benchbcss.cli.main import FromRegistry, say, workspace_option
 if TYPE_CHECKING:
     from benchbcss.data.dataset import Roi
     from benchbcss.results.spec import RunSpec
+    from benchbcss.runs.executors import Outcome
+    from benchbcss.runs.planning import Asked, Prepared
     from benchbcss.suites import Suite
 
 _SHARED = [
@@ -102,6 +105,7 @@ def shared_options(command: Any) -> Any:
     show_default=True,
     help="Also run the suite's floors, which make the numbers readable.",
 )
+@click.option("--name", default="", help="Name of the runs on the leaderboard.")
 @click.option(
     "--processes",
     type=click.IntRange(1),
@@ -112,6 +116,7 @@ def shared_options(command: Any) -> Any:
 @shared_options
 def run(
     backends: tuple[str, ...],
+    name: str,
     processes: int,
     seeds: int | None,
     seed: int | None,
@@ -123,65 +128,91 @@ def run(
     """Train, predict and score BACKENDs; each runs in a process of its own."""
     if seed is not None and seeds is not None:
         raise click.UsageError("--seed and --seeds exclude each other.")
-    launch(
-        backends,
-        seeds=range(seeds) if seeds else [seed or 0],
-        weights=weights,
-        jobs=jobs,
-        floors=floors,
+    from benchbcss.runs.planning import Asked
+
+    asked = Asked(
+        range(seeds) if seeds else [seed or 0],
+        weights,
+        shared["overrides"],
+        shared["device"],
         processes=processes,
-        **shared,
+        name=name,
     )
+    launch(backends, asked, Launch.of(shared, jobs=jobs, floors=floors))
 
 
-def launch(
-    backends: Sequence[str],
-    *,
-    seeds: Sequence[int],
-    weights: str,
-    jobs: int,
-    floors: bool,
-    suite: str | None,
-    folder: Path | None,
-    split: str | None,
-    preset: Any,
-    overrides: tuple[str, ...],
-    clip_model: str | None,
-    clip_weights: str | None,
-    clip_prompts: str | None,
-    timeout: float | None,
-    device: str,
-    executor: str,
-    fresh: bool,
-    dry_run: bool,
-    form: str,
-    workspace: Path,
-    evaluate: Literal["val", "test"] | None = None,
-    processes: int = 1,
-) -> None:
+@dataclass(frozen=True)
+class Launch:
+    """Where the data is, and how runs are carried out: the options that commands share."""
+
+    workspace: Path
+    executor: str
+    suite: str | None
+    folder: Path | None
+    split: str | None
+    preset: Any
+    clip: dict[str, str | None]
+    timeout: float | None
+    fresh: bool
+    dry_run: bool
+    form: str
+    jobs: int = 1
+    floors: bool = False
+
+    @classmethod
+    def of(cls, shared: dict[str, Any], **more: Any) -> Launch:
+        """From the parameters of ``shared_options``."""
+        clip = {name: shared[f"clip_{name}"] for name in ("model", "weights", "prompts")}
+        names = {field.name for field in fields(cls)}
+        return cls(**{k: v for k, v in shared.items() if k in names}, clip=clip, **more)
+
+
+def launch(backends: Sequence[str], asked: Asked, how: Launch) -> None:
     """Check everything, run what is not done yet, show the board; exits with 1 if a run failed."""
     from benchbcss import registry
     from benchbcss.runs import executors, planning, rehearse
 
     plugins = registry.load()
-    plugins.executors.find(executor).require()
+    plugins.executors.find(how.executor).require()
     for source, reason in plugins.broken.items():
         say(f"warning: {source} is not loaded: {reason}")
     chosen = list(dict.fromkeys(backends))
-    for name in chosen:
-        plugins.backend(name)
-    definition, used = planning.choose_suite(suite, folder, preset)
-    definition = _with_clip(
-        definition, {"model": clip_model, "weights": clip_weights, "prompts": clip_prompts}
+    for backend in chosen:
+        plugins.backend(backend)
+    prepared = _prepare(how)
+    if how.floors:
+        chosen += _floors_beside(chosen, prepared.suite)
+    specs = planning.specify(prepared, chosen, asked, how.workspace)
+    here = how.executor == "local"
+    if how.dry_run:
+        _dry_run(specs, prepared.rois, how, here=here)
+        return
+    settings = executors.Settings(
+        how.workspace,
+        say,
+        jobs=how.jobs,
+        timeout=how.timeout,
+        fresh=how.fresh,
+        watch=_Progress(),
     )
-    if floors:
-        chosen += _floors_beside(chosen, definition)
+    if asked.device == "cuda" and here and not all(executors.finished(s, settings) for s in specs):
+        rehearse.require_cuda()
+    outcomes = executors.run_all(specs, settings, executor=how.executor)
+    _show(outcomes, prepared.suite, how)
+
+
+def _prepare(how: Launch) -> Prepared:
+    """The data under its suite, checked; what a user must know of both is said."""
+    from benchbcss.runs import planning
+
+    definition, used = planning.choose_suite(how.suite, how.folder, how.preset)
+    definition = _with_clip(definition, how.clip)
     if definition.phantom is not None:
         say(f"suite '{definition.name}' ({used}): synthetic images; these numbers are not BCSS")
     for flaw in definition.flaws:
         say(f"suite '{definition.name}' has a known flaw: {flaw}")
     prepared = planning.prepare(
-        definition, used, folder=folder, split=split, workspace=workspace, say=say
+        definition, used, folder=how.folder, split=how.split, workspace=how.workspace, say=say
     )
     parts = prepared.split
     say(
@@ -190,50 +221,29 @@ def launch(
     )
     for warning in prepared.warnings:
         say(f"warning: {warning}")
-    specs = planning.specify(
-        prepared,
-        chosen,
-        seeds=seeds,
-        weights=weights,
-        overrides=overrides,
-        device=device,
-        workspace=workspace,
-        evaluate=evaluate,
-        processes=processes,
-    )
-    here = executor == "local"
-    if dry_run:
-        _dry_run(specs, prepared.rois, workspace, form, here=here, fresh=fresh)
-        return
-    settings = executors.Settings(
-        workspace, say, jobs=jobs, timeout=timeout, fresh=fresh, watch=_Progress()
-    )
-    if device == "cuda" and here and not all(executors.finished(s, settings) for s in specs):
-        rehearse.require_cuda()
-    outcomes = executors.run_all(specs, settings, executor=executor)
+    return prepared
+
+
+def _show(outcomes: Sequence[Outcome], suite: Suite, how: Launch) -> None:
+    """What came of the runs, as JSON or as the suite's board; exits with 1 if one failed."""
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-    if form == "json":
-        click.echo(
-            json.dumps(
-                [
-                    {
-                        "backend": o.spec.backend,
-                        "seed": o.spec.seed,
-                        "status": o.status,
-                        "reason": o.reason or None,
-                        "run": str(o.run_dir),
-                    }
-                    for o in outcomes
-                ],
-                indent=1,
-            )
-        )
+    if how.form == "json":
+        content = [
+            {
+                "backend": outcome.spec.backend,
+                "seed": outcome.spec.seed,
+                "status": outcome.status,
+                "reason": outcome.reason or None,
+                "run": str(outcome.run_dir),
+            }
+            for outcome in outcomes
+        ]
+        click.echo(json.dumps(content, indent=1))
     else:
         from benchbcss.board import model
         from benchbcss.board.exporters import terminal
 
-        board = model.load(workspace, suite=definition.name)
-        terminal.table(board, sys.stdout)
+        terminal.table(model.load(how.workspace, suite=suite.name), sys.stdout)
     if failed:
         say(f"{len(failed)} of {len(outcomes)} runs failed; the same command runs only those again")
         sys.exit(1)
@@ -266,23 +276,15 @@ def _floors_beside(chosen: Sequence[str], definition: Suite) -> list[str]:
     return beside
 
 
-def _dry_run(
-    specs: Sequence[RunSpec],
-    rois: dict[str, Roi],
-    workspace: Path,
-    form: str,
-    *,
-    here: bool,
-    fresh: bool,
-) -> None:
+def _dry_run(specs: Sequence[RunSpec], rois: dict[str, Roi], how: Launch, *, here: bool) -> None:
     """Rehearse the runs and list them; exits with 2 where one could not be carried out."""
     from benchbcss.runs import rehearse
 
-    rehearsals = rehearse.rehearse(specs, rois, workspace, here=here, fresh=fresh)
-    space = rehearse.space_problem(rehearsals, workspace)
-    if form == "json":
+    rehearsals = rehearse.rehearse(specs, rois, how.workspace, here=here, fresh=how.fresh)
+    space = rehearse.space_problem(rehearsals, how.workspace)
+    if how.form == "json":
         disk = {
-            "free_bytes": rehearse.free_bytes(workspace),
+            "free_bytes": rehearse.free_bytes(how.workspace),
             "needs_bytes": sum(rehearsal.needs for rehearsal in rehearsals),
             "problem": space,
         }

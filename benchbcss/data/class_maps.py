@@ -80,7 +80,7 @@ def parsed(raw: Any, where: str) -> ClassMap:
     if not isinstance(raw, dict) or not raw:
         raise DataError(
             f"The class map {where} holds no mapping. Write one line for each value, such as "
-            f"'1: tumor', or for each colour, such as '\"#ff0000\": tumor' (with the quotes)."
+            f"'1: CLASS', or for each colour, such as '\"#ff0000\": CLASS' (with the quotes)."
         )
     for key, value in raw.items():
         _add(made, key, value)

@@ -403,6 +403,7 @@ class RunResult(Record):
     floor: bool
     plugin: PluginUsed | None = None
     run: str = ""
+    name: str = Field("", description="given by --name")
     fingerprint: str = ""
     seed: int
     created: str

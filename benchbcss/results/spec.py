@@ -39,6 +39,10 @@ FINGERPRINT_FIELDS = (
 )
 
 
+#: of a run, in regular-expression syntax
+NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
+
+
 class Parts(Strict):
     """File names of each part of the split, after restriction to the files present."""
 
@@ -83,6 +87,9 @@ class RunSpec(Strict):
     #: None trains and scores the test ROIs; 'val' or 'test' scores weights as they are
     evaluate: Literal["val", "test"] | None = None
     seed: int = 0
+    #: given by the user, to find the run again. It changes no number, so the fingerprint is without
+    #: it; but it is part of the run's folder, so that a named run is never taken for another one
+    name: str = Field("", pattern=f"^({NAME})?$")
     #: training processes; each sees its share of a batch, which BatchNorm and batch Dice notice
     processes: int = 1
     device: str = "auto"
@@ -114,7 +121,9 @@ class RunSpec(Strict):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def run_id(self) -> str:
-        return f"seed{self.seed}-{self.fingerprint()[:12]}"
+        """The name of its folder: ``[NAME-]seed0-FINGERPRINT``."""
+        name = f"{self.name}-" if self.name else ""
+        return f"{name}seed{self.seed}-{self.fingerprint()[:12]}"
 
     def run_dir(self, workspace: Path) -> Path:
         return workspace / "runs" / self.suite.name / self.backend / self.run_id()

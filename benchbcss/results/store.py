@@ -130,6 +130,7 @@ def record(
             version=spec.distribution_version,
         ),
         run=spec.run_id(),
+        name=spec.name,
         fingerprint=spec.fingerprint(),
         seed=spec.seed,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from benchbcss import registry
 from benchbcss.data import class_maps
@@ -26,8 +27,9 @@ from benchbcss.errors import (
 from benchbcss.inference import clip_prompts
 from benchbcss.io import sha256
 from benchbcss.recipes import Augment, Recipe
+from benchbcss.registered import Registered
 from benchbcss.results import provenance, store
-from benchbcss.results.spec import Parts, RunSpec
+from benchbcss.results.spec import NAME, Parts, RunSpec
 from benchbcss.runs.settings import by_backend
 from benchbcss.suites import Clip, ClipSpec, Preset, Suite, find_suite, load_suite
 from benchbcss.weights import SUFFIXES, Random, Weights
@@ -139,101 +141,118 @@ def make_phantom(suite: Suite, workspace: Path) -> Path:
     return folder
 
 
-def specify(
-    prepared: Prepared,
-    backends: Sequence[str],
-    *,
-    seeds: Sequence[int],
-    weights: str,
-    overrides: tuple[str, ...],
-    device: str,
-    workspace: Path,
-    evaluate: Literal["val", "test"] | None = None,
-    processes: int = 1,
-) -> list[RunSpec]:
-    """One specification per backend and seed. Raises InputError for anything misspelt.
+@dataclass(frozen=True)
+class Asked:
+    """What a user asked of the runs, beside backends and data. ``evaluate`` scores the weights as
+    they are on that part of the split; ``name`` tells the runs apart on a leaderboard."""
 
-    ``evaluate`` scores the weights as they are on that part of the split.
-    """
+    seeds: Sequence[int] = (0,)
+    weights: str = "auto"
+    overrides: tuple[str, ...] = ()
+    device: str = "auto"
+    evaluate: Literal["val", "test"] | None = None
+    processes: int = 1
+    name: str = ""
+
+
+def specify(
+    prepared: Prepared, backends: Sequence[str], asked: Asked, workspace: Path
+) -> list[RunSpec]:
+    """One specification per backend and seed. Raises InputError for anything misspelt."""
     plugins = registry.load()
-    given = Weights.parse(weights)
-    clip = clip_spec(prepared.suite.clip)
-    if evaluate is not None and not getattr(prepared.split, evaluate):
+    if asked.evaluate is not None and not getattr(prepared.split, asked.evaluate):
         raise DataError(
-            f"The split '{prepared.split.name}' has no {evaluate} ROI among those present."
+            f"The split '{prepared.split.name}' has no {asked.evaluate} ROI among those present."
         )
-    _something_to_learn(prepared, backends, evaluate)
-    specs: list[RunSpec] = []
-    fingerprint = data.fingerprint(prepared.rois.values())
+    if asked.name and not re.fullmatch(NAME, asked.name):
+        raise InputError(
+            f"'{asked.name}' cannot be a run's name: use letters, digits, dots, dashes and "
+            f"underscores."
+        )
+    given = Weights.parse(asked.weights)
+    common = _common(prepared, asked, workspace)
+    _something_to_learn(prepared, backends, asked.evaluate)
     for name in backends:
         plugins.backend(name).require()
     recipes = by_backend(
-        overrides,
+        asked.overrides,
         {name: plugins.backend(name).info for name in backends},
         prepared.suite,
         prepared.preset,
-        evaluating=evaluate is not None,
+        evaluating=asked.evaluate is not None,
     )
+    specs: list[RunSpec] = []
     for name in backends:
         registered = plugins.backend(name)
-        tracks = set(prepared.suite.tracks) & registered.info.tracks
-        if not tracks:
-            raise SuiteError(
-                f"Backend '{name}' has the track(s) {', '.join(sorted(registered.info.tracks))}, "
-                f"the suite '{prepared.suite.name}' has {', '.join(prepared.suite.tracks)}."
-            )
-        # Overrides, weights and processes are for the models asked about, not for the floors
+        recipe = _with_class_map(recipes[name], prepared.labels)
+        _check(registered, recipe, prepared.suite, asked)
+        # Overrides, weights, processes and names are for the models asked about, not for the floors
         # beside them.
         floor = registered.info.floor
-        if floor and evaluate is not None:
-            raise InputError(
-                f"'{name}' is a floor: it has no weights to evaluate. Use: benchbcss run {name}"
-            )
-        recipe = _with_class_map(recipes[name], prepared.labels)
-        if recipe.tracker != "none":
-            plugins.trackers.find(recipe.tracker).require()
-        batch = recipe.train.batch_size if recipe.train else processes
-        if batch % processes:
-            raise RecipeError(
-                f"--processes {processes}: the batch of {batch} of '{name}' cannot be shared "
-                f"equally. Set train.batch_size to a multiple of {processes}."
-            )
-        for seed in seeds:
-            specs.append(
-                RunSpec(
-                    backend=name,
-                    plugin=registered.source.plugin,
-                    distribution=registered.source.distribution,
-                    distribution_version=registered.source.version,
-                    code_sha256=provenance.code_digest(registered.target),
-                    core_sha256=provenance.core_digest(),
-                    extensions=_extensions(prepared, recipe),
-                    suite=prepared.suite,
-                    suite_fingerprint=prepared.suite.fingerprint(),
-                    label_map_fingerprint=prepared.labels.fingerprint(),
-                    split_name=prepared.split.name,
-                    split_fingerprint=prepared.split.fingerprint(),
-                    split=Parts(
-                        train=prepared.split.train, val=prepared.split.val, test=prepared.split.test
-                    ),
-                    sites=dict(prepared.split.sites),
-                    leakage=prepared.split.leakage().warnings,
-                    data_fingerprint=fingerprint,
-                    data_root=str(prepared.folder.resolve()),
-                    data_is_phantom=is_phantom(prepared.folder),
-                    store_root=str((workspace / "store").resolve()),
-                    preset=prepared.preset,
-                    recipe=recipe,
-                    weights=Random() if floor else given,
-                    clip=clip,
-                    evaluate=evaluate,
-                    seed=seed,
-                    processes=1 if floor else processes,
-                    device=device,
-                )
-            )
-        _known_transforms([spec for spec in specs if spec.backend == name], workspace)
+        first = RunSpec(
+            **common,
+            backend=name,
+            plugin=registered.source.plugin,
+            distribution=registered.source.distribution,
+            distribution_version=registered.source.version,
+            code_sha256=provenance.code_digest(registered.target),
+            extensions=_extensions(prepared, recipe),
+            recipe=recipe,
+            weights=Random() if floor else given,
+            processes=1 if floor else asked.processes,
+            name="" if floor else asked.name,
+        )
+        runs = [first.model_copy(update={"seed": seed}) for seed in asked.seeds]
+        _known_transforms(runs, workspace)
+        specs += runs
     return specs
+
+
+def _common(prepared: Prepared, asked: Asked, workspace: Path) -> dict[str, Any]:
+    """Fields of a specification that all backends share."""
+    split = prepared.split
+    return {
+        "core_sha256": provenance.core_digest(),
+        "suite": prepared.suite,
+        "suite_fingerprint": prepared.suite.fingerprint(),
+        "label_map_fingerprint": prepared.labels.fingerprint(),
+        "split_name": split.name,
+        "split_fingerprint": split.fingerprint(),
+        "split": Parts(train=split.train, val=split.val, test=split.test),
+        "sites": dict(split.sites),
+        "leakage": split.leakage().warnings,
+        "data_fingerprint": data.fingerprint(prepared.rois.values()),
+        "data_root": str(prepared.folder.resolve()),
+        "data_is_phantom": is_phantom(prepared.folder),
+        "store_root": str((workspace / "store").resolve()),
+        "preset": prepared.preset,
+        "clip": clip_spec(prepared.suite.clip),
+        "evaluate": asked.evaluate,
+        "device": asked.device,
+    }
+
+
+def _check(registered: Registered[Any, Any], recipe: Recipe, suite: Suite, asked: Asked) -> None:
+    """Refuse what cannot work: tracks, floors, trackers, shares of a batch. Raises InputError."""
+    info = registered.info
+    if not set(suite.tracks) & info.tracks:
+        raise SuiteError(
+            f"Backend '{info.name}' has the track(s) {', '.join(sorted(info.tracks))}, "
+            f"the suite '{suite.name}' has {', '.join(suite.tracks)}."
+        )
+    if info.floor and asked.evaluate is not None:
+        raise InputError(
+            f"'{info.name}' is a floor: it has no weights to evaluate. Use: benchbcss run "
+            f"{info.name}"
+        )
+    if recipe.tracker != "none":
+        registry.load().trackers.find(recipe.tracker).require()
+    batch = recipe.train.batch_size if recipe.train else asked.processes
+    if batch % asked.processes:
+        raise RecipeError(
+            f"--processes {asked.processes}: the batch of {batch} of '{info.name}' cannot be "
+            f"shared equally. Set train.batch_size to a multiple of {asked.processes}."
+        )
 
 
 def _extensions(prepared: Prepared, recipe: Recipe) -> dict[str, str]:

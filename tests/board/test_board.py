@@ -1,92 +1,17 @@
 import csv
-import io
-import json
 import subprocess
 import sys
 import time
 
 import pytest
+from board_support import fail, result, shown, write
 
 from benchbcss.board import model, reported
 from benchbcss.board.check import unmet
-from benchbcss.board.exporters import data, markdown, terminal
 from benchbcss.errors import UnknownNameError
 from benchbcss.results import store
 from benchbcss.results.migrate import lift
 from benchbcss.results.schema import RunResult
-
-EXPORTERS = {
-    "table": terminal.table,
-    "json": data.json,
-    "csv": data.csv,
-    "md": markdown.md,
-}
-
-CLASSES = ["tumor", "stroma", "lymphocyte", "necrosis", "blood_vessel"]
-
-
-def headline(mean, half=0.1):
-    low, high = max(0.0, mean - half), min(1.0, mean + half)
-    return {
-        "mean": mean,
-        "defined": 5,
-        "of": 5,
-        "mean_interval": [low, high],
-        "dice": dict.fromkeys(CLASSES, mean),
-        "intervals": {key: [low, high] for key in CLASSES},
-    }
-
-
-def result(backend, mean=0.5, track="semantic", half=0.1, rois=45, **over):
-    content = {
-        "schema_version": 1,
-        "metrics_version": 1,
-        "backend": backend,
-        "floor": False,
-        "seed": 0,
-        "created": "2026-01-01T00:00:00Z",
-        "preset": "full",
-        "protocol": "native",
-        "mpp": 0.3,
-        "suite": {"name": "bcss5", "fingerprint": "a" * 64},
-        "label_map": {"name": "bcss5", "fingerprint": "b" * 64, "not_ranked": None},
-        "split": {"fingerprint": "c" * 64},
-        "data": {"fingerprint": "d" * 64, "phantom": False},
-        "weights": {"provenance": "random"},
-        "tracks": {
-            track: {
-                "classes": CLASSES,
-                "view": "native",
-                "rois": rois,
-                "rois_with_class": dict.fromkeys(CLASSES, rois),
-                "effective_rois": dict.fromkeys(CLASSES, rois),
-                "headline": {
-                    "per_roi": headline(mean, half),
-                    "pooled": headline(mean, half) if track == "semantic" else None,
-                },
-                "tissue": {"dice": 0.9, "skill": 0.1} if track == "semantic" else None,
-                "prompting": {"strategy": "box"} if track == "prompted" else None,
-                "criteria": [
-                    {
-                        "metric": "mean_dice",
-                        "label": "mean_dice >= 0.65",
-                        "status": "pass",
-                        "reason": "r",
-                        "point": "0.5",
-                    }
-                ],
-            }
-        },
-    }
-    content.update(over)
-    return content
-
-
-def write(workspace, content, run="seed0-x"):
-    folder = workspace / "runs" / content["suite"]["name"] / content["backend"] / run
-    folder.mkdir(parents=True)
-    (folder / "result.json").write_text(json.dumps(content))
-    return folder
 
 
 def test_ranked_by_mean_and_floors_apart(tmp_path):
@@ -99,88 +24,6 @@ def test_ranked_by_mean_and_floors_apart(tmp_path):
         ("high", 1),
         ("low", 2),
     ]
-
-
-def test_runs_of_one_backend_are_told_apart(tmp_path):
-    write(tmp_path, result("a", 0.5), "seed0-123456789abc")
-    write(tmp_path, result("a", 0.6), "seed0-fedcba987654")
-    stream = io.StringIO()
-    terminal.table(model.load(tmp_path), stream)
-    assert "a #123456" in stream.getvalue()
-    assert "a #fedcba" in stream.getvalue()
-
-
-def test_what_a_run_cost_and_where_its_weights_came_from(tmp_path):
-    write(
-        tmp_path,
-        result(
-            "a",
-            training={"budget": "suite", "steps": 300, "batch_size": 2},
-            parameters={"total": 26_100_000, "trainable": 1_000},
-            cost={"device": "H100", "precision": "bf16", "train_seconds": 61.4}
-            | {"inference_seconds": {"semantic": 3.0, "prompted": 4.0}, "peak_gpu_bytes": 4e9},
-        ),
-    )
-    stream = io.StringIO()
-    terminal.table(model.load(tmp_path), stream)
-    line = stream.getvalue().split("what it cost")[1]
-    for text in ("random", "suite", "300 x 2", "26.1 M", "61", " 7 ", "H100 bf16", "4.0"):
-        assert text in line
-
-
-def test_weights_chosen_by_the_misleading_metric_are_named(tmp_path):
-    chosen = {"monitor": "any_tissue_dice", "best_validation": 0.82, "best_mean_dice": 0.42}
-    write(tmp_path, result("a", training=chosen))
-    write(tmp_path, result("b", training={**chosen, "monitor": "perclass_dice"}))
-    stream = io.StringIO()
-    terminal.table(model.load(tmp_path), stream)
-    text = stream.getvalue()
-    words = "any-tissue Dice, 0.820 in validation; per class that was 0.420"
-    assert f"a: its weights were chosen by {words}" in text
-    assert text.count("its weights were chosen by") == 1
-
-
-def prompted(backend, others):
-    made = result(backend, 0.6, track="prompted")
-    section = made["tracks"]["prompted"]
-    section["prompting"] = {"key": "box-largest", "strategy": "box", "scope": "largest"}
-    section["ceiling"] = {"mean": 0.75, "dice": {}}
-    section["others"] = [
-        {
-            "prompting": {"key": key, "strategy": "box", "scope": "class"},
-            "headline": {"per_roi": headline(mean), "pooled": None},
-            "ceiling": None,
-        }
-        for key, mean in others.items()
-    ]
-    return made
-
-
-def test_other_promptings_stand_in_a_table_of_their_own(tmp_path):
-    write(tmp_path, prompted("a", {"box-class": 0.31, "centroid-class": 0.22}))
-    write(tmp_path, prompted("b", {"box-class": 0.41}))
-    board = model.load(tmp_path)
-    plain, full = io.StringIO(), io.StringIO()
-    terminal.table(board, plain)
-    board.promptings = True
-    terminal.table(board, full)
-    assert "2 other promptings: benchbcss leaderboard --promptings" in plain.getvalue()
-    assert "centroid-class" not in plain.getvalue()
-    lines = {line.split()[1]: line for line in full.getvalue().splitlines() if line.startswith("│")}
-    assert "0.220" in lines["centroid-class"]
-    assert lines["centroid-class"].count(" - ") == 2  # b was not measured so; no ceiling
-    assert "0.750" in lines["box-largest"]
-    for name in ("csv", "md"):
-        stream = io.StringIO()
-        EXPORTERS[name](board, stream)
-        assert "centroid-class" in stream.getvalue()
-
-
-def test_tracks_that_were_not_measured_are_listed_with_the_reason(tmp_path):
-    write(tmp_path, result("a", not_measured={"prompted": "CLIP weights cannot be had"}))
-    stream = io.StringIO()
-    terminal.table(model.load(tmp_path), stream)
-    assert "not measured: a (bcss5, prompted): CLIP weights cannot be had" in stream.getvalue()
 
 
 def test_validation_rois_do_not_compare_with_test_rois(tmp_path):
@@ -248,52 +91,49 @@ def test_audit_label_maps_are_never_ranked_and_say_why(tmp_path):
     write(tmp_path, content)
     table = model.load(tmp_path).tables[0]
     assert [row.rank for row in table.rows] == [None]
-    stream = io.StringIO()
-    terminal.table(model.load(tmp_path), stream)
-    assert "never ranked: blood_vessel is read from the code of fat" in stream.getvalue()
+    text = " ".join(shown(model.load(tmp_path)).split())
+    assert "Nothing is ranked here: blood_vessel is read from the code of fat" in text
+    assert "never ranked: blood_vessel is read from the code of fat" in shown(
+        model.load(tmp_path), "md"
+    )
 
 
-def test_failures_and_unreadable_files_are_listed_and_harm_nothing(tmp_path):
+def test_unreadable_files_are_listed_and_harm_nothing(tmp_path):
     write(tmp_path, result("a"))
     torn = write(tmp_path, result("torn"))
     (torn / "result.json").write_text('{"schema_version": 1, "tra')
     old = write(tmp_path, result("old", schema_version=99))
-    failed = tmp_path / "runs" / "bcss5" / "broken" / "seed0-y"
-    failed.mkdir(parents=True)
-    (failed / "failure.json").write_text('{"reason": "killed by SIGKILL"}')
     board = model.load(tmp_path)
     assert [row.backend for row in board.tables[0].rows] == ["a"]
     assert len(board.unreadable) == 2
     assert str(old) in board.unreadable[0]
-    assert board.failures == [model.Failure("bcss5", "broken", str(failed), "killed by SIGKILL")]
-    stream = io.StringIO()
-    terminal.table(board, stream)
-    assert "failed: broken (bcss5): killed by SIGKILL" in stream.getvalue()
 
 
-def test_formats(tmp_path):
-    write(tmp_path, result("a|b", 0.5))
-    write(tmp_path, result("prompted", 0.7, track="prompted"))
-    board, entries = model.load(tmp_path), reported.load()
-    board.reported = entries
-    out = {}
-    for name in ("table", "json", "csv", "md"):
-        stream = io.StringIO()
-        EXPORTERS[name](board, stream)
-        out[name] = stream.getvalue()
-    content = json.loads(out["json"])
-    assert content["tables"][0]["rows"][0]["headline"]["per_roi"]["mean"] == 0.5
-    assert len(content["reported"]) == len(entries)
-    lines = list(csv.DictReader(io.StringIO(out["csv"])))
-    vessel = [
-        line for line in lines if line["class"] == "blood_vessel" and line["backend"] == "prompted"
-    ]
-    assert float(vessel[0]["dice"]) == 0.7
-    assert "a\\|b" in out["md"]
-    for text in (out["table"], out["md"]):
-        assert "tissue Dice is misleading" in text
-        assert "this is an oracle" in text
-        assert "mean_dice >= 0.65" in text
+def test_only_named_backends_are_shown_and_keep_their_rank(tmp_path):
+    write(tmp_path, result("low", 0.4))
+    write(tmp_path, result("high", 0.6))
+    write(tmp_path, result("apart", 0.6, preset="smoke"))
+    fail(tmp_path, "broken")
+    board = model.load(tmp_path)
+    chosen = model.only(board, ["low"])
+    (table,) = chosen.tables
+    assert [(row.backend, row.rank) for row in table.rows] == [("low", 2)]
+    assert [row.backend for row in table.ranked] == ["high", "low"]
+    assert not table.not_comparable
+    assert not chosen.failures
+    assert model.only(board, []) is board
+    assert [f.backend for f in model.only(board, ["broken"]).failures] == ["broken"]
+    (table,) = model.only(board, ["apart"]).tables
+    assert [row.backend for row, _ in table.not_comparable] == ["apart"]
+    with pytest.raises(UnknownNameError, match="Did you mean 'broken'"):
+        model.only(board, ["brokn"])
+
+
+def test_a_given_name_tells_runs_apart(tmp_path):
+    write(tmp_path, result("a", 0.5), "seed0-1")
+    write(tmp_path, result("a", 0.6, name="wide"), "wide-seed0-2")
+    rows = model.load(tmp_path).tables[0].rows
+    assert [row.name for row in rows] == ["a wide", "a"]
 
 
 def test_reported_rows_carry_a_source_and_no_rank():

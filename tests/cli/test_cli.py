@@ -127,6 +127,53 @@ def test_details_say_it_in_words(folder, tmp_path):
         assert words in done.stdout
 
 
+def test_only_named_backends_are_listed(folder, tmp_path):
+    run(folder, tmp_path)
+    shown = ("leaderboard", "--workspace", tmp_path / "w", "--format", "csv")
+    run(folder, tmp_path, "floor_colour")
+    assert "floor_colour" in cli(*shown, check=0).stdout
+    assert "floor_colour" not in cli(*shown, "floor_majority", check=0).stdout
+
+
+def test_a_board_is_written_by_the_ending_of_its_file(folder, tmp_path):
+    run(folder, tmp_path)
+    for name, begins in (
+        ("board.html", "<!DOCTYPE html>"),
+        ("board.tex", "% needs \\usepackage{booktabs}"),
+        ("board.csv", "suite,track,rank"),
+        ("board.txt", "bcss5 / semantic"),
+    ):
+        cli("leaderboard", "--workspace", tmp_path / "w", "--output", tmp_path / name, check=0)
+        assert (tmp_path / name).read_text().startswith(begins)
+
+
+def test_reported_numbers_are_asked_for(tmp_path):
+    common = ("leaderboard", "--workspace", tmp_path / "w")
+    assert "FCN8-VGG16" not in cli(*common, check=0).stdout
+    assert "FCN8-VGG16" in cli(*common, "--reported", check=0).stdout
+    assert "FCN8-VGG16" in cli(*common, "--format", "md", check=0).stdout
+    assert "FCN8-VGG16" not in cli(*common, "--format", "md", "--no-reported", check=0).stdout
+
+
+def test_a_named_run_is_never_taken_for_another(folder, tmp_path):
+    """The same numbers, so the same fingerprint; another folder. Floors have no names."""
+
+    def planned(*more):
+        done = cli(
+            *("run", "unetpp", "floor_majority", "--no-floors", "--dry-run", "--suite", "bcss5"),
+            *("--preset", "smoke", "--data", folder, "--split", folder / "splits.csv"),
+            *("--weights", "none", "--workspace", tmp_path / "w", *more),
+        )
+        assert done.returncode == 0, done.stderr
+        return [line.rpartition("/")[2] for line in done.stdout.splitlines()]
+
+    plain, named, other = planned(), planned("--name", "wide"), planned("--name", "b-2")
+    assert named == [f"wide-{plain[0]}", plain[1]]
+    assert other == [f"b-2-{plain[0]}", plain[1]]
+    done = cli("run", "unetpp", "--name", "../x", "--workspace", tmp_path / "w", check=2)
+    assert "'../x' cannot be a run's name" in done.stderr
+
+
 def test_check_exits_3_and_says_what_is_not_met(folder, tmp_path):
     run(folder, tmp_path)
     done = cli(

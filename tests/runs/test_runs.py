@@ -25,8 +25,8 @@ def specs(folder, workspace, backends, seed=0, **options):
     prepared = planning.prepare(
         suite, preset, folder=folder, split=None, workspace=workspace, say=lambda text: None
     )
-    settings = {"weights": "auto", "overrides": (), "device": "cpu", **options}
-    return planning.specify(prepared, backends, seeds=[seed], workspace=workspace, **settings)
+    asked = planning.Asked([seed], **{"device": "cpu", **options})
+    return planning.specify(prepared, backends, asked, workspace)
 
 
 def run(all_specs, workspace, **options):

@@ -376,15 +376,8 @@ def work(backend, prepared, phantom, tmp_path, monkeypatch):
     """Run the worker of one run here; returns its folder and its exit status."""
     made, workspace = prepared
     overrides = ("train.budget=recipe", "train.steps=2") if backend in TRAINED else ()
-    (spec,) = planning.specify(
-        made,
-        [backend],
-        seeds=[0],
-        workspace=workspace,
-        weights="auto",
-        overrides=overrides,
-        device="cpu",
-    )
+    asked = planning.Asked(overrides=overrides, device="cpu")
+    (spec,) = planning.specify(made, [backend], asked, workspace)
     run_dir = spec.run_dir(workspace)
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "spec.json").write_text(spec.model_dump_json())

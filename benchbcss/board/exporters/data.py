@@ -7,40 +7,56 @@ import json as json_module
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
+from benchbcss.board import cells, summary
 from benchbcss.board.model import Board, Row, Table
-from benchbcss.results.schema import Estimand
+from benchbcss.results.schema import Estimand, TrackResult
 
+#: columns before those of the suites' criteria and of registered metrics
 HEADER = (
     "suite",
     "track",
     "rank",
+    "rank_from",
+    "rank_to",
+    "model",
     "backend",
     "seed",
+    "variant",
     "view",
     "weights",
+    "preset",
+    "split",
+    "scored",
     "prompting",
     "estimand",
     "class",
     "dice",
     "low",
     "high",
+    "no_interval",
+    "rois",
+    "rois_with_class",
+    "effective_rois",
     "status",
+    "run",
 )
 
 
 def json(board: Board, stream: TextIO) -> None:
-    """Pure JSON: tables, rows that do not compare, failures, reported."""
+    """Pure JSON: tables, rows that do not compare, runs without a result, reported numbers."""
     content = {
         "tables": [
             {
                 "suite": part.suite,
                 "track": part.track.name,
+                "summary": summary.sentence(part),
                 "rows": [plain(row) for row in part.rows],
                 "not_comparable": [{**plain(row), "why": why} for row, why in part.not_comparable],
             }
             for part in board.tables
         ],
         "failures": [vars(failure) for failure in board.failures],
+        "unfinished": [vars(run) for run in board.unfinished],
         "not_measured": [vars(missing) for missing in board.not_measured],
         "unreadable": board.unreadable,
         "reported": board.reported,
@@ -54,6 +70,8 @@ def plain(row: Row) -> dict[str, Any]:
     result = row.result
     return {
         "backend": row.backend,
+        "model": row.name,
+        "name": result.name,
         "suite": result.suite.name,
         "track": row.track,
         "seed": row.seed,
@@ -72,52 +90,126 @@ def plain(row: Row) -> dict[str, Any]:
         "criteria": [verdict.plain() for verdict in row.verdicts],
         "training": result.training.model_dump(),
         "cost": result.cost.model_dump(),
+        "registered": {
+            name: cells.metric_mean(row.scores, name, "per_roi")
+            for name in cells.strangers([row.scores])
+        },
         **row.scores.model_dump(),
     }
 
 
 def csv(board: Board, stream: TextIO) -> None:
-    """One line per row and class: tidy, for a spreadsheet or pandas."""
-    writer = csv_module.writer(stream, lineterminator="\n")
-    writer.writerow(HEADER)
-    for part in board.tables:
+    """One line per row, prompting, estimand and class: tidy, for a spreadsheet or pandas. Each line
+    has the verdict and reason of every criterion of its run, and the values of registered metrics
+    for its class."""
+    tables = board.tables
+    criteria = dict.fromkeys(label for part in tables for label in cells.criteria(part))
+    rows = [
+        row for part in tables for row in (*part.rows, *(row for row, _ in part.not_comparable))
+    ]
+    metrics = cells.strangers([row.scores for row in rows])
+    verdicts = [name for label in criteria for name in (f"verdict: {label}", f"reason: {label}")]
+    writer = csv_module.DictWriter(
+        stream,
+        [*HEADER, *verdicts, *(f"metric: {name}" for name in metrics)],
+        restval="",
+        lineterminator="\n",
+    )
+    writer.writeheader()
+
+    def write(line: dict[str, Any]) -> None:
+        values = ((name, "" if value is None else value) for name, value in line.items())
+        writer.writerow({name: cells.safe(value) for name, value in values})
+
+    for part in tables:
         pairs = [(row, _status(row)) for row in part.rows]
         pairs += [(row, f"not comparable: {why}") for row, why in part.not_comparable]
         for row, status in pairs:
-            writer.writerows(_lines(part, row, status))
+            for line in _lines(part, row, list(metrics)):
+                write({**line, "status": status})
     for failure in board.failures:
-        cells: dict[str, Any] = dict.fromkeys(HEADER, "")
-        cells |= {"suite": failure.suite, "backend": failure.backend}
-        cells["status"] = f"failed: {failure.reason}"
-        writer.writerow(cells.values())
+        write({**_run(failure), "status": f"failed: {failure.line}"})
+    for run in board.unfinished:
+        write({**_run(run), "status": f"{run.state}: {run.detail}"})
+    for missing in board.not_measured:
+        reason = cells.one_line(missing.reason)
+        write({**_run(missing), "track": missing.track, "status": f"not measured: {reason}"})
 
 
-def _lines(part: Table, row: Row, status: str) -> Iterator[list[Any]]:
-    scores, rank = row.scores, row.rank_text
-    head = [part.suite, part.track.name, rank, row.backend, row.seed, scores.view]
-    head.append(row.result.weights.provenance)
-    parts = [(scores.prompting.key if scores.prompting else "", scores.headline)]
-    parts += [(other.prompting.key, other.headline) for other in scores.others]
-    for key, headline in parts:
-        for name, estimand in headline.estimands().items():
-            for cells in _values(estimand, scores.classes):
-                yield [*head, key, name, *cells, status]
+def _run(item: Any) -> dict[str, Any]:
+    return {name: getattr(item, name) for name in ("suite", "backend", "run")}
 
 
-def _values(estimand: Estimand, classes: Sequence[str]) -> Iterator[list[Any]]:
-    """(class, Dice, low, high), the mean first; blank where undefined."""
-    blank = ("", "")
-    yield ["mean", _blank(estimand.mean), *(estimand.mean_interval or blank)]
-    for name in classes:
-        bounds = estimand.intervals.get(name) or blank
-        yield [name, _blank(estimand.dice.get(name)), *bounds]
+def _lines(part: Table, row: Row, metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
+    scores, result = row.scores, row.result
+    first, last = (row.tied or (row.rank, row.rank)) if row.rank else (None, None)
+    head = {
+        "suite": part.suite,
+        "track": part.track.name,
+        "rank": row.rank,
+        "rank_from": first,
+        "rank_to": last,
+        "model": row.name,
+        "backend": row.backend,
+        "seed": row.seed,
+        "variant": row.variant,
+        "view": scores.view,
+        "weights": result.weights.provenance,
+        "preset": result.preset,
+        "split": result.split.name,
+        "scored": result.split.scored,
+        "rois": scores.rois,
+        "run": str(row.run),
+    }
+    if not row.floor:
+        for verdict in row.verdicts:
+            head[f"verdict: {verdict.label}"] = verdict.status
+            head[f"reason: {verdict.label}"] = verdict.reason
+    for name, estimand in scores.headline.estimands().items():
+        key = scores.prompting.key if scores.prompting else ""
+        for line in _values(estimand, scores):
+            values = {
+                f"metric: {metric}": _metric(scores, metric, name, line["class"])
+                for metric in metrics
+            }
+            yield {**head, "prompting": key, "estimand": name, **line, **values}
+    for other in scores.others:
+        for name, estimand in other.headline.estimands().items():
+            for line in _values(estimand, scores):
+                yield {**head, "prompting": other.prompting.key, "estimand": name, **line}
+
+
+def _values(estimand: Estimand, scores: TrackResult) -> Iterator[dict[str, Any]]:
+    """Of the mean, then of each class."""
+    low, high = estimand.mean_interval or (None, None)
+    yield {
+        "class": "mean",
+        "dice": estimand.mean,
+        "low": low,
+        "high": high,
+        "no_interval": estimand.mean_reason,
+        "effective_rois": estimand.mean_effective_rois,
+    }
+    for name in scores.classes:
+        low, high = estimand.intervals.get(name) or (None, None)
+        yield {
+            "class": name,
+            "dice": estimand.dice.get(name),
+            "low": low,
+            "high": high,
+            "no_interval": estimand.reasons.get(name),
+            "rois_with_class": scores.rois_with_class.get(name),
+            "effective_rois": estimand.effective_rois.get(name),
+        }
+
+
+def _metric(scores: TrackResult, metric: str, estimand: str, name: str) -> float | None:
+    if name == "mean":
+        return cells.metric_mean(scores, metric, estimand)
+    return scores.per_class.get(estimand, {}).get(metric, {}).get(name)
 
 
 def _status(row: Row) -> str:
     if row.floor:
         return "floor"
     return "ranked" if row.rank else f"never ranked: {row.not_ranked}"
-
-
-def _blank(value: float | None) -> float | str:
-    return "" if value is None else value

@@ -1,102 +1,296 @@
-"""A board for a terminal, by rich."""
+"""A board for a terminal: one line a model, in as many columns as there is room for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TextIO
 
-from benchbcss.board import cells
-from benchbcss.board.model import Board, Table
+from benchbcss.board import cells, details, summary
+from benchbcss.board.exporters.layout import GAP, lay_out, printable, shorten, together, wrap
+from benchbcss.board.model import Board, Row, Table
+from benchbcss.board.unfinished import Failure, Unfinished
+
+#: failures listed before the rest is only counted
+LISTED = 5
+NARROWEST = 12  # characters of a model's name
+WIDEST = 100  # characters of a line of prose
+_COLOURS = {"pass": "green", "fail": "red"}
 
 
 def table(board: Board, stream: TextIO) -> None:
-    """Write every table, what it cost, failures, and reported numbers apart."""
-    from rich.console import Console
-
-    width = None if stream.isatty() else 170
-    console = Console(file=stream, width=width, highlight=False)
-    if not board.tables and not board.failures:
-        console.print("No results yet. Run: benchbcss run BACKEND", markup=False)
+    """Write the standings, what went wrong, and the sections that were asked for."""
+    page = Page.of(stream, board.sections)
+    if not board.tables and not board.failures and not board.unfinished:
+        page.say("No results yet. Run: benchbcss run BACKEND")
     for part in board.tables:
-        _table(part, console, board.promptings)
-    costs = cells.costs(board)
-    if costs:
-        _grid(console, costs)
-        console.print()
-    lines = [f"failed: {f.backend} ({f.suite}): {f.reason}" for f in board.failures]
-    lines += [
-        f"not measured: {m.backend} ({m.suite}, {m.track}): {m.reason}" for m in board.not_measured
+        _standings(part, page)
+        if "details" in board.sections:
+            _details(part, page)
+        if "promptings" in board.sections:
+            _section(page, cells.promptings(part))
+    _unfinished(board, page)
+    _failures(board, page)
+    for missing in board.not_measured:
+        page.line(f"not measured: {_missing(missing)}")
+    for path in board.unreadable:
+        page.line(f"unreadable: {path}")
+    if "costs" in board.sections:
+        _section(page, cells.costs(board))
+    if "reported" in board.sections:
+        _section(page, cells.reported(board))
+    page.gap()
+    page.say(summary.more(board))
+
+
+@dataclass
+class Page:
+    """Where text goes: ``width`` columns, in characters that the stream can show."""
+
+    stream: TextIO
+    width: int
+    colours: bool = False
+    sections: frozenset[str] = frozenset()
+    blank: bool = True  # whether the last line is
+
+    @classmethod
+    def of(cls, stream: TextIO, sections: frozenset[str] = frozenset()) -> Page:
+        """As wide as the terminal; $COLUMNS, or 80, for a file or a pipe."""
+        if stream.isatty():
+            width = shutil.get_terminal_size((80, 24)).columns
+        else:
+            given = os.environ.get("COLUMNS", "")
+            width = int(given) if given.isdecimal() else 80
+        colours = stream.isatty() and "NO_COLOR" not in os.environ
+        return cls(stream, max(width, 40), colours, sections)
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """Verdict -> one character."""
+        return cells.MARKS if self._shows("".join(cells.MARKS.values())) else cells.ASCII_MARKS
+
+    @property
+    def ellipsis(self) -> str:
+        return "…" if self._shows("…") else "..."
+
+    def _shows(self, text: str) -> bool:
+        """Whether the stream's encoding has these characters; text kept in memory has them all."""
+        try:
+            text.encode(self.stream.encoding or "utf-8")
+        except (UnicodeEncodeError, LookupError):
+            return False
+        return True
+
+    def write(self, text: str = "") -> None:
+        """A line as it is."""
+        self.blank = not text
+        encoding = self.stream.encoding or "utf-8"
+        self.stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+
+    def gap(self) -> None:
+        """One empty line between two parts."""
+        if not self.blank:
+            self.write()
+
+    def say(self, text: str, indent: str = "", style: str = "") -> None:
+        """A text in lines of at most the page's width."""
+        text = printable(text)
+        for line in wrap(indent + text, min(self.width, WIDEST), indent + "  ") if text else []:
+            self.write(self.styled(line, style))
+
+    def line(self, text: str) -> None:
+        """A text cut to one line."""
+        self.write(shorten(printable(text), self.width, self.ellipsis))
+
+    def styled(self, text: str, style: str) -> str:
+        if not self.colours or not style:
+            return text
+        import click
+
+        return click.style(text, bold=True) if style == "bold" else click.style(text, fg=style)
+
+
+# -- standings -------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Column:
+    title: str
+    texts: list[str]
+    left: bool = False
+
+    @cached_property
+    def width(self) -> int:
+        return max(map(len, (self.title, *self.texts)))
+
+
+def _standings(part: Table, page: Page) -> None:
+    title = f"{cells.title(part)}: {summary.about(part)}"
+    page.say(title, style="bold")
+    page.say(summary.sentence(part))
+    if part.rows:
+        page.gap()
+        shown = _choose(part, page)
+        page.write(page.styled(_joined(shown, None), "bold"))
+        for index, row in enumerate(part.rows):
+            page.write(_coloured(_joined(shown, index), row, shown, page))
+        page.gap()
+        _legend(part, page, [column.title for column in shown])
+    for text in summary.warnings(part, "details" in page.sections):
+        page.say(text)
+    page.gap()
+
+
+def _choose(part: Table, page: Page) -> list[_Column]:
+    """The columns that everyone needs, and of the others as many as fit."""
+    rows = part.rows
+
+    def column(title: str, cell: Callable[[Row], str], left: bool = False) -> _Column:
+        return _Column(title, [cell(row) for row in rows], left)
+
+    head = [
+        column("rank", lambda row: "floor" if row.floor else row.rank_text or "-", True),
+        column("model", lambda row: row.name, True),
+        column("mean Dice", lambda row: cells.mean(row.scores.headline.per_roi)),
+        column("95 % interval", _interval, True),
     ]
-    lines += [f"unreadable: {path}" for path in board.unreadable]
-    for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
-    if board.reported:
-        _grid(console, _reported(board.reported))
+    criteria = cells.criteria(part)
+    if criteria:
+        head.append(
+            column(" ".join(str(i + 1) for i in range(len(criteria))), _marks(page, criteria), True)
+        )
+    head.append(column("ROIs", lambda row: str(row.scores.rois)))
+    left = page.width - sum(c.width + len(GAP) for c in head) + len(GAP)
+    if left < 0:
+        room = max(NARROWEST, head[1].width + left)
+        names = [shorten(text, room, page.ellipsis) for text in head[1].texts]
+        head[1] = _Column(head[1].title, names, True)
+        left = page.width - sum(c.width + len(GAP) for c in head) + len(GAP)
+    chosen = []
+    for extra in cells.extra_columns(part):
+        if len(extra.title) + len(GAP) > left:
+            continue
+        found = _Column(extra.title, [extra.cell(row.scores) for row in rows])
+        if found.width + len(GAP) <= left:
+            chosen.append(found)
+            left -= found.width + len(GAP)
+    return [*head, *chosen]
 
 
-def _table(part: Table, console: Any, promptings: bool) -> None:
-    def say(lines: Sequence[str]) -> None:
-        for line in lines:
-            console.print(f"  {line}", markup=False, soft_wrap=True)
+def _interval(row: Row) -> str:
+    return cells.interval(row.scores.headline.per_roi.mean_interval) or "-"
 
-    _grid(console, cells.scores(part))
-    say(cells.notes(part))
-    verdicts = cells.verdicts(part)
-    if verdicts:
-        _grid(console, verdicts)
-        for line in cells.reasons(part):
-            console.file.write(f"  {line}\n")
-    say([*cells.monitored(part), *cells.warnings(part)])
+
+def _marks(page: Page, criteria: Sequence[str]) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        given = {v.label: page.marks[v.status] for v in row.verdicts}
+        return "" if row.floor else " ".join(given.get(label, " ") for label in criteria)
+
+    return cell
+
+
+def _joined(columns: Sequence[_Column], index: int | None) -> str:
+    parts = []
+    for column in columns:
+        text = column.title if index is None else column.texts[index]
+        parts.append(text.ljust(column.width) if column.left else text.rjust(column.width))
+    return GAP.join(parts).rstrip()
+
+
+def _coloured(line: str, row: Row, columns: Sequence[_Column], page: Page) -> str:
+    if row.floor or not page.colours:
+        return page.styled(line, "bright_black")
+    start = sum(column.width + len(GAP) for column in columns[:4])
+    end = start + columns[4].width
+    painted = line[start:end]
+    for status, colour in _COLOURS.items():
+        mark = page.marks[status]
+        painted = painted.replace(mark, page.styled(mark, colour))
+    return line[:start] + painted + line[end:]
+
+
+def _legend(part: Table, page: Page, titles: Sequence[str]) -> None:
+    criteria = cells.criteria(part)
+    if criteria:
+        numbered = [f"{i + 1} {label}" for i, label in enumerate(criteria)]
+        page.say("criteria: " + ", ".join(together(text) for text in numbered))
+        words = [f"{mark} {status}" for status, mark in page.marks.items()]
+        page.say("marks: " + ", ".join(together(text) for text in words))
+    if any(row.tied and row.tied[0] != row.tied[1] for row in part.rows):
+        page.say("ranks such as 1-3 are shared by models that cannot be told apart")
+    if any(row.scores.prompting for row in part.rows) or "tissue Dice" in titles:
+        page.say(part.track.caveat)
+
+
+# -- what went wrong -------------------------------------------------------------------------------
+
+
+def _unfinished(board: Board, page: Page) -> None:
+    for run in board.unfinished:
+        page.line(f"{run.state}: {_title(run, board)}: {run.detail}")
+    if any(run.state == "interrupted" for run in board.unfinished):
+        page.write("  the same command continues what was interrupted")
+
+
+def _failures(board: Board, page: Page) -> None:
+    """A line each; then where their logs are, and how one is taken off the board."""
+    if not board.failures:
+        return
+    shown = board.failures if "details" in board.sections else board.failures[:LISTED]
+    page.write("failed, newest first:")
+    for failure in shown:
+        page.line(f"  {_title(failure, board)}: {failure.line}")
+    if len(shown) < len(board.failures):
+        page.write(f"  and {len(board.failures) - len(shown)} more: --details")
+    first = board.failures[0]
+    path = os.path.join(first.run, "log.txt")
+    near = os.path.relpath(path)
+    page.write(f"  log of the first: {printable(path if near.startswith(os.pardir) else near)}")
+    page.say(f"dismiss it: benchbcss runs rm {first.id}", "  ")
+
+
+def _title(run: Unfinished | Failure, board: Board) -> str:
+    """The suite is named where there are several."""
+    runs: list[Unfinished | Failure] = [*board.failures, *board.unfinished]
+    suites = {item.suite for item in runs} | {table.suite for table in board.tables}
+    return run.title if len(suites) > 1 else f"{run.backend} {run.id}"
+
+
+def _missing(item: Any) -> str:
+    return f"{item.backend} ({item.suite}, {item.track}): {cells.one_line(item.reason)}"
+
+
+# -- on demand -------------------------------------------------------------------------------------
+
+
+def _section(page: Page, grid: cells.Grid | None) -> None:
+    if grid is None:
+        return
+    page.say(grid.title, style="bold")
+    for line in lay_out(grid, page.width):
+        page.write(line)
+    page.gap()
+
+
+def _details(part: Table, page: Page) -> None:
+    _section(page, cells.scores(part))
+    page.say(cells.ESTIMANDS)
+    page.say(part.track.caveat)
+    page.gap()
     objects = cells.objects(part)
     if objects:
-        _grid(console, objects)
-        say([cells.OBJECTS])
-    others = cells.promptings(part) if promptings else None
-    if others:
-        _grid(console, others)
-    say([f"not comparable: {row.backend}: {why}" for row, why in part.not_comparable])
-    console.print()
-
-
-def _reported(entries: Sequence[dict[str, Any]]) -> cells.Grid:
-    columns = ["model", "classes", "prompting", "mean Dice", "vessel", "n", "source"]
-    lines = [
-        [
-            entry["model"],
-            str(entry.get("label_set", "")),
-            str(entry.get("prompting", "")),
-            str(entry.get("mean_dice", "-")),
-            str(entry.get("dice", {}).get("blood_vessel", "-")),
-            str(entry.get("n", "")),
-            entry["source"],
-        ]
-        for entry in entries
-    ]
-    title = "Reported elsewhere: never ranked, not measured by this harness"
-    return cells.Grid(title, columns, lines, range(len(columns)))
-
-
-def _grid(console: Any, grid: cells.Grid) -> None:
-    """rich needs a second for a thousand rows, more than everything else together: long tables are
-    aligned plainly."""
-    if len(grid.rows) <= 100:
-        from rich.table import Table as RichTable
-        from rich.text import Text
-
-        shown = RichTable(title=grid.title, title_justify="left")
-        for index, name in enumerate(grid.columns):
-            justify: Any = "left" if index in grid.left else "right"
-            shown.add_column(name, justify=justify, overflow="fold")
-        for row in grid.rows:
-            shown.add_row(*(Text(cell) for cell in row))
-        console.print(shown)
-        return
-    lines = (grid.columns, *grid.rows)
-    widths = [max(len(line[i]) for line in lines) for i in range(len(grid.columns))]
-    console.file.write(grid.title + "\n")
-    for line in lines:
-        aligned = [
-            cell.ljust(width) if index in grid.left else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        console.file.write("  ".join(aligned).rstrip() + "\n")
+        _section(page, objects)
+        page.say(cells.OBJECTS)
+        page.gap()
+    for text in [*cells.reasons(part), *cells.monitored(part), *cells.warnings(part)]:
+        page.say(text)
+    for row, why in part.not_comparable:
+        page.say(f"not comparable: {row.name}: {why}")
+    page.gap()
+    for row in part.rows:
+        for text in details.lines_of(row):
+            page.say(text.lstrip(), " " * (len(text) - len(text.lstrip())))
+        page.gap()

@@ -1,0 +1,109 @@
+"""A board as LaTeX tables (booktabs), to be included in a document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from benchbcss.board import cells, summary
+from benchbcss.board.model import Board, Table
+
+MARKS = {
+    "pass": r"$\surd$",
+    "fail": r"$\times$",
+    "undecided": "?",
+    "not measured": "--",
+    "not applicable": r"$\cdot$",
+}
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
+
+
+def latex(board: Board, stream: TextIO) -> None:
+    """Write a table for each suite and track, with the reasons of its verdicts below it."""
+    stream.write("% needs \\usepackage{booktabs}\n")
+    for part in board.tables:
+        _table(part, stream)
+    reported = cells.reported(board)
+    if reported:
+        columns = "".join("l" if i in reported.left else "r" for i in range(len(reported.columns)))
+        lines = [[escape(cell) for cell in row] for row in reported.rows]
+        head = [escape(name) for name in reported.columns]
+        _tabular(stream, escape(reported.title) + ".", columns, [head], lines)
+    for text in cells.troubles(board):
+        stream.write(f"% {' '.join(text.split())}\n")
+
+
+def _table(part: Table, stream: TextIO) -> None:
+    classes = cells.classes_of(part)
+    metrics = cells.registered([row.scores for row in part.rows])
+    criteria = cells.criteria(part)
+    head = ["rank", "model", "$n$", "mean Dice", *map(escape, classes)]
+    head += [escape(column.title) for column in metrics]
+    head += [str(i + 1) for i in range(len(criteria))]
+    lines = []
+    for row in part.rows:
+        headline = row.scores.headline.per_roi
+        marks = {} if row.floor else {v.label: MARKS[v.status] for v in row.verdicts}
+        lines.append(
+            [
+                "floor" if row.floor else row.rank_text.replace("-", "--"),
+                escape(row.name),
+                str(row.scores.rois),
+                f"{cells.mean(headline)} {cells.interval(headline.mean_interval)}".rstrip(),
+                *(cells.class_cell(headline, name) for name in classes),
+                *(column.cell(row.scores) for column in metrics),
+                *(marks.get(label, "") for label in criteria),
+            ]
+        )
+    columns = "llr" + "r" * (1 + len(classes) + len(metrics))
+    columns += "c" * len(criteria)
+    caption = f"{cells.title(part)}: {summary.about(part)}. {summary.sentence(part)} "
+    caption += "Dice per class (mean over ROIs) with 95 % intervals."
+    _tabular(stream, escape(caption) + _legend(criteria), columns, [head], lines)
+    notes = [*cells.notes(part), *summary.warnings(part, every=True), *cells.reasons(part)]
+    notes += [f"not comparable: {row.name}: {why}" for row, why in part.not_comparable]
+    stream.write("\\begin{itemize}\\footnotesize\n")
+    stream.writelines(f"  \\item {escape(note)}\n" for note in notes)
+    stream.write("\\end{itemize}\n\n")
+
+
+def _legend(criteria: Sequence[str]) -> str:
+    if not criteria:
+        return ""
+    numbered = ", ".join(f"{i + 1}: {escape(label)}" for i, label in enumerate(criteria))
+    marks = ", ".join(f"{mark} {status}" for status, mark in MARKS.items())
+    return f" Criteria: {numbered}; {marks}."
+
+
+def _tabular(
+    stream: TextIO,
+    caption: str,
+    columns: str,
+    heads: Sequence[Sequence[str]],
+    lines: Sequence[Sequence[str]],
+) -> None:
+    stream.write("\\begin{table}\n  \\centering\\footnotesize\n")
+    stream.write(f"  \\caption{{{caption}}}\n")
+    stream.write(f"  \\begin{{tabular}}{{{columns}}}\n    \\toprule\n")
+    stream.writelines(f"    {' & '.join(line)} \\\\\n" for line in heads)
+    stream.write("    \\midrule\n")
+    stream.writelines(f"    {' & '.join(line)} \\\\\n" for line in lines)
+    stream.write("    \\bottomrule\n  \\end{tabular}\n\\end{table}\n")
+
+
+def escape(text: str) -> str:
+    """Text in which nothing is a command; line breaks become spaces."""
+    return "".join(_SPECIAL.get(letter, letter) for letter in " ".join(text.split()))

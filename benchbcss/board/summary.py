@@ -1,0 +1,167 @@
+"""What a table says, in words: which model is best, by how much, whether that is certain, and
+whether it meets the criteria. Shared by every exporter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from benchbcss.board.cells import interval, judged
+from benchbcss.board.model import Board, Row, Table
+from benchbcss.board.ties import MOST
+from benchbcss.scoring.verdicts import FAIL, NOT_APPLICABLE, PASS, unmet
+from benchbcss.tracks.base import number
+
+#: names written out in a sentence
+NAMED = 3
+
+
+def about(table: Table) -> str:
+    """What all rows of a table share: preset, split, ROIs, and whether images are synthetic."""
+    row = next(iter((*table.rows, *table.hidden)), None)
+    if row is None:
+        return ""
+    split, part = row.result.split, row.result.split.scored
+    words = [f"preset {row.result.preset}"]
+    if split.name:
+        words.append(f"split {split.name}")
+    words.append(_rois(row))
+    if row.result.data.phantom:
+        words.append("synthetic images (phantom), not BCSS")
+    if part == "val":
+        words.append("(validation ROIs)")
+    return ", ".join(words)
+
+
+def sentence(table: Table) -> str:
+    """One or two clauses that answer what most readers came for."""
+    ranked = table.ranked
+    if not ranked:
+        return _unranked(table)
+    criteria = _criteria(ranked)
+    return _standing(ranked) + (f"; {criteria}." if criteria else ".")
+
+
+def _unranked(table: Table) -> str:
+    why = next((row.not_ranked for row in table.rows if row.not_ranked), None)
+    if why:
+        return f"Nothing is ranked here: {why}."
+    return "No model yet, only floors." if table.rows else "Nothing comparable yet."
+
+
+def _standing(ranked: Sequence[Row]) -> str:
+    first, rois = ranked[0], _rois(ranked[0])
+    bounds = interval(first.scores.headline.per_roi.mean_interval)
+    mean = f"mean Dice {number(first.scores.headline.per_roi.mean)} {bounds}".rstrip()
+    if len(ranked) == 1:
+        return f"{first.name} is the only ranked model: {mean} on {rois}"
+    second = ranked[1]
+    noun = "models" if len({row.backend for row in ranked}) == len(ranked) else "results"
+    gap = f"{first.sort_value() - second.sort_value():.3f} above {second.name}"
+    if first.tied is None:
+        why = (
+            f"of more than {MOST} results none are tested: benchbcss compare"
+            if len(ranked) > MOST
+            else "records of an older edition: benchbcss rescore"
+        )
+        return (
+            f"{first.name} leads {len(ranked)} {noun} on {rois}: {mean}, {gap}; not known whether "
+            f"that is certain ({why})"
+        )
+    sharing = [row for row in ranked if row.tied and row.tied[0] == 1]
+    if len(sharing) == 1:
+        return (
+            f"{first.name} is best of {len(ranked)} {noun} on {rois}: {mean}, {gap}, and the "
+            f"difference is significant"
+        )
+    return (
+        f"{names(sharing)} share rank 1 of {len(ranked)} {noun} on {rois}: {first.name} leads with "
+        f"{mean}, {gap}, but they cannot be told apart"
+    )
+
+
+def _rois(row: Row) -> str:
+    kind = "validation" if row.result.split.scored == "val" else "test"
+    return f"{row.scores.rois} {kind} ROI" + "s" * (row.scores.rois != 1)
+
+
+def _criteria(ranked: Sequence[Row]) -> str:
+    rows = [row for row in ranked if row.verdicts]
+    able = {v.label for row in rows for v in row.verdicts if v.status != NOT_APPLICABLE}
+    if not able:
+        return ""
+    total = f"all {len(able)} criteria" if len(able) > 1 else "the criterion"
+    meeting = [
+        row
+        for row in rows
+        if not unmet(row.verdicts) and any(v.status == PASS for v in row.verdicts)
+    ]
+    if meeting:
+        return f"{names(meeting)} meet{'s' * (len(meeting) == 1)} {total}"
+    best = rows[0]
+    counts = Counter(v.status for v in unmet(best.verdicts))
+    words = [f"{count} {'failed' if s == FAIL else s}" for s, count in sorted(counts.items())]
+    return f"no model meets {total} ({best.name}: {', '.join(words)})"
+
+
+def names(rows: Iterable[Row], every: bool = False) -> str:
+    """'a and b', 'a, b, c and 4 more'; ``every`` leaves none out."""
+    found = list(dict.fromkeys(row.name for row in rows))
+    if len(found) > NAMED + 1 and not every:
+        return f"{', '.join(found[:NAMED])} and {len(found) - NAMED} more"
+    *head, last = found
+    return f"{', '.join(head)} and {last}" if head else last
+
+
+def warnings(table: Table, every: bool = False) -> list[str]:
+    """What a reader must know beside the numbers, a line for each kind of thing; ``every`` names
+    all rows that it is said of."""
+    found = []
+    for flaw in table.rows[0].result.suite.flaws if table.rows else []:
+        found.append(f"flaw of the suite: {flaw}")
+    withheld = {row.scores.headline.per_roi.mean_reason for row in table.rows} - {None}
+    found += [f"no interval: {why}" for why in sorted(withheld, key=str)]
+    found += _below_floor(table, every)
+    unstable: dict[str, list[Row]] = {}
+    for row in judged(table):
+        for verdict in row.verdicts:
+            if verdict.metric == "stability" and verdict.status == FAIL and row.result.stability:
+                unstable.setdefault(row.result.stability.status, []).append(row)
+    found += [f"training, {status}: {names(rows, every)}" for status, rows in unstable.items()]
+    trapped = [row for row in table.rows if row.result.training.monitor == "any_tissue_dice"]
+    if trapped:
+        found.append(f"weights chosen by any-tissue Dice, which misleads: {names(trapped, every)}")
+    apart = Counter(why.partition(" differs")[0] for _, why in table.not_comparable)
+    if apart:
+        total = sum(apart.values())
+        found.append(f"{total} not comparable, by {', '.join(apart)}: {_apart(table, every)}")
+    return found
+
+
+def _apart(table: Table, every: bool) -> str:
+    return names((row for row, _ in table.not_comparable), every)
+
+
+def _below_floor(table: Table, every: bool) -> list[str]:
+    """A model that does not reach a floor has learnt nothing that the floor does not know."""
+    floors = [row for row in (*table.rows, *table.hidden) if row.floor and row.sort_value() >= 0]
+    if not floors:
+        return []
+    best = max(floors, key=Row.sort_value)
+    below = [row for row in table.rows if not row.floor and row.sort_value() <= best.sort_value()]
+    if not below:
+        return []
+    return [f"not above the floor {best.name} ({number(best.sort_value())}): {names(below, every)}"]
+
+
+def more(board: Board) -> str:
+    """Which options show what the board has beside this."""
+    options = ["--details", "--costs"] if board.rows else []
+    if any(row.scores.others for row in board.rows):
+        options.append("--promptings")
+    options.append("--reported")
+    left = [option for option in options if option[2:] not in board.sections]
+    if not left:
+        return ""
+    everything = " or --all" if len(left) > 1 else ""
+    return f"more: benchbcss leaderboard {', '.join(left)}{everything}"

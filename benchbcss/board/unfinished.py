@@ -1,0 +1,145 @@
+"""Runs without a result: failed, at work, or interrupted; read from what their workers left.
+
+A worker writes ``status.json`` every few seconds while it lives, and ``failure.json`` when it ends
+without a result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+#: seconds since the last heartbeat (there is one every 2 s) for which a worker counts as alive,
+#: and for which it does where its process can be seen on this machine
+ALIVE, ALIVE_HERE = 15.0, 300.0
+#: seconds that a worker may take to its first heartbeat
+STARTING = 60.0
+
+
+@dataclass(frozen=True)
+class _Run:
+    suite: str
+    backend: str
+    run: str  # its folder
+
+    @property
+    def id(self) -> str:
+        """The name of its folder, as ``show-roi`` and ``runs`` take it."""
+        return Path(self.run).name
+
+    @property
+    def title(self) -> str:
+        """Backend, id, and suite."""
+        return f"{self.backend} {self.id} ({self.suite})"
+
+
+@dataclass(frozen=True)
+class Failure(_Run):
+    """A run that ended without a result. ``reason`` may hold many lines; ``when`` is in seconds
+    since the epoch, ``stage`` what it was doing."""
+
+    reason: str
+    when: float = 0.0
+    stage: str = ""
+
+    @property
+    def line(self) -> str:
+        return one_line(self.reason)
+
+
+@dataclass(frozen=True)
+class Unfinished(_Run):
+    """A run at work, or stopped without a word; ``detail`` says where it is, or was."""
+
+    state: Literal["running", "interrupted"]
+    detail: str
+    when: float = 0.0
+
+
+def one_line(text: str, longest: int = 300) -> str:
+    """The first line that says something, cut: errors of torch name every tensor they miss."""
+    lines = (" ".join(line.split()) for line in text.splitlines())
+    first = next((line for line in lines if line), "no reason was recorded")
+    return first if len(first) <= longest else first[: longest - 3].rstrip() + "..."
+
+
+def look(run_dir: Path) -> Failure | Unfinished | None:
+    """What became of a run without a result; None where there is no sign of one."""
+    suite, backend = run_dir.parent.parent.name, run_dir.parent.name
+    head = (suite, backend, str(run_dir))
+    status = _read(run_dir / "status.json") or {}
+    beat = status.get("time")
+    seen = float(beat) if isinstance(beat, (int, float)) else None
+    path = run_dir / "failure.json"
+    if path.is_file():
+        content = _read(path)
+        if content is None or "reason" not in content:
+            content = {"reason": "failure.json cannot be read"}
+        when = seen if seen is not None else _modified(path)
+        return Failure(*head, str(content["reason"]), when, str(content.get("stage") or ""))
+    spec = run_dir / "spec.json"
+    if seen is None:
+        if not spec.is_file():
+            return None
+        when = _modified(spec)
+        alive = time.time() - when < STARTING
+        return Unfinished(*head, _state(alive), "starting", when)
+    age = time.time() - seen
+    alive = age < ALIVE or (age < ALIVE_HERE and _is_here(status.get("pid")))
+    return Unfinished(*head, _state(alive), _where(status), seen)
+
+
+def identity(run_dir: Path) -> tuple[str, str, int, str]:
+    """Suite, backend, seed and name: a later result of the same replaces a failure."""
+    spec = _read(run_dir / "spec.json") or {}
+    seed = spec.get("seed")
+    if not isinstance(seed, int):
+        found = re.search(r"seed(\d+)", run_dir.name)
+        seed = int(found[1]) if found else 0
+    return run_dir.parent.parent.name, run_dir.parent.name, seed, str(spec.get("name") or "")
+
+
+def _state(alive: bool) -> Literal["running", "interrupted"]:
+    return "running" if alive else "interrupted"
+
+
+def _where(status: dict[str, Any]) -> str:
+    """A heartbeat in words: 'training, step 120, epoch 3/10'."""
+    words = [str(status.get("stage") or "starting")]
+    for name, total in (("epoch", "epochs"), ("step", "steps"), ("roi", "of")):
+        if name in status:
+            end = f"/{status[total]}" if total in status else ""
+            words.append(f"{name} {status[name]}{end}")
+    return ", ".join(words)
+
+
+def _is_here(pid: Any) -> bool:
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,212 @@
+"""What every document of a board holds: csv, json, md, latex and html."""
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from board_support import CLASSES, EXPORTERS, fail, result, shown, write
+
+from benchbcss.board import model, reported
+from benchbcss.board.cells import safe
+from benchbcss.board.exporters.latex import escape
+
+DOCUMENTS = ("csv", "json", "md", "latex", "html")
+EVIL = '=HYPERLINK("x") | <script>alert(1)</script> & 5% $x_1$ \\input{/etc/passwd}'
+
+
+def strange(name, values, plugin="plugin 'missed' of strangers 1.0"):
+    """A registered metric in a track's result."""
+    return {
+        "metrics": {name: {"label": "missed", "direction": "lower", "plugin": plugin}},
+        "per_class": {"per_roi": {name: values}, "pooled": {name: values}},
+    }
+
+
+@pytest.fixture
+def board(tmp_path):
+    """One that holds a certain lead, criteria, a stranger's metric, and what went wrong."""
+    for backend, mean in (("good", 0.8), ("bad", 0.4)):
+        content = result(
+            backend, mean, half=0.05, suite={"name": "theirs", "fingerprint": "a" * 64}
+        )
+        track = content["tracks"]["semantic"]
+        values = {**dict.fromkeys(CLASSES, 0.125), "tumor": None, "other": 0.9}
+        content["schema_version"] = 3
+        content["suite"]["criteria"] = [
+            {"metric": "mean_dice", "at_least": 0.65},
+            {"metric": "clip_accuracy", "at_least": 0.6},
+        ]
+        track |= {"all_classes": CLASSES, **strange("missed", values)}
+        track["metrics"]["dice"] = {
+            "label": "Dice",
+            "direction": "higher",
+            "plugin": "plugin 'core' of benchbcss 0.1",
+        }
+        write(tmp_path, content)
+    write(tmp_path, result("apart", 0.7, suite={"name": "theirs", "fingerprint": "b" * 64}))
+    fail(tmp_path, "broken", EVIL + "\nmore\n" * 50, when=1.0)
+    return model.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_each_holds_n_intervals_verdicts_and_reasons(board, name):
+    text = shown(board, name).replace("\\_", "_").replace("&gt;", ">")
+    assert "45" in text
+    assert "0.75" in text  # the interval of the best
+    assert "0.85" in text
+    assert "mean_dice" in text
+    assert re.search(r"per_roi \[0.750, 0.850\]; pooled \[0.750, 0.850\] above 0.65", text)
+    assert "CLIP names the regions of the prompted track" in text
+    assert "broken" in text
+    assert "suite differs" in text
+
+
+@pytest.mark.parametrize("name", [*DOCUMENTS, "table"])
+def test_a_strangers_metric_is_a_column_and_the_cores_are_not(board, name):
+    text = shown(board, name)
+    assert "missed" in text
+    assert "0.125" in text  # over the classes of the mean where it is defined
+    if name == "csv":
+        (row,) = (
+            line
+            for line in csv.DictReader(io.StringIO(text))
+            if (line["backend"], line["class"], line["estimand"]) == ("good", "mean", "per_roi")
+        )
+        assert row["metric: missed"] == "0.125"
+        assert "metric: dice" not in row
+    if name == "json":
+        row = json.loads(text)["tables"][0]["rows"][0]
+        assert row["registered"] == {"missed": 0.125}
+
+
+@pytest.mark.parametrize("name", ["json", "md", "latex", "html"])
+def test_each_begins_with_the_answer(board, name):
+    assert "good leads 2 models on 45 test ROIs: mean Dice 0.800" in shown(board, name)
+
+
+@pytest.mark.parametrize("name", ["md", "latex", "html", "json"])
+def test_reported_numbers_stand_apart(board, name):
+    board.reported = reported.load()
+    text = shown(board, name)
+    assert "FCN8-VGG16" in text
+    assert "FCN8-VGG16" not in text.split("eported")[0]
+
+
+# -- csv -------------------------------------------------------------------------------------------
+
+
+def lines(board):
+    return list(csv.DictReader(io.StringIO(shown(board, "csv"))))
+
+
+def test_csv_is_tidy(board):
+    found = lines(board)
+    tumor = [x for x in found if x["backend"] == "good" and x["class"] == "tumor"]
+    assert {x["estimand"] for x in tumor} == {"per_roi", "pooled"}
+    for line in tumor:
+        values = [float(line[key]) for key in ("dice", "low", "high")]
+        assert values == pytest.approx([0.8, 0.75, 0.85])
+        assert (line["rank"], line["rois"], line["rois_with_class"]) == ("1", "45", "45")
+        assert line["verdict: mean_dice >= 0.65"] in ("pass", "undecided")
+        assert line["reason: mean_dice >= 0.65"]
+
+
+def test_a_shared_rank_is_no_date(board):
+    board.tables[0].rows[0].tied = (1, 3)
+    line = lines(board)[0]
+    assert [line[key] for key in ("rank", "rank_from", "rank_to")] == ["1", "1", "3"]
+
+
+def test_no_cell_is_a_formula(board):
+    for line in lines(board):
+        for cell in line.values():
+            assert cell[:1] not in set("=+-@\t\r") or float(cell) < 0
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-x", "@SUM(A1)", "\tx", "\rx"])
+def test_a_formula_is_quoted(text):
+    assert safe(text) == "'" + text
+
+
+@pytest.mark.parametrize("value", [-0.5, 3, "", "a=b", "0.5", None])
+def test_numbers_and_plain_text_are_not(value):
+    assert safe(value) is value
+
+
+# -- markup ----------------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.open = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in ("meta", "link", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_html_is_one_page_that_asks_for_nothing(board):
+    text = shown(board, "html")
+    page = Page(text)
+    assert page.open == []
+    assert text.startswith("<!DOCTYPE html>")
+    assert not {"script", "img", "iframe", "object"} & set(page.tags)
+    links = [value for _, name, value in page.attributes if name in ("src", "href")]
+    assert links == ["data:,"]
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_html_escapes_what_plugins_say(board):
+    text = shown(board, "html")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+
+
+def test_html_says_a_verdict_by_more_than_colour(board):
+    text = shown(board, "html")
+    assert re.search(r'class="(pass|undecided)">(pass|undecided) \(0\.800 per_roi', text)
+    page = Page(text)
+    assert ("th", "scope", "row") in page.attributes
+    assert page.tags.count("caption") == page.tags.count("table") > 2
+
+
+def test_latex_runs_no_command_of_others(board):
+    text = shown(board, "latex")
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    assert "\\input" not in body
+    assert body.count("\\begin") == body.count("\\end")
+    for rule in ("toprule", "midrule", "bottomrule"):
+        assert f"\\{rule}" in body
+    for block in re.findall(r"\\toprule\n(.*?)\\bottomrule", body, re.S):
+        widths = {len(re.findall(r"(?<!\\)&", line)) for line in block.splitlines() if "&" in line}
+        assert len(widths) == 1
+
+
+def test_latex_escapes():
+    assert escape("a_b 5% #1 {x} \\y ~ ^ & $") == (
+        r"a\_b 5\% \#1 \{x\} \textbackslash{}y \textasciitilde{} \textasciicircum{} \& \$"
+    )
+
+
+def test_markdown_tables_hold_together(tmp_path):
+    write(tmp_path, result("a|b", 0.5))
+    text = shown(model.load(tmp_path), "md")
+    assert "a\\|b" in text
+    for block in text.split("\n\n"):
+        rows = [line for line in block.splitlines() if line.startswith("| ")]
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) <= 1
+
+
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_an_empty_board_is_no_error(tmp_path, name):
+    assert shown(model.load(tmp_path), name)

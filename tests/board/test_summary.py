@@ -1,0 +1,144 @@
+import pytest
+from board_support import criteria, result, write
+
+from benchbcss.board import model, summary
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A table of rows: (backend, mean) or (backend, mean, what its record holds besides)."""
+
+    def make(*rows, **over):
+        for backend, mean, *more in rows:
+            content = result(backend, mean, **(more[0] if more else {}), **over)
+            write(tmp_path, content)
+        return model.load(tmp_path).tables[0]
+
+    return make
+
+
+def by_roi(values):
+    """What three ROIs, equally weighted, add to the mean of ``values``."""
+    mean = sum(values) / len(values)
+    return {
+        "roi": [f"r{i}" for i in range(len(values))],
+        "contribution": [value / len(values) for value in values],
+        "influence": [(value - mean) / (len(values) - 1) for value in values],
+        "share": [1 / len(values)] * len(values),
+    }
+
+
+def with_rois(backend, values, **over):
+    content = result(backend, sum(values) / len(values), **over)
+    content["tracks"]["semantic"]["by_roi"] = by_roi(values)
+    return content
+
+
+def board(tmp_path, *contents):
+    for content in contents:
+        write(tmp_path, content)
+    return model.load(tmp_path).tables[0]
+
+
+WAVE = [0.01 * (i % 5) for i in range(20)]
+
+
+def test_a_certain_lead(tmp_path):
+    found = board(
+        tmp_path,
+        with_rois("good", [0.7 + w for w in WAVE]),
+        with_rois("bad", [0.5 - w for w in WAVE]),
+    )
+    text = summary.sentence(found)
+    assert "good is best of 2 models on 45 test ROIs: mean Dice 0.720 [0.62, 0.82]" in text
+    assert "0.240 above bad, and the difference is significant" in text
+
+
+def test_a_shared_rank(tmp_path):
+    found = board(
+        tmp_path,
+        with_rois("one", [0.7 + w for w in WAVE]),
+        with_rois("two", [0.6995 + w for w in reversed(WAVE)]),
+        with_rois("bad", [0.3 - 3 * w for w in WAVE]),
+    )
+    assert [row.rank_text for row in found.rows] == ["1-2", "1-2", "3"]
+    text = summary.sentence(found)
+    assert text.startswith("one and two share rank 1 of 3 models on 45 test ROIs: one leads with")
+    assert "but they cannot be told apart" in text
+
+
+def test_older_records_say_that_certainty_is_not_known(table):
+    text = summary.sentence(table(("a", 0.6), ("b", 0.5)))
+    assert "a leads 2 models on 45 test ROIs: mean Dice 0.600 [0.50, 0.70], 0.100 above b" in text
+    assert "not known whether that is certain (records of an older edition" in text
+
+
+def test_too_many_results_say_so(table):
+    text = summary.sentence(table(*((f"b{i}", 0.3 + i / 1000) for i in range(41))))
+    assert "of more than 40 results none are tested: benchbcss compare" in text
+
+
+def test_one_model_and_none(table):
+    assert summary.sentence(table(("a", 0.6))).startswith("a is the only ranked model: mean Dice")
+
+
+def test_only_floors(table):
+    assert summary.sentence(table(("f", 0.3, {"floor": True}))) == "No model yet, only floors."
+
+
+OURS = {"name": "theirs", "fingerprint": "a" * 64}
+
+
+def judged(backend, mean, half, bounds):
+    content = result(backend, mean, half=half, suite=OURS)
+    content["tracks"]["semantic"]["criteria"] = criteria(**bounds)
+    return content
+
+
+def test_criteria_are_answered(tmp_path):
+    bounds = {"mean_dice": 0.65, "dice.tumor": 0.45}
+    found = board(tmp_path, judged("a", 0.8, 0.05, bounds), judged("b", 0.6, 0.1, bounds))
+    assert summary.sentence(found).endswith("; a meets all 2 criteria.")
+
+
+def test_nobody_meets_them(tmp_path):
+    bounds = {"mean_dice": 0.65, "dice.tumor": 0.95}
+    found = board(tmp_path, judged("a", 0.7, 0.1, bounds))
+    assert summary.sentence(found).endswith(
+        "; no model meets all 2 criteria (a: 1 failed, 1 undecided)."
+    )
+
+
+def test_names_are_few():
+    class Named:
+        def __init__(self, name):
+            self.name = name
+
+    rows = [Named(letter) for letter in "abcdefg"]
+    assert summary.names(rows[:1]) == "a"
+    assert summary.names(rows[:4]) == "a, b, c and d"
+    assert summary.names(rows) == "a, b, c and 4 more"
+    assert summary.names(rows, every=True) == "a, b, c, d, e, f and g"
+
+
+def test_what_all_rows_share(table):
+    split = {"fingerprint": "c" * 64, "name": "brief", "scored": "val"}
+    data = {"fingerprint": "d" * 64, "phantom": True}
+    text = summary.about(table(("a", 0.5), split=split, data=data))
+    for words in ("preset full", "split brief", "45 validation ROIs", "synthetic images"):
+        assert words in text
+
+
+def test_warnings_are_a_line_for_each_kind(table):
+    chosen = {"monitor": "any_tissue_dice"}
+    stability = {"status": "collapsed", "reason": "fell"}
+    found = table(
+        *((f"m{i}", 0.2, {"training": chosen, "stability": stability}) for i in range(6)),
+        ("f", 0.3, {"floor": True}),
+        ("other", 0.2, {"preset": "smoke"}),
+    )
+    texts = summary.warnings(found)
+    assert "not above the floor f (0.300): m0, m1, m2 and 3 more" in texts
+    assert "weights chosen by any-tissue Dice, which misleads: m0, m1, m2 and 3 more" in texts
+    assert "1 not comparable, by preset: other" in texts
+    assert any("m0, m1, m2, m3, m4 and m5" in text for text in summary.warnings(found, every=True))
