@@ -9,6 +9,7 @@ from benchbcss.errors import InputError, RecipeError, UnknownNameError
 from benchbcss.overrides import Override, idle, misfit, nested, parse
 from benchbcss.recipes import Recipe, load, merge, validated
 from benchbcss.suites import Suite
+from benchbcss.tracks import shared
 
 #: all that training settings can still change where nothing is trained
 _USED_WITHOUT_TRAINING = ("train.precision",)
@@ -98,7 +99,8 @@ def _idle_here(
     for_training = override.keys[0] in ("train", "loss") and dotted not in _USED_WITHOUT_TRAINING
     if evaluating and for_training:
         return "it has no effect, since evaluate trains nothing."
-    tiled = recipe.view.protocol == "suite" and "prompted" not in info.tracks & set(suite.tracks)
+    whole = any(track.whole_roi for track in shared(info.tracks, suite.tracks))
+    tiled = recipe.view.protocol == "suite" and not whole
     if dotted == "view.size" and tiled:
         return (
             f"it has no effect, since the suite says how {info.name} sees an ROI. To resize whole "
