@@ -21,15 +21,13 @@ def about(table: Table) -> str:
     row = next(iter((*table.rows, *table.hidden)), None)
     if row is None:
         return ""
-    split, part = row.result.split, row.result.split.scored
+    split = row.result.split
     words = [f"preset {row.result.preset}"]
     if split.name:
         words.append(f"split {split.name}")
     words.append(_rois(row))
     if row.result.data.phantom:
         words.append("synthetic images (phantom), not BCSS")
-    if part == "val":
-        words.append("(validation ROIs)")
     return ", ".join(words)
 
 

@@ -70,7 +70,7 @@ def test_a_checkpoint_is_scored_without_training(phantom, checkpoint, clip, tmp_
     assert one["mean"] == pytest.approx(other["mean"])
     shown = cli("leaderboard", "--workspace", tmp_path, "--promptings", check=0).stdout
     assert "sam2_v3 (evaluated)" in shown
-    assert "(validation ROIs)" in shown
+    assert "validation ROI" in shown
     assert "points5-components-tta" in shown
     before = [row["headline"] for row in boards(tmp_path, track=("prompted", "semantic"))]
     cli("rescore", "--workspace", tmp_path, check=0)
