@@ -104,7 +104,7 @@ def remove(run: StoredRun) -> None:
     except OSError as error:
         raise RunError(f"{run.path} cannot be removed: {error.strerror}.") from error
     try:
-        if _state(run.path) == "running":
+        if not _ended(run.path) and _beats(run.path):  # its lock is ours, on this machine
             raise InputError(_busy(run))
         away = run.path.with_name(f".{run.path.name.lstrip('.')}{_REMOVED}{os.getpid()}")
         run.path.rename(away)
@@ -147,8 +147,6 @@ def _state(path: Path) -> State:
 def _alive(path: Path) -> bool:
     """Whether a worker holds the run's lock. On a machine that cannot see the lock, a heartbeat of
     the last minutes counts."""
-    from benchbcss.runs.executors.local import HEARTBEAT_LOST
-
     if (path / ".lock").exists():
         lock = FileLock(path / ".lock")
         try:
@@ -159,6 +157,16 @@ def _alive(path: Path) -> bool:
             pass
         else:
             lock.release()
+    return _beats(path)
+
+
+def _ended(path: Path) -> bool:
+    return (path / "result.json").is_file() or (path / "failure.json").is_file()
+
+
+def _beats(path: Path) -> bool:
+    from benchbcss.runs.executors.local import HEARTBEAT_LOST
+
     try:
         status = read_json(path / "status.json")
         pid, beat = int(status["pid"]), float(status["time"])

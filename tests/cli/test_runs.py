@@ -80,7 +80,8 @@ def test_what_names_mean(workspace):
 def test_a_running_run_is_not_removed(workspace):
     (run,) = stored.chosen(workspace, ["c"])
     lock = FileLock(run.path / ".lock")
-    holder = "import sys, filelock\nfilelock.FileLock(sys.argv[1]).acquire()\nprint(flush=True)\n"
+    holder = "import sys, filelock\nlock = filelock.FileLock(sys.argv[1])\nlock.acquire()\n"
+    holder += "print(flush=True)\n"
     worker = subprocess.Popen(
         [sys.executable, "-c", holder + "input()", lock.lock_file],
         stdin=subprocess.PIPE,
@@ -102,6 +103,12 @@ def test_a_running_run_is_not_removed(workspace):
     assert stored.chosen(workspace, ["c"])[0].state == "running"
     (run.path / "status.json").write_text(json.dumps(status | {"time": 0.0}))
     assert stored.chosen(workspace, ["c"])[0].state == "unfinished"
+    (run.path / "status.json").write_text(json.dumps(status))
+    with pytest.raises(InputError, match="is running"):
+        stored.remove(run)
+    (run.path / "status.json").unlink()
+    stored.remove(run)
+    assert not run.path.exists()
 
 
 def test_links_are_not_followed(workspace, tmp_path):
