@@ -102,7 +102,7 @@ def test_the_briefs_way_of_measuring_names_its_flaws(folder, tmp_path):
         *("--split", folder / "splits.csv", "--workspace", tmp_path),
         check=0,
     )
-    assert done.stderr.count("has a known flaw") == 7
+    assert done.stderr.count("has a known flaw") == 9
     for words in ("never ranked", "glandular secretions", "largest component", "ceiling"):
         assert words in done.stdout
     (row,) = boards(tmp_path, track=("prompted",))
