@@ -160,7 +160,7 @@ def load(workspace: Path, suite: str | None = None, track: str | None = None) ->
     for run_dir in sorted((workspace / "runs").glob("*/*/[!.]*")):
         if suite is not None and run_dir.parent.parent.name != suite:
             continue
-        if not store.is_finished(run_dir):
+        if not store.has_record(run_dir):
             failure = _failure(run_dir)
             if failure is not None:
                 board.failures.append(failure)

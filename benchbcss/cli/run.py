@@ -151,6 +151,7 @@ def launch(
 ) -> None:
     """Check everything, run what is not done yet, show the board; exits with 1 if a run failed."""
     from benchbcss import registry
+    from benchbcss.results import store
     from benchbcss.runs import executors, planning
 
     plugins = registry.load()
@@ -203,7 +204,7 @@ def launch(
     )
     if dry_run:
         for spec in specs:
-            state = "done" if (spec.run_dir(workspace) / "result.json").is_file() else "to do"
+            state = "done" if store.is_finished(spec.run_dir(workspace)) else "to do"
             click.echo(f"{spec.backend} seed {spec.seed} {state} {spec.run_dir(workspace)}")
         return
     settings = executors.Settings(
@@ -249,7 +250,7 @@ class _Progress:
         stage = status.get("stage")
         if stage is None:
             return
-        detail = {k: v for k, v in status.items() if k not in ("stage", "pid", "time")}
+        detail = {k: v for k, v in status.items() if k not in ("stage", "pid", "time", "beat")}
         mark = (stage, *detail.values())
         if self.seen.get(spec.backend) == mark:
             return

@@ -8,7 +8,7 @@ import torch
 from training_support import Stop, Tiny, train, weights
 
 from benchbcss.contract import Context, Task
-from benchbcss.errors import NonFiniteError, PluginError, RunError
+from benchbcss.errors import NonFiniteError, PluginError
 from benchbcss.inference.predictor import Predictor
 from benchbcss.training import loop
 from benchbcss.training.stability import Course, judge
@@ -219,8 +219,12 @@ def test_other_errors_of_a_plugin_are_still_errors(folder, tmp_path):
     assert issubclass(NonFiniteError, PluginError)
 
 
-def test_best_weights_that_are_gone_are_not_replaced_by_others(folder, tmp_path):
-    train(folder, tmp_path, "run", validate=Watch())
-    (tmp_path / "run" / "checkpoints" / "best.safetensors").unlink()
-    with pytest.raises(RunError, match=r"best.safetensors, are gone. Train anew with --fresh"):
-        train(folder, tmp_path, "run", validate=Watch())
+@pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"torn")])
+def test_best_weights_that_are_gone_are_trained_again(folder, tmp_path, damage):
+    """They are not replaced by others: the same training gives the same weights."""
+    whole, history = train(folder, tmp_path, "run", validate=Watch())
+    assert history.scored == "best"
+    damage(tmp_path / "run" / "checkpoints" / "best.safetensors")
+    again, second = train(folder, tmp_path, "run", validate=Watch())
+    assert torch.equal(weights(whole), weights(again))
+    assert second.best_step == history.best_step

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from benchbcss.board.model import Board, Row, Table
+from benchbcss.names import csv_cell
 from benchbcss.results.schema import Estimand
 
 HEADER = (
@@ -84,12 +85,12 @@ def csv(board: Board, stream: TextIO) -> None:
         pairs = [(row, _status(row)) for row in part.rows]
         pairs += [(row, f"not comparable: {why}") for row, why in part.not_comparable]
         for row, status in pairs:
-            writer.writerows(_lines(part, row, status))
+            writer.writerows(map(csv_cell, line) for line in _lines(part, row, status))
     for failure in board.failures:
         cells: dict[str, Any] = dict.fromkeys(HEADER, "")
         cells |= {"suite": failure.suite, "backend": failure.backend}
         cells["status"] = f"failed: {failure.reason}"
-        writer.writerow(cells.values())
+        writer.writerow(map(csv_cell, cells.values()))
 
 
 def _lines(part: Table, row: Row, status: str) -> Iterator[list[Any]]:

@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 from benchbcss.board import cells
 from benchbcss.board.model import Board, Table
+from benchbcss.names import markdown_cell
 
 
 def md(board: Board, stream: TextIO) -> None:
@@ -66,14 +67,10 @@ def _reported(entries: Sequence[dict[str, Any]]) -> cells.Grid:
 
 
 def _list(stream: TextIO, lines: Sequence[str]) -> None:
-    stream.writelines(f"- {_escape(line)}\n" for line in lines)
+    stream.writelines(f"- {markdown_cell(line)}\n" for line in lines)
 
 
 def _grid(stream: TextIO, grid: cells.Grid) -> None:
     for line in (grid.columns, ["---"] * len(grid.columns), *grid.rows):
-        stream.write("| " + " | ".join(_escape(cell) for cell in line) + " |\n")
+        stream.write("| " + " | ".join(markdown_cell(cell) for cell in line) + " |\n")
     stream.write("\n")
-
-
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
