@@ -1,8 +1,8 @@
 """Files appear whole or not at all, and are known again: written beside, synced, listed, renamed.
 
 A folder that holds ``files.sha256`` (a run does) lists in it what was written below, as
-``sha256sum`` does. A line is added before its file appears: whenever the power fails, a file is either listed
-or damaged.
+``sha256sum`` does. A line is added before its file appears: whenever the power fails, a file is
+either listed or damaged.
 """
 
 from __future__ import annotations

@@ -45,7 +45,6 @@ RESULT = "result.json"
 SPEC = "spec.json"
 FAILURE = "failure.json"
 STATUS = "status.json"
-UNLISTED = {FAILURE, STATUS}  # of a run that is under way or has failed: no number rests on them
 _PRESENT = f'"schema_version": {SCHEMA_VERSION},'.encode()
 
 
@@ -90,7 +89,7 @@ def is_finished(run_dir: Path) -> bool:
 def damage(run_dir: Path) -> list[str]:
     """What is wrong with a run that has a record, one phrase each; every file is read.
 
-    Predictions, tables, specification and training summary must be as they were written. A
+    Record, specification, and whatever the list of checksums names must be as they were written. A
     checkpoint may be deleted, since no number rests on it any more, but not be altered.
     """
     try:
@@ -99,9 +98,7 @@ def damage(run_dir: Path) -> list[str]:
         return [str(error)]
     if result.fingerprint != spec.fingerprint():
         return [f"{run_dir / RESULT} is the record of another run"]
-    kinds = ("*.json", "*.parquet", "predictions/**/*.png")
-    there = (path.relative_to(run_dir).as_posix() for kind in kinds for path in run_dir.glob(kind))
-    names = {RESULT, *io.listed(run_dir), *(name for name in there if name[0] != ".")} - UNLISTED
+    names = {RESULT, SPEC, *io.listed(run_dir)}
     found = []
     for name in sorted(names):
         state = io.check(run_dir / name)
@@ -144,6 +141,8 @@ def load_spec(run_dir: Path) -> RunSpec:
 
 
 def save_spec(run_dir: Path, spec: RunSpec) -> None:
+    """From now on, what is written into the folder is listed with its checksum."""
+    io.ensure_list(run_dir)
     write_json(run_dir / SPEC, spec.model_dump(mode="json"))
 
 

@@ -23,7 +23,6 @@ from benchbcss.errors import (
 )
 from benchbcss.inference import clip_prompts
 from benchbcss.io import sha256
-from benchbcss.names import checked
 from benchbcss.recipes import Augment, resolve
 from benchbcss.results import provenance
 from benchbcss.results.spec import Parts, RunSpec
@@ -160,14 +159,11 @@ def specify(
         raise DataError(
             f"The split '{prepared.split.name}' has no {evaluate} ROI among those present."
         )
-    if evaluate is None:
-        _something_to_learn(prepared)
     specs = []
     fingerprint = data.fingerprint(prepared.rois.values())
     for name in backends:
         registered = plugins.backend(name)
         registered.require()
-        checked("backend", name)
         tracks = set(prepared.suite.tracks) & registered.info.tracks
         if not tracks:
             raise SuiteError(
@@ -228,17 +224,6 @@ def specify(
                 )
             )
     return specs
-
-
-def _something_to_learn(prepared: Prepared) -> None:
-    """Raise DataError where no pixel of any training ROI has a class."""
-    training = [prepared.rois[name] for name in prepared.split.train]
-    if not any(roi.class_pixels(prepared.labels).any() for roi in training):
-        raise DataError(
-            f"There is nothing to learn: all pixels of the {len(training)} training ROIs are "
-            f"ignored by the label map '{prepared.labels.name}'. Check the masks in "
-            f"{prepared.folder}, which may have been exported empty, or the label map."
-        )
 
 
 def clip_spec(clip: Clip) -> ClipSpec:

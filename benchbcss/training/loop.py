@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from benchbcss.contract import Batch
-from benchbcss.errors import NonFiniteError, PluginError, RunError
+from benchbcss.errors import NonFiniteError, PluginError
 from benchbcss.recipes import Train
 from benchbcss.tracks.base import Validation
 from benchbcss.training.history import EpochSums, History
@@ -118,26 +118,12 @@ def _backward(trainer: Trainer, batches: Iterator[Sample], sums: EpochSums) -> N
         apart = (process,) if process else ()
         torch.manual_seed(seed_of(trainer.seed, "step", step, part, *apart))
         batch = Batch(image.to(device), target.to(device), names, step)
-        try:
-            with trainer.accelerator.autocast():
-                terms = trainer.losses(batch)
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            raise RunError(_one_value(batch)) from error
+        with trainer.accelerator.autocast():
+            terms = trainer.losses(batch)
         total = _total(terms)
         if total.requires_grad:  # nothing to learn while every group is frozen
             trainer.accelerator.backward(total / trainer.settings.accumulate)
         sums.add(terms, total)
-
-
-def _one_value(batch: Batch) -> str:
-    size, height, width = len(batch.image), *batch.image.shape[-2:]
-    return (
-        f"This network normalises over batches (BatchNorm), and a batch of {size} with tiles of "
-        f"{height} x {width} px leaves it one value per channel, of which there is no variance. "
-        f"Use a suite with a larger tile.size, or more training ROIs and a larger train.batch_size."
-    )
 
 
 def _validate(trainer: Trainer, validate: Validate, record: dict[str, Any]) -> None:

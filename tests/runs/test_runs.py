@@ -77,7 +77,6 @@ def test_a_run_leaves_everything_a_result_must_carry(finished):
         "confusion",
         "tissue",
         "spread",
-        "effective_rois",
     ):
         assert field in section, field
     assert result["data"]["phantom"] is True

@@ -217,14 +217,3 @@ def test_other_errors_of_a_plugin_are_still_errors(folder, tmp_path):
     with pytest.raises(PluginError, match="returned shape"):
         train(folder, tmp_path, "run", validate=validate)
     assert issubclass(NonFiniteError, PluginError)
-
-
-@pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"torn")])
-def test_best_weights_that_are_gone_are_trained_again(folder, tmp_path, damage):
-    """They are not replaced by others: the same training gives the same weights."""
-    whole, history = train(folder, tmp_path, "run", validate=Watch())
-    assert history.scored == "best"
-    damage(tmp_path / "run" / "checkpoints" / "best.safetensors")
-    again, second = train(folder, tmp_path, "run", validate=Watch())
-    assert torch.equal(weights(whole), weights(again))
-    assert second.best_step == history.best_step

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchbcss.errors import BenchError
-from benchbcss.io import ensure_list, read_json, write_json
+from benchbcss.io import read_json, write_json
 from benchbcss.results import store
 
 if TYPE_CHECKING:  # importing an executor must be cheap: a plugin's module may hold one
@@ -108,21 +108,22 @@ def prepare(spec: RunSpec, settings: Settings) -> Path:
     run_dir = spec.run_dir(settings.workspace)
     with store.owned(run_dir):
         if settings.fresh and run_dir.is_dir():
-            _set_aside(run_dir)
+            set_aside(run_dir)
         run_dir.mkdir(parents=True, exist_ok=True)
         (run_dir / store.FAILURE).unlink(missing_ok=True)
         (run_dir / store.STATUS).unlink(missing_ok=True)
-        ensure_list(run_dir)
         store.save_spec(run_dir, spec)
     return run_dir
 
 
-def _set_aside(run_dir: Path) -> None:
-    """A finished result is never deleted: --fresh moves it out of the leaderboard's sight."""
+def set_aside(run_dir: Path) -> Path:
+    """A finished result is never deleted: --fresh moves it out of the leaderboard's sight. Returns
+    where it is now."""
     number = 1
     while (aside := run_dir.with_name(f".{run_dir.name}.old{number}")).exists():
         number += 1
     run_dir.rename(aside)
+    return aside
 
 
 #: exit status of a worker that found its folder owned by another process, and touched nothing
