@@ -1,4 +1,4 @@
-"""A finished run is one whose record is valid and matches the files beside it; one owner at a time."""
+"""A finished run is one whose record is valid and matches its files; it has one owner at a time."""
 
 import json
 import shutil
@@ -11,6 +11,7 @@ from runs_support import finished_run
 from benchbcss.board import model
 from benchbcss.results import store
 from benchbcss.runs import executors, worker
+from benchbcss.runs.executors.local import Local
 
 DAMAGE = {
     "flipped": lambda path: path.write_bytes(_flipped(path.read_bytes())),
@@ -33,7 +34,7 @@ def done(phantom, tmp_path_factory):
 @pytest.fixture
 def run(done, tmp_path):
     """A finished run that a test may damage: its workspace, specification and folder."""
-    workspace, spec, run_dir = done
+    workspace, spec, _ = done
     shutil.copytree(workspace / "runs", tmp_path / "runs")
     return tmp_path, spec, spec.run_dir(tmp_path)
 
@@ -155,7 +156,7 @@ def test_a_command_waits_for_another_owner(run, held):
     workspace, spec, run_dir = run
     (run_dir / "result.json").rename(run_dir / "kept")
     said = []
-    local = executors.local.Local(executors.Settings(workspace, said.append))
+    local = Local(executors.Settings(workspace, said.append))
     local.submit([spec])
     for _ in range(3):
         assert local.poll() == []
