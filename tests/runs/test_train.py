@@ -20,7 +20,9 @@ TINY = (
 @pytest.fixture(scope="module")
 def trained(phantom, tmp_path_factory):
     workspace = tmp_path_factory.mktemp("workspace")
-    return finished_run(phantom, workspace, "unetpp", overrides=TINY)
+    done = finished_run(phantom, workspace, "unetpp", overrides=TINY)
+    assert store.damage(done[2]) == []
+    return done
 
 
 def pictures(run_dir):
