@@ -204,7 +204,7 @@ def _override(text: str, raw: dict[str, Any]) -> dict[str, Any]:
         raise RecipeError(f"--set {text!r} is not key.path=value, for example train.lr=1e-4")
     try:
         parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(f"--set {text!r}: the value is not YAML: {error}") from error
     if isinstance(parsed, str):  # YAML 1.1 reads 1e-4 as text
         try:
