@@ -1,42 +1,102 @@
-"""Files appear whole or not at all: write beside, then rename."""
+"""Files appear whole or not at all, and are known again: written beside, synced, listed, renamed.
+
+A folder that holds ``files.sha256`` (a run does) lists in it what was written below, as
+``sha256sum`` does. A line is added before its file appears: whenever the power fails, a file is
+either listed or damaged.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from benchbcss.errors import DataError, RunError
 
 if TYPE_CHECKING:
     import numpy as np
 
+SUMS = "files.sha256"
+_DEPTH = 4  # folders above a file in which its list is looked for
+State = Literal["ok", "altered", "unlisted", "missing"]
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Atomic write. A full disk is a RunError naming the path; the old file stays."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+_REMEDIES = {
+    errno.ENOSPC: "Free space, run again: what is finished is kept.",
+    errno.EDQUOT: "Free space in your quota, run again: what is finished is kept.",
+    errno.EROFS: "It lies on a read-only file system: choose another --workspace.",
+    errno.EACCES: "Make it writable, or choose another --workspace.",
+    errno.EPERM: "Make it writable, or choose another --workspace.",
+    errno.ENAMETOOLONG: "Use shorter names, or a --workspace with a shorter path.",
+    errno.ENOTDIR: "A file lies where a folder should be: move it, or choose another --workspace.",
+}
+
+
+def remedy(error: OSError) -> str:
+    """What to do about a file that cannot be written, as a sentence."""
+    return _REMEDIES.get(error.errno or 0, "Check the path and its disk, then run again.")
+
+
+def write_bytes(path: Path, data: bytes, *, listed: bool = True) -> str:
+    """Atomic and synced; returns its SHA-256. Added to the list of checksums above it, unless
+    ``listed`` is False (a heartbeat). A full or read-only disk is a RunError naming the path; the
+    old file stays."""
+    digest = hashlib.sha256(data).hexdigest()
+    # Not named after the file: a name of the greatest length leaves no room for more.
+    stem = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    temporary = path.with_name(f".{stem}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as handle:
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
+        if listed:
+            _list(path, digest)
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except OSError as error:
-        raise RunError(
-            f"{path} cannot be written: {error.strerror}. Free space, run again: "
-            f"what is finished is kept."
-        ) from error
+        raise RunError(f"{path} cannot be written: {error.strerror}. {remedy(error)}") from error
     finally:
+        _discard(temporary)
+    return digest
+
+
+def move(path: Path, target: Path, digest: str) -> None:
+    """Rename a file whose checksum is ``digest``; the list of checksums knows it by both names."""
+    try:
+        _list(target, digest)
+        os.replace(path, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise RunError(f"{target} cannot be written: {error.strerror}. {remedy(error)}") from error
+
+
+def _discard(temporary: Path) -> None:
+    try:
         temporary.unlink(missing_ok=True)
+    except OSError:  # what made writing fail makes this fail too, and is told already
+        pass
 
 
-def write_json(path: Path, value: Any) -> None:
+def _sync_folder(folder: Path) -> None:
+    """So that the rename outlives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:  # some network file systems cannot sync folders
+        pass
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, value: Any, *, listed: bool = True) -> None:
     """Atomic, indented, without NaN (a NaN is a ValueError: results carry null and a reason)."""
     text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
-    write_bytes(path, (text + "\n").encode())
+    write_bytes(path, (text + "\n").encode(), listed=listed)
 
 
 def sha256(path: Path) -> str:
@@ -47,6 +107,122 @@ def sha256(path: Path) -> str:
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+# -- the list of checksums -------------------------------------------------------------------------
+
+
+def begin_list(folder: Path) -> None:
+    """List, from now on, what is written below ``folder``, and remove left-over temporary files.
+
+    An older list keeps its lines of files that are there and as they were written. Only the owner
+    of the folder calls this.
+    """
+    for leftover in folder.rglob(".*.tmp"):
+        if leftover.is_file():
+            leftover.unlink(missing_ok=True)
+    lines = []
+    for name in _sums(folder):
+        path = folder / name
+        if check(path) == "ok":
+            lines.append(f"{sha256(path)}  {name}\n")
+    write_bytes(folder / SUMS, os.fsencode("".join(sorted(lines))), listed=False)
+
+
+def ensure_list(folder: Path) -> None:
+    """Have a list of checksums in ``folder``, an empty one where there is none."""
+    if not (folder / SUMS).is_file():
+        write_bytes(folder / SUMS, b"", listed=False)
+
+
+def trusted(path: Path) -> bool:
+    """Whether ``path`` is there as it was written, or nothing lists what is written there."""
+    state = check(path)
+    return state == "ok" or (state == "unlisted" and _listing_folder(path) is None)
+
+
+def listed(folder: Path) -> list[str]:
+    """Names of the files that are listed in ``folder``, relative to it."""
+    return sorted(_sums(folder))
+
+
+def check(path: Path) -> State:
+    """Whether ``path`` is as it was written: 'ok', 'altered', 'missing', or 'unlisted' where no
+    list of checksums knows it."""
+    if not path.is_file():
+        return "missing"
+    folder = _listing_folder(path)
+    digests = _sums(folder).get(_relative(path, folder)) if folder else None
+    if not digests:
+        return "unlisted"
+    try:
+        return "ok" if sha256(path) in digests else "altered"
+    except OSError:
+        return "altered"
+
+
+def verify(path: Path, advice: str) -> None:
+    """Raise DataError, naming the file and ``advice``, where it is not as it was written."""
+    if check(path) == "altered":
+        raise DataError(f"{path} is damaged: it is not what was written there. {advice}")
+
+
+def _list(path: Path, digest: str) -> None:
+    folder = _listing_folder(path)
+    if folder is None:
+        return
+    line = f"{digest}  {_relative(path, folder)}\n"
+    handle = os.open(folder / SUMS, os.O_WRONLY | os.O_APPEND)
+    try:
+        # A line torn by a power cut must not swallow this one.
+        if os.fstat(handle).st_size and not _ends_with_newline(folder / SUMS):
+            line = "\n" + line
+        os.write(handle, os.fsencode(line))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with open(path, "rb") as handle:
+        handle.seek(-1, os.SEEK_END)
+        return handle.read(1) == b"\n"
+
+
+def _listing_folder(path: Path) -> Path | None:
+    """The nearest folder above ``path`` that lists checksums."""
+    above = list(path.parents)[:_DEPTH]
+    return next((folder for folder in above if (folder / SUMS).is_file()), None)
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _sums(folder: Path) -> Mapping[str, frozenset[str]]:
+    """Name -> every checksum listed for it: the last one, and one that was about to come."""
+    path = folder / SUMS
+    try:
+        stat = path.stat()
+    except OSError:
+        return {}
+    return _parsed(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=8)
+def _parsed(path: Path, changed: int, size: int) -> Mapping[str, frozenset[str]]:
+    known: dict[str, frozenset[str]] = {}
+    for line in os.fsdecode(path.read_bytes()).split("\n"):
+        digest, apart, name = line.partition("  ")
+        if apart and len(digest) == 64:
+            known[name] = known.get(name, frozenset()) | {digest}
+    return known
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+_RESCORE = "Run: benchbcss rescore"
+AGAIN = "Run the command that made it once more: what is damaged is made anew"
 
 
 class Coded(NamedTuple):
@@ -74,17 +250,19 @@ def write_table(path: Path, columns: Mapping[str, np.ndarray | Coded]) -> None:
     write_bytes(path, sink.getvalue().to_pybytes())
 
 
-def read_table(path: Path) -> dict[str, np.ndarray]:
-    """The columns of a parquet file, text as objects. Raises DataError for a torn one."""
+def read_table(path: Path, advice: str = _RESCORE) -> dict[str, np.ndarray]:
+    """The columns of a parquet file, text as objects. Raises DataError, with ``advice``, for a torn
+    or altered one."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    verify(path, advice)
     try:
         table = pq.read_table(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = (str(error).splitlines() or [""])[0]
-        raise DataError(f"{path} cannot be read: {reason}. Run: benchbcss rescore") from error
+        raise DataError(f"{path} cannot be read: {reason}. {advice}") from error
     columns = {}
     for name in table.column_names:
         column = table[name].combine_chunks()

@@ -49,7 +49,7 @@ def parse(text: str) -> Override:
         )
     try:
         value = yaml.safe_load(written)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(f"--set {text!r}: the value is not YAML: {error}") from error
     if isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
         try:

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from benchbcss import registry
+from benchbcss import names, registry
 from benchbcss.contract import (
     PROMPT_VERSION,
     SCOPES,
@@ -35,6 +35,7 @@ from benchbcss.recipes import Strict, explain
 from benchbcss.results.schema import Criterion
 
 Preset = Literal["full", "smoke"]
+MOST_BYTES = 1_000_000  # of a suite file
 
 
 class Phantom(Strict):
@@ -201,7 +202,7 @@ class Suite(Strict):
     protocol: Literal["native", "squash1024"] = "native"
     mpp: float = Field(0.30, gt=0, description="um per pixel; BCSS file names say 0.25, see docs")
     tile: Tile = Tile()
-    tracks: tuple[Track, ...] = TRACKS
+    tracks: tuple[Track, ...] = Field(TRACKS, min_length=1)
     prompting: PromptingSet = PromptingSet()
     clip: Clip = Clip()
     budget: Budget = Budget(epochs=100)
@@ -224,6 +225,14 @@ class Suite(Strict):
         None, description="regular expression: its group, searched in an ROI's name, is the patient"
     )
     site_pattern: str | None = Field(None, description="likewise for the institute")
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_name(cls, value: str) -> str:
+        """It becomes a folder of the workspace."""
+        if why := names.problem(value):
+            raise ValueError(f"{names.shown(value)} cannot be the name of a suite: {why}")
+        return value
 
     @field_validator("patient_pattern", "site_pattern")
     @classmethod
@@ -298,17 +307,14 @@ class Suite(Strict):
 
 def load_suite(path: Path, preset: Preset | None = None) -> tuple[Suite, Preset]:
     """Read a suite file, apply ``preset`` (default: the suite's own). Raises SuiteError."""
-    try:
-        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SuiteError(f"The suite file {path} cannot be read: {error}") from error
-    if not isinstance(raw, dict):
-        raise SuiteError(f"The suite file {path} is not a mapping of settings.")
+    raw = _mapping(path)
     presets = raw.pop("presets", None) or {}
+    if wrong := _presets_problem(presets):
+        raise SuiteError(f"Suite {path}: presets{wrong[0]}: {wrong[1]}")
     chosen: Preset = preset or raw.get("default_preset", "full")
     raw.setdefault("name", path.stem)
     try:
-        suite = Suite.model_validate(merge(raw, presets.get(chosen) or {}))
+        suite = Suite.model_validate(merge(raw, presets.get(str(chosen)) or {}))
     except ValidationError as error:
         raise SuiteError(f"Suite {path}: {explain(error)}") from error
     labels = suite.labels()
@@ -317,6 +323,42 @@ def load_suite(path: Path, preset: Preset | None = None) -> tuple[Suite, Preset]
     for setting, problem in _misfits(suite, labels):
         raise SuiteError(f"Suite {path}: {setting}: {problem}")
     return suite, chosen
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """The settings in a suite file. Raises SuiteError."""
+    try:
+        raw = yaml.safe_load(_text(path))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise SuiteError(f"The suite file {path} cannot be read: {_first_line(error)}") from error
+    if not isinstance(raw, dict):
+        raise SuiteError(f"The suite file {path} is not a mapping of settings.")
+    return raw
+
+
+def _text(path: Path) -> str:
+    """Raises OSError and ValueError: for folders, pipes and devices too, which may never end."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no regular file")
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES:,} bytes, which is no suite")
+    return path.read_text(encoding="utf-8")
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error)
+
+
+def _presets_problem(presets: Any) -> tuple[str, str] | None:
+    """(where, what) is wrong with a ``presets`` section, or None."""
+    if not isinstance(presets, dict):
+        return "", "they must map full or smoke to settings"
+    for name, over in presets.items():
+        if not isinstance(over, (dict, type(None))):
+            return f".{name}", "must be a mapping of settings"
+    return None
 
 
 def _misfits(suite: Suite, labels: LabelMap) -> Iterator[tuple[str, str]]:
@@ -364,12 +406,14 @@ def find_suite(name: str, known: dict[str, Path]) -> Path:
 def mistakes(path: Path) -> list[str]:
     """Every mistake in a suite file, as "FILE:LINE: what"; empty for a valid one."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = _text(path)
+    except (OSError, ValueError) as error:
         return [f"{path}: cannot be read: {error}"]
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         raw = yaml.safe_load(text)
+    except (ValueError, RecursionError) as error:  # a date that is none, brackets without end
+        return [f"{path}:1: cannot be read: {_first_line(error)}"]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
@@ -381,6 +425,9 @@ def mistakes(path: Path) -> list[str]:
     if not isinstance(presets, dict):
         return [f"{path}:{_line(node, ('presets',))}: presets must map full or smoke to settings"]
     found: dict[str, None] = {}
+    if wrong := _presets_problem(presets):
+        line = _line(node, ("presets", wrong[0].removeprefix(".")))
+        return [f"{path}:{line}: presets{wrong[0]}: {wrong[1]}"]
     for name in presets:
         if name not in get_args(Preset):
             line = _line(node, ("presets", name))

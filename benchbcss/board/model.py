@@ -174,7 +174,7 @@ def load(workspace: Path, suite: str | None = None, track: str | None = None) ->
     for run_dir in sorted((workspace / "runs").glob("*/*/[!.]*")):
         if suite is not None and run_dir.parent.parent.name != suite:
             continue
-        if not store.is_finished(run_dir):
+        if not store.has_record(run_dir):
             lost.append(run_dir)
             continue
         try:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from click.shell_completion import CompletionItem
 
 from benchbcss import registry
 from benchbcss.errors import BenchError
-
-_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)
+from benchbcss.names import VisibleStream, visible
 
 
 class Lazy(click.Group):
@@ -85,39 +85,88 @@ def say(text: str) -> None:
 
 
 def main() -> None:
-    """Run the command line; BenchErrors become one line and their exit code."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by the caller: then nobody reads it
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
+    """Run the command line; BenchErrors, and disks that refuse, become one line and an exit code.
+
+    What is written to a terminal comes partly from files of strangers: control characters in it
+    are shown, not obeyed.
+    """
+    _fill_descriptors()
+    sys.stdout, sys.stderr = _stream(sys.stdout), _stream(sys.stderr)
+    try:
+        code = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough
+        code = 1
+    except OSError as error:
+        code = 1
+        _say_last(f"error: {_sentence(error)}")
+    _close()
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The exit code."""
     try:
         # BENCHBCSS_TRACEBACK=1 is for developers: the whole traceback instead of one line.
         cli.main(standalone_mode=False)
-        sys.stdout.flush()
     except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        return done.exit_code
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
     except click.ClickException as error:
-        error.show()
-        sys.exit(2)
+        usage = io.StringIO()
+        error.show(usage)
+        say(usage.getvalue().rstrip("\n"))
+        return 2
     except (click.Abort, KeyboardInterrupt):
         say("interrupted; what is finished is kept")
-        sys.exit(130)
-    except BrokenPipeError:
-        _unread()
-        sys.exit(1)
+        return 130
     except BenchError as error:
         if os.environ.get("BENCHBCSS_TRACEBACK"):
             raise
         say(f"error: {error}")
-        sys.exit(error.exit_code)
-    except OSError as error:
-        # A stream's error names no file. What writes files says itself which one it was.
-        if error.filename is not None or error.errno not in _UNWRITABLE:
-            raise
-        say(f"error: the output cannot be written: {error.strerror}.")
-        _unread()
-        sys.exit(1)
+        return error.exit_code
+    return 0
 
 
-def _unread() -> None:
-    """Let what is left for stdout go nowhere, or Python complains of it when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+class _Closed(io.TextIOBase):
+    """In place of a stream that was closed before the program began (cron, ``>&-``)."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EBADF, "it is closed", "standard output")
+
+
+def _fill_descriptors() -> None:
+    """Where a standard stream is closed, no file of ours may take its number: what a library or a
+    child prints would go into it."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+
+
+def _stream(stream: TextIO | None) -> Any:
+    return VisibleStream(_Closed() if stream is None else stream)  # type: ignore[arg-type]
+
+
+def _sentence(error: OSError) -> str:
+    """Which file, what is wrong with it, what to do."""
+    from benchbcss.io import remedy
+
+    where = visible(str(error.filename)) if error.filename else "standard output"
+    return f"{where} cannot be used: {error.strerror or error}. {remedy(error)}"
+
+
+def _say_last(text: str) -> None:
+    try:
+        say(text)
+    except OSError:  # standard error is gone as well
+        pass
+
+
+def _close() -> None:
+    """So that the interpreter does not complain, at its end, of a stream that refuses."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)

@@ -317,7 +317,7 @@ class _Progress:
         stage = status.get("stage")
         if stage is None:
             return
-        detail = {k: v for k, v in status.items() if k not in ("stage", "pid", "time")}
+        detail = {k: v for k, v in status.items() if k not in ("stage", "pid", "time", "beat")}
         mark = (stage, *detail.values())
         if self.seen.get(spec.backend) == mark:
             return

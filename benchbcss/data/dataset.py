@@ -15,6 +15,7 @@ from benchbcss.data.reader import Reading, open_reader
 from benchbcss.data.splits import PARTS, Split, load_split
 from benchbcss.data.store import Entry, TileStore
 from benchbcss.errors import DataError
+from benchbcss.names import checked_rois
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Dataset:
         self.store = store
         self.reader = open_reader(self.root, reading or Reading())
         self.names: tuple[str, ...] = self.reader.ids
+        checked_rois(self.names)
         self.sites = dict(sites or {})
 
     @property

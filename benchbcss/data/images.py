@@ -132,6 +132,13 @@ def _png_header(path: Path) -> tuple[int, int]:
     return depth, kind
 
 
+#: what Pillow raises for files that are damaged, whatever the format
+_BROKEN = (
+    *(OSError, SyntaxError, ValueError, EOFError, struct.error),
+    *(TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError),
+)
+
+
 class _opened:
     """An image file; what goes wrong with it, while it is open, is a DataError naming it.
 
@@ -156,7 +163,7 @@ class _opened:
         Image.MAX_IMAGE_PIXELS = self.old
         if self.image is not None:
             self.image.close()
-        if isinstance(error, (OSError, SyntaxError, ValueError, EOFError)):
+        if isinstance(error, _BROKEN):
             raise DataError(
                 f"{self.path} cannot be decoded ({error}). The file is corrupt or truncated: copy "
                 f"it again."

@@ -2,7 +2,9 @@
 
 Arrays are keyed by the SHA-256 of the source file (and by what else decides how it is read), so a
 changed file is a new entry and the whole folder can be deleted at any time. Writers hold a file
-lock and rename into place, so processes share one store.
+lock and rename into place, so processes share one store. What is damaged is decoded again: an
+array has its checksum, asked for whenever its size or time of change is not as it was left, and
+descriptions carry their own.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat as stat_module
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +23,7 @@ from filelock import FileLock
 
 from benchbcss.data.images import decode_image, decode_mask
 from benchbcss.errors import DataError
-from benchbcss.io import sha256, write_json
+from benchbcss.io import AGAIN, sha256, write_bytes, write_json
 
 #: of how masks are decoded; entries of the first, which stretched grey PNGs of 4 bits, are renewed
 DECODER = 2
@@ -39,7 +42,12 @@ class Entry:
 
     def open(self) -> np.ndarray:
         """Read-only memory map: uint8 [H, W, 3] (image), uint8 or uint16 [H, W] (mask)."""
-        mapped: np.ndarray = np.load(self.array, mmap_mode="r")
+        try:
+            mapped: np.ndarray = np.load(self.array, mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"The decoded copy {self.array} cannot be read: {error}. {AGAIN}."
+            ) from error
         return mapped
 
 
@@ -74,6 +82,8 @@ class TileStore:
             with FileLock(self.root / f"{stem}.lock"):
                 meta = _described(meta_path, kind)
                 if meta is None:
+                    for leftover in self.root.glob(f"{stem}.*.tmp"):  # of a writer that was killed
+                        leftover.unlink(missing_ok=True)
                     array = decode() if decode else _DECODE[kind](path)
                     meta = self._keep(path, array, kind, array_path, meta_path)
         return Entry(
@@ -96,17 +106,22 @@ class TileStore:
             stat = path.stat()
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+        if not stat_module.S_ISREG(stat.st_mode):  # a pipe would be waited for without end
+            raise DataError(f"{path} is no regular file. Put the image file itself there.")
         key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
-        memo = self.root / f"{hashlib.sha256(key.encode()).hexdigest()}.sha256"
-        if memo.is_file():
-            digest = memo.read_text(encoding="ascii").strip()
-            if len(digest) == 64:
+        memo = self.root / f"{hashlib.sha256(os.fsencode(key)).hexdigest()}.sha256"
+        try:
+            digest, own = memo.read_text(encoding="ascii").split()
+            if own == _check_of(key, digest):
                 return digest
-        digest = sha256(path)
+        except (OSError, ValueError):
+            pass  # not there, or damaged
+        try:
+            digest = sha256(path)
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}.") from error
         self.root.mkdir(parents=True, exist_ok=True)
-        temporary = memo.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(digest, encoding="ascii")
-        os.replace(temporary, memo)
+        write_bytes(memo, f"{digest} {_check_of(key, digest)}".encode())
         return digest
 
     def _keep(
@@ -120,6 +135,9 @@ class TileStore:
         try:
             with open(temporary, "wb") as handle:
                 np.save(handle, array)
+                handle.flush()
+                os.fsync(handle.fileno())
+            digest = sha256(temporary)
             os.replace(temporary, array_path)
         except OSError as error:
             raise DataError(
@@ -133,19 +151,41 @@ class TileStore:
             "decoder": DECODER,
             "shape": list(array.shape),
             "codes": codes,
+            "array_sha256": digest,
         }
-        write_json(meta_path, meta)  # last: an entry exists once its description does
+        _describe(meta_path, meta)  # last: an entry exists once its description does
         return meta
 
 
 _DECODE: dict[str, Callable[[Path], np.ndarray]] = {"image": decode_image, "mask": decode_mask}
 
 
+def _describe(meta_path: Path, meta: dict[str, Any]) -> None:
+    """Write an entry's description, with its array's size and time of change, and its own check."""
+    stat = meta_path.with_suffix(".npy").stat()
+    meta |= {"size": stat.st_size, "changed": stat.st_mtime_ns}
+    write_json(meta_path, {**meta, "check": _check_of(json.dumps(meta, sort_keys=True))})
+
+
+def _check_of(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def _described(meta_path: Path, kind: str) -> dict[str, Any] | None:
     """What the store knows of an entry, or None if it is to be decoded (again)."""
+    array_path = meta_path.with_suffix(".npy")
     try:
         meta: dict[str, Any] = json.loads(meta_path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        own = meta.pop("check", None)
+        stat = array_path.stat()
+    except (OSError, ValueError, AttributeError, TypeError):
         return None
-    stale = kind == "mask" and meta.get("decoder", 1) != DECODER
-    return None if stale else meta
+    if own != _check_of(json.dumps(meta, sort_keys=True)):
+        return None
+    if kind == "mask" and meta["decoder"] != DECODER:
+        return None
+    if (stat.st_size, stat.st_mtime_ns) != (meta["size"], meta["changed"]):
+        if sha256(array_path) != meta["array_sha256"]:
+            return None
+        _describe(meta_path, meta)  # a copied store: as it was, only the time is another
+    return meta

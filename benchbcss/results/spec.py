@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from benchbcss import names
 from benchbcss.recipes import Recipe, Strict
 from benchbcss.results.schema import METRICS_VERSION, SCHEMA_VERSION
 from benchbcss.suites import ClipSpec, Suite
@@ -106,6 +107,14 @@ class RunSpec(Strict):
         if lifted.get("plugin") == "score":
             lifted["predictions_sha256"] = digest
         return lifted
+
+    @field_validator("backend")
+    @classmethod
+    def _backend_is_a_name(cls, value: str) -> str:
+        """It becomes a folder of the workspace."""
+        if why := names.problem(value):
+            raise ValueError(f"{names.shown(value)} cannot be the name of a run: {why}")
+        return value
 
     @property
     def scored(self) -> tuple[str, ...]:

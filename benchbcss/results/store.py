@@ -1,17 +1,23 @@
-"""The record in a run folder: read, checked, written. Nothing else writes ``result.json``."""
+"""The record in a run folder: read, checked, written. Nothing else writes ``result.json``.
+
+A run folder has one owner at a time, who holds the lock beside it.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from benchbcss.errors import DataError
+from benchbcss import io
+from benchbcss.errors import DataError, RunError
 from benchbcss.io import write_json
 from benchbcss.results.migrate import lift
 from benchbcss.results.schema import (
@@ -37,11 +43,74 @@ if TYPE_CHECKING:
 
 RESULT = "result.json"
 SPEC = "spec.json"
+FAILURE = "failure.json"
+STATUS = "status.json"
 _PRESENT = f'"schema_version": {SCHEMA_VERSION},'.encode()
 
 
-def is_finished(run_dir: Path) -> bool:
+class Busy(RunError):
+    """Another process owns the run folder."""
+
+
+@contextmanager
+def owned(run_dir: Path) -> Iterator[None]:
+    """Be the only one who writes into ``run_dir``. Raises Busy at once where another process does.
+
+    The lock lies beside the folder, so that the folder itself may be set aside.
+    """
+    from filelock import FileLock, Timeout
+
+    path = run_dir.with_name(f".{run_dir.name}.lock")
+    try:
+        run_dir.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise Busy(f"{run_dir} is being worked on by another process.") from None
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise RunError(f"{run_dir} cannot be locked: {why}. {io.remedy(error)}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def has_record(run_dir: Path) -> bool:
+    """Whether there is a record, good or bad: quick, for those who read many."""
     return (run_dir / RESULT).is_file()
+
+
+def is_finished(run_dir: Path) -> bool:
+    """Whether the record parses, is valid, and matches the files beside it; see ``damage``."""
+    return has_record(run_dir) and not damage(run_dir)
+
+
+def damage(run_dir: Path) -> list[str]:
+    """What is wrong with a run that has a record, one phrase each; every file is read.
+
+    Record, specification, and whatever the list of checksums names must be as they were written. A
+    checkpoint may be deleted, since no number rests on it any more, but not be altered.
+    """
+    try:
+        result, spec = load(run_dir), load_spec(run_dir)
+    except DataError as error:
+        return [str(error)]
+    if result.fingerprint != spec.fingerprint():
+        return [f"{run_dir / RESULT} is the record of another run"]
+    names = {RESULT, SPEC, *io.listed(run_dir)}
+    found = []
+    for name in sorted(names):
+        state = io.check(run_dir / name)
+        if state != "ok" and not (state == "missing" and name.startswith("checkpoints/")):
+            found.append(f"{name} is {state}")
+    return found
+
+
+def set_aside_record(run_dir: Path) -> None:
+    """Move a record that no longer holds out of every board's sight, while it is made anew."""
+    if has_record(run_dir):
+        os.replace(run_dir / RESULT, run_dir / ".result.damaged.json")
 
 
 def load(run_dir: Path) -> RunResult:
@@ -72,6 +141,8 @@ def load_spec(run_dir: Path) -> RunSpec:
 
 
 def save_spec(run_dir: Path, spec: RunSpec) -> None:
+    """From now on, what is written into the folder is listed with its checksum."""
+    io.ensure_list(run_dir)
     write_json(run_dir / SPEC, spec.model_dump(mode="json"))
 
 

@@ -2,43 +2,91 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from benchbcss.errors import BenchError, PluginError
-from benchbcss.io import write_bytes
+from benchbcss.inference.predictor import Predictor
+from benchbcss.io import read_json, trusted, write_bytes, write_json
 from benchbcss.runs.setup import Job
 from benchbcss.tracks import Track
 
 Stage = Callable[..., None]
+INDEX = "predictions.json"
 
 
 def predict(job: Job, stage: Stage) -> dict[str, float]:
     """Write the scored ROIs' predictions as PNG; returns seconds per track.
 
-    Raises PluginError naming backend and ROI.
+    An ROI whose pictures are all there, as they were written, is not predicted again. Raises
+    PluginError naming backend and ROI.
     """
     predictor = job.predictor(job.model)
-    seconds: dict[str, float] = {}
     frame = job.frame
+    index = _Index(job.run_dir)
     for track in job.tracks:
-        begun = time.monotonic()
         for number, name in enumerate(frame.rois, start=1):
+            if index.has(track.name, name):
+                continue
             stage("predicting", track=track.name, roi=number, of=len(frame.rois))
             try:
-                for key, array in track.predict(predictor, job.rois[name], frame):
-                    folder = track.folder(job.run_dir, key)
-                    folder.mkdir(parents=True, exist_ok=True)
-                    write_bytes(folder / name, track.picture(array))
+                index.add(track.name, name, *_pictures(job, predictor, track, name))
             except BenchError as error:
                 raise PluginError(f"{job.plugin} on {name}: {error}") from error
-        seconds[track.name] = round(time.monotonic() - begun, 3)
-    job.context.notes["encoder_calls"] = predictor.encoder_calls
+    job.context.notes["encoder_calls"] = index.total("encoder_calls")
     for track in job.tracks:
         facts = track.name_regions(job.context.clip, frame, job.rois, job.run_dir, stage)
         if facts is not None:
             job.context.notes["clip"] = facts
-    return seconds
+    return {track.name: round(index.total("seconds", track.name), 3) for track in job.tracks}
+
+
+def _pictures(
+    job: Job, predictor: Predictor, track: Track, name: str
+) -> tuple[list[str], float, int]:
+    """Predict one ROI and store it; returns the files' names in the run's folder, the seconds that
+    it took, and how often the encoder was called."""
+    begun, calls = time.monotonic(), predictor.encoder_calls
+    files = []
+    for key, array in track.predict(predictor, job.rois[name], job.frame):
+        path = track.folder(job.run_dir, key) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, track.picture(array))
+        files.append(path.relative_to(job.run_dir).as_posix())
+    return files, time.monotonic() - begun, predictor.encoder_calls - calls
+
+
+def discard(run_dir: Path) -> None:
+    """Remove all predictions: those of other weights than the run is to be scored with."""
+    (run_dir / INDEX).unlink(missing_ok=True)
+    shutil.rmtree(run_dir / "predictions", ignore_errors=True)
+
+
+class _Index:
+    """What has been predicted: track -> ROI -> its files, and what they cost."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.path = run_dir / INDEX
+        content: Any = read_json(self.path) if trusted(self.path) else {}
+        self._entries: dict[str, dict[str, dict[str, Any]]] = content
+
+    def has(self, track: str, roi: str) -> bool:
+        entry = self._entries.get(track, {}).get(roi)
+        return entry is not None and all(trusted(self.run_dir / file) for file in entry["files"])
+
+    def add(self, track: str, roi: str, files: list[str], seconds: float, calls: int) -> None:
+        entry = {"files": files, "seconds": seconds, "encoder_calls": calls}
+        self._entries.setdefault(track, {})[roi] = entry
+        write_json(self.path, self._entries)
+
+    def total(self, field: str, track: str | None = None) -> Any:
+        """The sum over all ROIs of one track, or of all."""
+        chosen = self._entries.values() if track is None else [self._entries.get(track, {})]
+        return sum(entry[field] for rois in chosen for entry in rois.values())
 
 
 def view_of(job: Job, track: Track) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -11,38 +12,53 @@ from torch import nn
 from benchbcss.contract import BOX_CLASS, Prompting
 from benchbcss.errors import NonFiniteError, PluginError, RecipeError
 from benchbcss.inference.guard import lifted
-from benchbcss.io import read_json, write_json
+from benchbcss.io import read_json, trusted, write_json
 from benchbcss.results.schema import Stability, Training
+from benchbcss.runs.predict import discard
 from benchbcss.runs.setup import Job
 from benchbcss.tracks import get
 from benchbcss.tracks.base import Validation
 from benchbcss.training import augment, loop, schedule, stability
-from benchbcss.training.checkpoint import load_checkpoint, save_checkpoint
+from benchbcss.training.checkpoint import load_checkpoint, path_of, save_checkpoint
 from benchbcss.training.samples import TrainingData
 from benchbcss.training.trainer import Trainer
 from benchbcss.weights import Provenance
 
 SUMMARY = "training.json"
+FINAL = "final"  # the checkpoint that is predicted with
 Stage = Callable[..., None]
 
 
 def follow(job: Job) -> None:
     """What every process but the first does: its share of each training batch."""
-    if not (job.run_dir / SUMMARY).is_file():
+    if not is_done(job.run_dir):
         _train(job, lambda *_, **__: None, {})
 
 
+def is_done(run_dir: Path) -> bool:
+    """Whether training has ended here, and left its summary and weights as they were written."""
+    return trusted(run_dir / SUMMARY) and trusted(path_of(run_dir, FINAL))
+
+
 def train(job: Job, stage: Stage) -> tuple[Training, Stability | None]:
-    """Train unless it is done already; what the record says about it."""
+    """Train unless it is done already; what the record says about it.
+
+    Where the summary or the final weights are damaged or gone, they are made anew: from the last
+    good checkpoint, or from the start. Predictions are then made anew too.
+    """
     done = job.run_dir / SUMMARY
-    if done.is_file():
-        load_checkpoint(job.run_dir, "final", job.model, None)
+    if is_done(job.run_dir):
+        load_checkpoint(job.run_dir, FINAL, job.model, None)
         summary: dict[str, Any] = read_json(done)
         job.context.notes.update(summary["notes"])
         if "provenance" in summary:  # of the start that was trained from
             job.provenance = Provenance(**summary.pop("provenance"))
         _count_trained(job, summary)
         return _typed(summary)
+    if done.exists():
+        print("the end of training is damaged: it is reached again", flush=True)
+        done.unlink()
+    discard(job.run_dir)  # predictions are those of the weights that training is about to leave
     summary = {"trained": False, "seconds": 0.0, "stability": None}
     begun = time.monotonic()
     data = _train(job, stage, summary)
@@ -53,7 +69,7 @@ def train(job: Job, stage: Stage) -> tuple[Training, Stability | None]:
         job.backend.after_training(job.model, data)
     summary["seconds"] = round(time.monotonic() - begun, 2)
     summary["notes"] = job.context.notes
-    save_checkpoint(job.run_dir, "final", job.model, None, {})
+    save_checkpoint(job.run_dir, FINAL, job.model, None, {})
     write_json(done, {**summary, "provenance": job.provenance.model_dump(mode="json")})
     return _typed(summary)
 

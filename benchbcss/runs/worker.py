@@ -13,15 +13,16 @@ import sys
 import threading
 import time
 import traceback
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from benchbcss.errors import BenchError, RunError
-from benchbcss.io import write_json
+from benchbcss.io import begin_list, write_json
+from benchbcss.names import VisibleStream
 from benchbcss.results import store
 from benchbcss.results.spec import RunSpec
+from benchbcss.runs.executors.protocol import BUSY
 
 if TYPE_CHECKING:
     from benchbcss.results.schema import Cost, RunResult, Training
@@ -38,17 +39,29 @@ def main(run_dir: Path) -> int:
     """
     if int(os.environ.get("RANK", "0")):
         return _follow(run_dir)
-    lock = FileLock(run_dir / ".lock")
+    sys.stdout, sys.stderr = VisibleStream(sys.stdout), VisibleStream(sys.stderr)  # type: ignore
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f"{run_dir} is being worked on by another process.", file=sys.stderr)
+        with store.owned(run_dir):
+            return _work(run_dir)
+    except store.Busy as busy:
+        print(busy, file=sys.stderr)
+        return BUSY
+    except BenchError as error:
+        print(error, file=sys.stderr)
         return 1
+
+
+def _work(run_dir: Path) -> int:
+    """What ``main`` does as the owner of the folder."""
+    if store.is_finished(run_dir):  # by another command, while this one was starting
+        return 0
     stage = Stage(run_dir)
     followers: list[subprocess.Popen[bytes]] = []
     try:
+        begin_list(run_dir)
         spec = store.load_spec(run_dir)
-        (run_dir / "failure.json").unlink(missing_ok=True)
+        (run_dir / store.FAILURE).unlink(missing_ok=True)
+        store.set_aside_record(run_dir)
         if spec.processes > 1 and "RANK" not in os.environ:
             followers = _start_followers(run_dir, spec.processes)
         execute(spec, run_dir, stage)
@@ -56,18 +69,21 @@ def main(run_dir: Path) -> int:
         traceback.print_exc()
         known = isinstance(error, BenchError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
-        try:
-            write_json(run_dir / "failure.json", {"reason": reason, "stage": stage.name})
-        except BenchError as full:
-            print(full, file=sys.stderr)
+        _record_failure(run_dir, {"reason": reason, "stage": stage.name})
         return 1
     finally:
         for follower in followers:
             follower.kill()
             follower.wait()
         stage.stop()
-        lock.release()
     return 0
+
+
+def _record_failure(run_dir: Path, content: dict[str, str]) -> None:
+    try:
+        write_json(run_dir / store.FAILURE, content, listed=False)
+    except BenchError as full:
+        print(full, file=sys.stderr)
 
 
 def _start_followers(run_dir: Path, processes: int) -> list[subprocess.Popen[bytes]]:
@@ -115,7 +131,8 @@ class Stage:
     """What the worker is doing, kept fresh in ``status.json`` as a heartbeat."""
 
     def __init__(self, run_dir: Path) -> None:
-        self.path = run_dir / "status.json"
+        self.path = run_dir / store.STATUS
+        self._beats = count()
         self.name = "starting"
         self.detail: dict[str, Any] = {}
         self._parent = os.getppid()
@@ -144,7 +161,14 @@ class Stage:
         try:
             write_json(
                 self.path,
-                {"stage": self.name, "pid": os.getpid(), "time": time.time(), **self.detail},
+                {
+                    "stage": self.name,
+                    "pid": os.getpid(),
+                    "time": time.time(),
+                    "beat": next(self._beats),
+                    **self.detail,
+                },
+                listed=False,
             )
         except BenchError:
             pass  # a lost heartbeat is no reason to lose the run

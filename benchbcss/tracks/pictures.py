@@ -16,6 +16,7 @@ from PIL import Image
 
 from benchbcss.data.store import decode_mask
 from benchbcss.errors import DataError
+from benchbcss.io import AGAIN, verify
 
 BITS = 8
 #: distinct colours for viewers, label by label (Okabe and Ito 2008, safe for colour-blind eyes)
@@ -78,7 +79,8 @@ def read(path: Path, shape: tuple[int, int], classes: int = 1) -> np.ndarray:
     """uint8 of a stored prediction: labels [H, W], or the planes of ``classes`` masks. Raises
     DataError if it is missing or mis-sized."""
     if not path.is_file():
-        raise DataError(f"The prediction {path} is missing. Run the backend again.")
+        raise DataError(f"The prediction {path} is missing. {AGAIN}.")
+    verify(path, f"{AGAIN}.")
     array = decode_mask(path)
     height, width = shape
     if array.shape != (height * planes(classes), width):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchbcss.io import Coded, read_table, write_table
+from benchbcss.errors import DataError
+from benchbcss.io import AGAIN, Coded, read_table, write_table
 from benchbcss.results import schema
 from benchbcss.scoring.regions import region_score
 from benchbcss.tracks import pictures
@@ -107,9 +108,11 @@ def _name(
 def score(run_dir: Path, classes: Sequence[str], facts: dict[str, Any]) -> schema.Regions:
     """How well regions were named, from ``regions.parquet``; or ``not_measured``, why not."""
     if not (run_dir / NAME).is_file():
+        if "weights" in facts:  # they were named
+            raise DataError(f"{run_dir / NAME} is missing. {AGAIN}.")
         why = facts.get("not_measured", "regions were not named in this run")
         return schema.Regions(not_measured=why)
-    table = read_table(run_dir / NAME)
+    table = read_table(run_dir / NAME, AGAIN + ".")
     place = {name: index for index, name in enumerate(classes)}
     parts = {}
     for kind in KINDS:

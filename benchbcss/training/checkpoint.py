@@ -12,7 +12,11 @@ from safetensors.torch import save
 from torch import nn
 
 from benchbcss.errors import RunError
-from benchbcss.io import write_bytes
+from benchbcss.io import move, trusted, write_bytes
+
+
+def path_of(run_dir: Path, name: str) -> Path:
+    return run_dir / "checkpoints" / f"{name}.safetensors"
 
 
 def save_checkpoint(
@@ -22,9 +26,9 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer | None,
     state: dict[str, Any],
     average: nn.Module | None = None,
-) -> None:
+) -> str:
     """Write ``checkpoints/NAME.safetensors``: model, optimiser moments, the running ``average`` of
-    weights, and ``state`` as JSON."""
+    weights, and ``state`` as JSON; returns its SHA-256."""
     tensors = {f"model.{key}": value for key, value in model.state_dict().items()}
     if optimizer is not None:
         for index, moments in optimizer.state_dict()["state"].items():
@@ -34,10 +38,28 @@ def save_checkpoint(
         tensors |= {f"average.{key}": value for key, value in average.state_dict().items()}
     # safetensors refuses shared memory (tied weights), so each tensor gets its own.
     own = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
-    folder = run_dir / "checkpoints"
-    folder.mkdir(parents=True, exist_ok=True)
+    path = path_of(run_dir, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
     blob = save(own, metadata={"state": json.dumps(state, allow_nan=False)})
-    write_bytes(folder / f"{name}.safetensors", blob)
+    return write_bytes(path, blob)
+
+
+def move_checkpoint(run_dir: Path, name: str, target: str, digest: str) -> None:
+    """Call the checkpoint ``name``, whose SHA-256 is ``digest``, ``target`` from now on."""
+    move(path_of(run_dir, name), path_of(run_dir, target), digest)
+
+
+def state_of(run_dir: Path, name: str) -> dict[str, Any] | None:
+    """The ``state`` of a checkpoint that is as it was written; None for another or none."""
+    path = path_of(run_dir, name)
+    if not trusted(path):
+        return None
+    try:
+        with safe_open(path, framework="pt") as handle:
+            state = json.loads(handle.metadata()["state"])
+    except Exception:  # safetensors has errors of its own for torn files
+        return None
+    return state if isinstance(state, dict) else None
 
 
 def load_checkpoint(
@@ -48,7 +70,7 @@ def load_checkpoint(
     average: nn.Module | None = None,
 ) -> dict[str, Any] | None:
     """Load it into model, optimiser and average; returns ``state``, None where there is no file."""
-    path = run_dir / "checkpoints" / f"{name}.safetensors"
+    path = path_of(run_dir, name)
     if not path.is_file():
         return None
     try:
@@ -64,7 +86,7 @@ def load_checkpoint(
             )
     except Exception as error:
         raise RunError(
-            f"The checkpoint {path} cannot be used ({error}). Delete it to train anew."
+            f"The checkpoint {path} cannot be used ({error}). Run again with --fresh to train anew."
         ) from error
     if optimizer is not None:
         moments: dict[int, dict[str, torch.Tensor]] = {}

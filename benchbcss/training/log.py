@@ -24,7 +24,8 @@ class EpochLog:
         logged again; a line torn by a kill goes as well. Atomic.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(self.path, "".join(map(_line, records)).encode())
+        # Lines are appended to it, so that no checksum of it would hold.
+        write_bytes(self.path, "".join(map(_line, records)).encode(), listed=False)
 
     def append(self, record: dict[str, Any]) -> None:
         """Add one epoch. Raises RunError where the file cannot be written, ValueError for NaN."""

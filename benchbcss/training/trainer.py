@@ -16,9 +16,11 @@ from torch.utils.data import DataLoader
 
 from benchbcss.contract import Backend, Batch
 from benchbcss.errors import PluginError, RunError
+from benchbcss.io import AGAIN
 from benchbcss.recipes import Train
 from benchbcss.training.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.training.history import History
+from benchbcss.training.kept import Kept
 from benchbcss.training.log import EpochLog
 from benchbcss.training.samples import StepDataset, TrainingData
 from benchbcss.training.schedule import Plan, ever_trained, group_rates
@@ -76,6 +78,7 @@ class Trainer:
         self.history = History()
         self.step = 0  # optimiser steps done
         self.log = EpochLog(run_dir / "epochs.jsonl")
+        self.kept = Kept(run_dir)
         self._begun = self._saved = time.monotonic()
 
     @property
@@ -191,7 +194,8 @@ class Trainer:
         """Save the weights as loaded where the best will be: they are scored when training
         diverges before any validation."""
         if self.main:
-            save_checkpoint(self.run_dir, "best", self.scored, None, {"step": 0, "val": None})
+            self.kept.forget_best()
+            self.kept.save_best(self.scored, 0, None)
 
     def keep_best(self, value: float | None) -> None:
         """Save the scored weights when ``value`` is the best validation so far."""
@@ -200,8 +204,7 @@ class Trainer:
             return
         history.best, history.best_step = value, self.step
         if self.main:
-            state = {"step": self.step, "val": value}
-            save_checkpoint(self.run_dir, "best", self.scored, None, state)
+            self.kept.save_best(self.scored, self.step, value)
 
     def add_record(self, record: dict[str, Any]) -> None:
         """An epoch is over: into history and log."""
@@ -212,11 +215,16 @@ class Trainer:
             self.log.append(record)
 
     def save(self) -> None:
-        """Write the checkpoint ``last``: everything that ``resume`` needs."""
+        """Write the checkpoint ``last``, everything that ``resume`` needs; the one before it
+        becomes ``previous``."""
         self._saved = time.monotonic()
         if self.main:
+            self.kept.make_room()
             state = {"step": self.step, "history": vars(self.history)}
-            save_checkpoint(self.run_dir, "last", self.model, self.optimizer, state, self.average)
+            digest = save_checkpoint(
+                self.run_dir, "last", self.model, self.optimizer, state, self.average
+            )
+            self.kept.saved_last(digest, self.history)
 
     def save_if_due(self) -> None:
         """Save after ``checkpoint_every`` seconds, and at the end."""
@@ -224,11 +232,15 @@ class Trainer:
             self.save()
 
     def resume(self) -> bool:
-        """Go on from the checkpoint ``last``, bit for bit; False where there is none.
+        """Go on, bit for bit, from the last checkpoint that is as it was written and whose best
+        weights are; False where there is none.
 
         The log is cut back to it: the epochs after it are trained, and logged, again.
         """
-        state = load_checkpoint(self.run_dir, "last", self.model, self.optimizer, self.average)
+        name = self.shared(self.kept.newest() if self.main else None)
+        state = None
+        if name is not None:
+            state = load_checkpoint(self.run_dir, name, self.model, self.optimizer, self.average)
         if state is not None:
             self.step = state["step"]
             self.history = History(**state["history"])
@@ -246,10 +258,11 @@ class Trainer:
         """Load the weights to be scored; see ``History.scored``."""
         self.accelerator.wait_for_everyone()
         if self.history.scored != "last":
-            if load_checkpoint(self.run_dir, "best", self.model, None) is None:
+            name = self.shared(self.kept.best_name(self.history) if self.main else None)
+            if name is None or load_checkpoint(self.run_dir, name, self.model, None) is None:
                 raise RunError(
-                    f"The weights to be scored, {self.run_dir}/checkpoints/best.safetensors, are "
-                    f"gone. Train anew with --fresh."
+                    f"The weights to be scored, {self.run_dir}/checkpoints/best.safetensors, were "
+                    f"damaged or removed during training. {AGAIN}."
                 )
         elif self.average is not None:
             self.model.load_state_dict(self.scored.state_dict())

@@ -1,4 +1,7 @@
+import json
 import multiprocessing
+import os
+import shutil
 import time
 
 import numpy as np
@@ -41,8 +44,6 @@ def test_a_changed_file_is_a_new_entry(tmp_path):
 
 
 def test_it_can_be_deleted_at_any_time(tmp_path):
-    import shutil
-
     mask = mask_file(tmp_path / "m.png")
     store = TileStore(tmp_path / "store")
     store.entry(tmp_path / "m.png", "mask")
@@ -155,3 +156,80 @@ def test_one_file_read_in_two_ways_is_two_entries(tmp_path):
     assert wide.sha256 == plain.sha256
     assert min(wide.codes) >= 300 > max(plain.codes)
     assert wide.open().dtype == np.uint16
+
+
+def _flipped(path):
+    data = path.read_bytes()
+    place = len(data) // 2
+    path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+
+
+DAMAGE = {
+    "flipped": _flipped,
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "deleted": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.parametrize("ending", ["npy", "json", "sha256"])
+def test_a_damaged_entry_is_decoded_again(tmp_path, kind, ending):
+    mask = mask_file(tmp_path / "m.png")
+    store = TileStore(tmp_path / "store")
+    first = store.entry(tmp_path / "m.png", "mask")
+    (damaged,) = (tmp_path / "store").glob(f"*.{ending}")
+    DAMAGE[kind](damaged)
+    again = TileStore(tmp_path / "store").entry(tmp_path / "m.png", "mask")
+    assert again == first
+    assert (again.open() == mask).all()
+
+
+def test_a_description_with_another_number_is_not_believed(tmp_path):
+    mask_file(tmp_path / "m.png")
+    store = TileStore(tmp_path / "store")
+    first = store.entry(tmp_path / "m.png", "mask")
+    path = first.array.with_suffix(".json")
+    meta = json.loads(path.read_text())
+    meta["codes"] = {"1": 600}
+    path.write_text(json.dumps(meta))
+    assert store.entry(tmp_path / "m.png", "mask") == first
+
+
+def test_a_copied_store_is_not_decoded_again(tmp_path):
+    """Copying changes times, not content."""
+    mask_file(tmp_path / "m.png")
+    first = TileStore(tmp_path / "store").entry(tmp_path / "m.png", "mask")
+    shutil.copytree(tmp_path / "store", tmp_path / "copy", copy_function=shutil.copyfile)
+
+    def decode():
+        raise AssertionError("decoded again")
+
+    again = TileStore(tmp_path / "copy").entry(tmp_path / "m.png", "mask", decode)
+    assert again.codes == first.codes
+
+
+def test_an_array_that_vanishes_is_one_sentence(tmp_path):
+    mask_file(tmp_path / "m.png")
+    entry = TileStore(tmp_path / "store").entry(tmp_path / "m.png", "mask")
+    entry.array.unlink()
+    with pytest.raises(DataError, match="decoded copy .* cannot be read"):
+        entry.open()
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path):
+    mask_file(tmp_path / "m.png")
+    store = TileStore(tmp_path / "store")
+    entry = store.entry(tmp_path / "m.png", "mask")
+    left = entry.array.with_suffix(".4711.tmp")
+    left.write_bytes(b"half")
+    entry.array.unlink()
+    store.entry(tmp_path / "m.png", "mask")
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_or_a_folder_named_like_an_image_is_refused_at_once(tmp_path, make):
+    make(tmp_path / "m.png")
+    with pytest.raises(DataError, match=r"m\.png is no regular file"):
+        TileStore(tmp_path / "store").entry(tmp_path / "m.png", "mask")

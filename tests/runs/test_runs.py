@@ -394,7 +394,7 @@ def test_checkpoints_keep_weights_moments_and_state(tmp_path):
     assert torch.equal(fresh.state_dict()["state"][0]["exp_avg"], moments)
     assert load_checkpoint(tmp_path, "none", other, None) is None
     (tmp_path / "checkpoints" / "last.safetensors").write_bytes(b"torn")
-    with pytest.raises(RunError, match="Delete it to train anew"):
+    with pytest.raises(RunError, match="Run again with --fresh to train anew"):
         load_checkpoint(tmp_path, "last", other, None)
 
 

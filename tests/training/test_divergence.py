@@ -8,7 +8,7 @@ import torch
 from training_support import Stop, Tiny, train, weights
 
 from benchbcss.contract import Context, Task
-from benchbcss.errors import NonFiniteError, PluginError, RunError
+from benchbcss.errors import NonFiniteError, PluginError
 from benchbcss.inference.predictor import Predictor
 from benchbcss.training import loop
 from benchbcss.training.stability import Course, judge
@@ -217,10 +217,3 @@ def test_other_errors_of_a_plugin_are_still_errors(folder, tmp_path):
     with pytest.raises(PluginError, match="returned shape"):
         train(folder, tmp_path, "run", validate=validate)
     assert issubclass(NonFiniteError, PluginError)
-
-
-def test_best_weights_that_are_gone_are_not_replaced_by_others(folder, tmp_path):
-    train(folder, tmp_path, "run", validate=Watch())
-    (tmp_path / "run" / "checkpoints" / "best.safetensors").unlink()
-    with pytest.raises(RunError, match=r"best.safetensors, are gone. Train anew with --fresh"):
-        train(folder, tmp_path, "run", validate=Watch())

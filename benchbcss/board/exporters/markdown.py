@@ -7,6 +7,7 @@ from typing import TextIO
 
 from benchbcss.board import cells, summary
 from benchbcss.board.model import Board, Table
+from benchbcss.names import markdown_cell
 
 
 def md(board: Board, stream: TextIO) -> None:
@@ -27,8 +28,10 @@ def md(board: Board, stream: TextIO) -> None:
 
 
 def _table(part: Table, stream: TextIO) -> None:
-    stream.write(f"## {_escape(cells.title(part))}\n\n")
-    stream.write(f"{_escape(summary.about(part))}.\n\n**{_escape(summary.sentence(part))}**\n\n")
+    stream.write(f"## {markdown_cell(cells.title(part))}\n\n")
+    stream.write(
+        f"{markdown_cell(summary.about(part))}.\n\n**{markdown_cell(summary.sentence(part))}**\n\n"
+    )
     _grid(stream, cells.scores(part))
     _list(stream, [*cells.notes(part), *summary.warnings(part, every=True)])
     for grid, notes in cells.parts(part):
@@ -39,20 +42,16 @@ def _table(part: Table, stream: TextIO) -> None:
 
 
 def _heading(stream: TextIO, grid: cells.Grid) -> None:
-    stream.write(f"### {_escape(grid.title[:1].upper() + grid.title[1:])}\n\n")
+    stream.write(f"### {markdown_cell(grid.title[:1].upper() + grid.title[1:])}\n\n")
 
 
 def _list(stream: TextIO, lines: Sequence[str]) -> None:
-    stream.writelines(f"- {_escape(line)}\n" for line in lines)
+    stream.writelines(f"- {markdown_cell(line)}\n" for line in lines)
     if lines:
         stream.write("\n")
 
 
 def _grid(stream: TextIO, grid: cells.Grid) -> None:
     for line in (grid.columns, ["---"] * len(grid.columns), *grid.rows):
-        stream.write("| " + " | ".join(_escape(cell) for cell in line) + " |\n")
+        stream.write("| " + " | ".join(markdown_cell(cell) for cell in line) + " |\n")
     stream.write("\n")
-
-
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -11,12 +11,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchbcss.errors import BenchError
+from benchbcss.results import store
 from benchbcss.results.spec import RunSpec
 from benchbcss.runs.executors.protocol import (
+    BUSY,
     Executor,
     Outcome,
     Settings,
@@ -31,12 +34,28 @@ from benchbcss.runs.executors.protocol import (
 HEARTBEAT_LOST = 300.0  # seconds without a heartbeat after which a worker counts as hung
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Running:
+    """A worker; ``heard`` is when its heartbeat last changed, by this process's monotonic clock: no
+    wall clock is asked, since it may be set, and another machine's may differ."""
+
     spec: RunSpec
     run_dir: Path
     process: subprocess.Popen[bytes]
     started: float
+    heard: float
+    status: dict[str, Any] = field(default_factory=dict)
+
+    def listen(self) -> dict[str, Any]:
+        """Its status now."""
+        status = status_of(self.run_dir)
+        if status != self.status:
+            self.status, self.heard = status, time.monotonic()
+        return status
+
+    @property
+    def hung(self) -> bool:
+        return time.monotonic() - self.heard > HEARTBEAT_LOST
 
 
 class Local(Executor):
@@ -46,6 +65,7 @@ class Local(Executor):
         super().__init__(settings)
         self._waiting: list[RunSpec] = []
         self._running: list[_Running] = []
+        self._told: set[Path] = set()  # folders that another process owns, said once
 
     def submit(self, specs: Sequence[RunSpec]) -> None:
         self._waiting.extend(specs)
@@ -54,6 +74,10 @@ class Local(Executor):
         outcomes = self._start()
         for worker in list(self._running):
             outcome = self._look(worker)
+            if worker.process.returncode == BUSY:
+                self._running.remove(worker)
+                self._wait_for(worker.spec, worker.run_dir)
+                continue
             if outcome is None:
                 continue
             self._running.remove(worker)
@@ -74,32 +98,50 @@ class Local(Executor):
     def _start(self) -> list[Outcome]:
         """Fill free places; returns what needed no place or got none."""
         outcomes = []
-        while self._waiting and len(self._running) < self.settings.jobs:
-            spec = self._waiting.pop(0)
+        waiting, self._waiting = self._waiting, []
+        for number, spec in enumerate(waiting):
+            if len(self._running) >= self.settings.jobs:
+                self._waiting += waiting[number:]
+                break
             run_dir = spec.run_dir(self.settings.workspace)
-            if finished(spec, self.settings):
-                self.settings.say(f"{spec.backend}: already done, kept ({run_dir})")
-                outcomes.append(Outcome(spec, run_dir, "kept"))
-                continue
             try:
+                if finished(spec, self.settings):
+                    self.settings.say(f"{spec.backend}: already done, kept ({run_dir})")
+                    outcomes.append(Outcome(spec, run_dir, "kept"))
+                    continue
                 process = _spawn(prepare(spec, self.settings))
+            except store.Busy:
+                self._wait_for(spec, run_dir)
+                continue
             except (OSError, BenchError) as error:
                 outcomes.append(Outcome(spec, run_dir, "failed", str(error)))
                 self.settings.say(f"{spec.backend}: failed: {error}")
                 continue
-            self._running.append(_Running(spec, run_dir, process, time.monotonic()))
+            now = time.monotonic()
+            self._running.append(_Running(spec, run_dir, process, now, now))
             self.settings.say(f"{spec.backend}: started (log: {run_dir / 'log.txt'})")
         return outcomes
 
+    def _wait_for(self, spec: RunSpec, run_dir: Path) -> None:
+        """Another process owns the folder: look again at the next poll, after it has ended."""
+        self._waiting.append(spec)
+        if run_dir not in self._told:
+            self._told.add(run_dir)
+            self.settings.say(
+                f"{spec.backend}: {run_dir} is being worked on by another process; waiting for it"
+            )
+
     def _look(self, worker: _Running) -> Outcome | None:
         """How ``worker`` ended, or None while it works; one that is late or hung is ended."""
-        self.settings.watch(worker.spec, status_of(worker.run_dir))
+        self.settings.watch(worker.spec, worker.listen())
         code = worker.process.poll()
+        if code == BUSY:
+            return None
         if code is not None:
             return judge(worker.spec, worker.run_dir, _ended(worker, code))
         timeout = self.settings.timeout
         late = timeout is not None and time.monotonic() - worker.started > timeout
-        if not late and not _hung(worker):
+        if not late and not worker.hung:
             return None
         _kill(worker.process)
         reason = (
@@ -127,20 +169,13 @@ def _spawn(run_dir: Path) -> subprocess.Popen[bytes]:
 
 def _ended(worker: _Running, code: int) -> str:
     """An exit status in words; nothing where a worker with a result ended well."""
-    if code == 0 and (worker.run_dir / "result.json").is_file():
+    if code == 0 and store.has_record(worker.run_dir):
         return ""
     if code < 0:
         name = signal.Signals(-code).name
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         return f"the worker was killed by {name}{hint}"
     return f"the worker ended with exit status {code} and no result"
-
-
-def _hung(worker: _Running) -> bool:
-    if time.monotonic() - worker.started < HEARTBEAT_LOST:
-        return False
-    beat = status_of(worker.run_dir).get("time")
-    return isinstance(beat, float) and time.time() - beat > HEARTBEAT_LOST
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchbcss.errors import BenchError
 from benchbcss.io import read_json, write_json
+from benchbcss.results import store
 
 if TYPE_CHECKING:  # importing an executor must be cheap: a plugin's module may hold one
     from benchbcss.results.spec import RunSpec
@@ -88,20 +89,30 @@ class Executor(ABC):
 
 
 def finished(spec: RunSpec, settings: Settings) -> bool:
-    """Whether the run is done already and is to be kept."""
-    return not settings.fresh and (spec.run_dir(settings.workspace) / "result.json").is_file()
+    """Whether the run is done already and is to be kept: its record is valid and matches its files.
+    Where it does not, the user is told what is wrong."""
+    run_dir = spec.run_dir(settings.workspace)
+    if settings.fresh or not store.has_record(run_dir):
+        return False
+    wrong = store.damage(run_dir)
+    if wrong:
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        settings.say(f"{spec.backend}: damaged ({wrong[0]}{more}); it is made anew ({run_dir})")
+    return not wrong
 
 
 def prepare(spec: RunSpec, settings: Settings) -> Path:
     """Write what a worker reads, ``spec.json``, into the run's folder, and return that. Traces of a
-    failure before are removed. Raises OSError and RunError where it cannot be written."""
+    failure before are removed. Raises ``store.Busy`` where another process owns the folder, OSError
+    and RunError where it cannot be written."""
     run_dir = spec.run_dir(settings.workspace)
-    if settings.fresh and run_dir.is_dir():
-        set_aside(run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "failure.json").unlink(missing_ok=True)
-    (run_dir / "status.json").unlink(missing_ok=True)
-    write_json(run_dir / "spec.json", spec.model_dump(mode="json"))
+    with store.owned(run_dir):
+        if settings.fresh and run_dir.is_dir():
+            set_aside(run_dir)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        (run_dir / store.FAILURE).unlink(missing_ok=True)
+        (run_dir / store.STATUS).unlink(missing_ok=True)
+        store.save_spec(run_dir, spec)
     return run_dir
 
 
@@ -115,37 +126,47 @@ def set_aside(run_dir: Path) -> Path:
     return aside
 
 
+#: exit status of a worker that found its folder owned by another process, and touched nothing
+BUSY = 75
+
+
 def worker_command(run_dir: Path) -> list[str]:
     """What carries out the run whose ``spec.json`` is in ``run_dir``."""
     return [sys.executable, "-u", "-m", "benchbcss.runs.worker", str(run_dir)]
 
 
 def status_of(run_dir: Path) -> dict[str, Any]:
-    """A running worker's heartbeat: ``stage``, ``pid``, ``time`` and details; empty before it."""
+    """A running worker's heartbeat: ``stage``, ``pid``, ``time``, ``beat`` (a count) and details;
+    empty before it."""
     try:
-        status: dict[str, Any] = read_json(run_dir / "status.json")
-        return status
+        status = read_json(run_dir / store.STATUS)
     except (OSError, ValueError):
         return {}
+    return status if isinstance(status, dict) else {}
 
 
 def judge(spec: RunSpec, run_dir: Path, ended: str = "") -> Outcome:
     """How a worker that has ended did, by the files that it left; ``ended`` says how it ended where
     it left none."""
-    if not ended and (run_dir / "result.json").is_file():
+    if not ended and store.has_record(run_dir):
         return Outcome(spec, run_dir, "done")
-    if (run_dir / "failure.json").is_file():
-        reason = str(read_json(run_dir / "failure.json").get("reason"))
-        return Outcome(spec, run_dir, "failed", reason)
+    try:
+        content = read_json(run_dir / store.FAILURE)
+    except (OSError, ValueError):
+        content = None
+    if isinstance(content, dict):
+        return Outcome(spec, run_dir, "failed", str(content.get("reason")))
     return failed(spec, run_dir, ended or "the worker ended without a result")
 
 
 def failed(spec: RunSpec, run_dir: Path, reason: str) -> Outcome:
-    """Write ``failure.json`` for a worker that could not do so itself."""
+    """Write ``failure.json`` for a worker that could not do so itself, unless another process owns
+    the folder by now."""
     stage = status_of(run_dir).get("stage")
     text = f"{reason} while {stage}" if stage else reason
     try:
-        write_json(run_dir / "failure.json", {"reason": text, "stage": stage})
+        with store.owned(run_dir):
+            write_json(run_dir / store.FAILURE, {"reason": text, "stage": stage}, listed=False)
     except BenchError:
         pass  # the outcome below still carries the reason
     return Outcome(spec, run_dir, "failed", text)

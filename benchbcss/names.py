@@ -1,0 +1,127 @@
+"""A name is a name: what suites, backends, runs and ROIs may be called, and text made safe to show.
+
+Names become folders and cells, and some come from files that strangers wrote.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+from benchbcss.errors import DataError, InputError
+
+LONGEST = 100  # bytes of a folder's name; file systems allow 255, and a path has several
+LONGEST_FILE = 255
+#: what Windows keeps for devices, whatever the ending
+RESERVED = {"con", "prn", "aux", "nul"} | {f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10)}
+
+# C0 and C1 but for tab, newline and return; marks that turn the direction of writing; the halves
+# that stand for bytes that are no UTF-8
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+# what this program itself writes to a terminal: colours and an erased line
+_OURS = re.compile("\x1b\\[(?:[0-9;]*m|2K)")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def problem(name: str) -> str | None:
+    """Why ``name`` cannot be a suite's, backend's or run's, or None: it becomes a folder's."""
+    common = _problem(name, LONGEST)
+    if common:
+        return common
+    if name.strip() != name or name.startswith((".", "-", "~")) or name.endswith("."):
+        return "it begins or ends with a space, dot, dash or tilde"
+    if bad := re.search(r'[:*?"<>|]', name):
+        return f"it holds {bad[0]!r}"
+    if name.partition(".")[0].lower() in RESERVED:
+        return "operating systems keep that name for a device"
+    return None
+
+
+def _problem(name: str, longest: int) -> str | None:
+    if not name.strip():
+        return "it is empty"
+    if name in (".", "..") or "/" in name or "\\" in name:
+        return "it is a path"
+    if _CONTROL.search(name) or any(mark in name for mark in "\t\n\r"):
+        return "it holds control characters, or bytes that are no UTF-8"
+    if len(name.encode()) > longest:
+        return f"it is longer than {longest} bytes"
+    return None
+
+
+def checked(kind: str, name: str) -> str:
+    """``name``, as it is. Raises InputError saying why it cannot be the name of a ``kind``."""
+    why = problem(name)
+    if why:
+        raise InputError(f"{shown(name)} cannot be the name of a {kind}: {why}.")
+    return name
+
+
+def checked_rois(names: Iterable[str]) -> None:
+    """Raise DataError for the first that cannot be an ROI's: it becomes a file's, as it is."""
+    for name in names:
+        why = _problem(name, LONGEST_FILE)
+        if why:
+            raise DataError(f"{shown(name)} cannot be the name of an ROI: {why}. Rename the file.")
+
+
+def shown(name: str) -> str:
+    """Quoted, shortened, with control characters visible."""
+    text = visible(name).replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+    return f"'{text[:60]}...'" if len(text) > 60 else f"'{text}'"
+
+
+def visible(text: str) -> str:
+    """Control characters as Python writes them (``\\x1b``), so that a terminal obeys none."""
+    return _CONTROL.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def csv_cell(value: Any) -> Any:
+    """Text that a spreadsheet would take for a formula gets an apostrophe; numbers stay."""
+    if not isinstance(value, str):
+        return value
+    text = visible(value)
+    return f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", text) is not None
+
+
+def markdown_cell(text: str) -> str:
+    """One cell or line of Markdown: no column, line, link or tag of its own."""
+    text = visible(text).replace("\\", "\\\\").replace("|", "\\|").replace("`", "\\`")
+    text = text.replace("<", "&lt;").replace("](", "]\\(")
+    return re.sub(r"[\r\n]+", " ", text)
+
+
+class VisibleStream:
+    """A text stream that shows control characters instead of sending them, but for the colours and
+    erased lines that this program itself writes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if _CONTROL.search(text):
+            parts, start = [], 0
+            for ours in _OURS.finditer(text):
+                parts += [visible(text[start : ours.start()]), ours[0]]
+                start = ours.end()
+            text = "".join([*parts, visible(text[start:])])
+        self._stream.write(text)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -1,0 +1,98 @@
+"""Training that has ended: what is damaged of it is reached again, with the same weights."""
+
+import sys
+
+import pytest
+from runs_support import finished_run
+
+from benchbcss.io import sha256
+from benchbcss.results import store
+from benchbcss.runs import executors, train, worker
+
+TINY = (
+    "train.budget=recipe",
+    "train.steps=6",
+    "train.validate_every=1",
+    "model.decoder_channels=[16, 12, 8, 8, 8]",
+)
+
+
+@pytest.fixture(scope="module")
+def trained(phantom, tmp_path_factory):
+    workspace = tmp_path_factory.mktemp("workspace")
+    done = finished_run(phantom, workspace, "unetpp", overrides=TINY)
+    assert store.damage(done[2]) == []
+    return done
+
+
+def pictures(run_dir):
+    return {path.name: sha256(path) for path in run_dir.glob("predictions/**/*.png")}
+
+
+def torn(path):
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def deleted(path):
+    path.unlink()
+
+
+def flipped(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "names"),
+    [
+        (torn, ["checkpoints/final.safetensors"]),
+        (flipped, ["training.json"]),
+        # what the product once advised, and what recorded random weights as trained
+        (deleted, ["result.json", "checkpoints/final.safetensors"]),
+        # nothing is left to go on from but the state of training, without its best weights
+        (
+            deleted,
+            [
+                "result.json",
+                "training.json",
+                "checkpoints/final.safetensors",
+                "checkpoints/best.safetensors",
+            ],
+        ),
+    ],
+    ids=["final torn", "summary flipped", "final deleted", "best deleted"],
+)
+def test_the_same_predictions_are_made_again(trained, monkeypatch, damage, names):
+    workspace, spec, run_dir = trained
+    wanted, scores = pictures(run_dir), store.load(run_dir).tracks
+    assert wanted
+    for name in names:
+        damage(run_dir / name)
+    assert not store.is_finished(run_dir)
+    executors.prepare(spec, executors.Settings(workspace, lambda text: None))
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # a worker replaces them
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    assert worker.main(run_dir) == 0
+    assert store.is_finished(run_dir)
+    assert train.is_done(run_dir)
+    assert pictures(run_dir) == wanted
+    assert store.load(run_dir).tracks == scores
+    lines = (run_dir / "epochs.jsonl").read_text().splitlines()
+    assert len(lines) == store.load(run_dir).training.model_extra["epochs"]
+
+
+def test_prediction_goes_on_where_it_was_interrupted(trained, monkeypatch):
+    """Only the picture that is gone is made again, and the record's counts stay."""
+    workspace, spec, run_dir = trained
+    wanted, before = pictures(run_dir), store.load(run_dir)
+    victim, *others = sorted(run_dir.glob("predictions/**/*.png"))
+    stamps = {path: path.stat().st_mtime_ns for path in others}
+    victim.unlink()
+    executors.prepare(spec, executors.Settings(workspace, lambda text: None))
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    assert worker.main(run_dir) == 0
+    assert pictures(run_dir) == wanted
+    assert {path: path.stat().st_mtime_ns for path in others} == stamps
+    assert store.load(run_dir).notes == before.notes
