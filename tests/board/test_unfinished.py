@@ -78,7 +78,11 @@ def test_a_slow_heartbeat_counts_while_its_process_is_here(tmp_path):
     assert look(tmp_path / "runs/bcss5/a/seed0-x").state == "running"
 
 
-@pytest.mark.parametrize(("age", "pid"), [(60, 2**22 + 1), (9999, os.getpid()), (60, "1"), (60, 0)])
+@pytest.mark.parametrize(
+    ("age", "pid"),
+    [(60, 2**22 + 1), (9999, os.getpid()), (60, "1"), (60, 0)],
+    ids=["gone", "another of that number", "text", "none"],
+)
 def test_without_heartbeat_and_process_it_was_interrupted(tmp_path, age, pid):
     assert beat(tmp_path, age, pid).state == "interrupted"
 
