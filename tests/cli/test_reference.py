@@ -75,7 +75,7 @@ def test_defaults_ranges_and_variables_are_shown():
     assert "`benchbcss-workspace`" in rows["| `--workspace DIRECTORY`"]
     assert "`BENCHBCSS_WORKSPACE`" in rows["| `--workspace DIRECTORY`"]
     assert "(x>=1)" in rows["| `--jobs INTEGER RANGE`"]
-    assert "May be repeated." in rows["| `--set KEY.PATH=VALUE`"]
+    assert "May be repeated." in rows["| `--set [BACKEND:]KEY.PATH=VALUE`"]
 
 
 def test_exit_codes_are_those_in_the_code():
