@@ -52,6 +52,10 @@ class Busy(RunError):
     """Another process owns the run folder."""
 
 
+def lock_file(run_dir: Path) -> Path:
+    return run_dir.with_name(f".{run_dir.name}.lock")
+
+
 @contextmanager
 def owned(run_dir: Path) -> Iterator[None]:
     """Be the only one who writes into ``run_dir``. Raises Busy at once where another process does.
@@ -60,7 +64,7 @@ def owned(run_dir: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    path = run_dir.with_name(f".{run_dir.name}.lock")
+    path = lock_file(run_dir)
     try:
         run_dir.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
 from benchbcss.errors import InputError, RunError, UnknownNameError
 from benchbcss.io import read_json
+from benchbcss.results import store
 
 State = Literal["done", "failed", "running", "unfinished", "set aside"]
 _MADE_BY_RUNS = ("spec.json", "result.json", "failure.json", "status.json", "log.txt")
@@ -96,22 +95,17 @@ def remove(run: StoredRun) -> None:
 
     Raises InputError while it is running, RunError where it cannot be removed.
     """
-    lock = FileLock(run.path / ".lock")
+    away = run.path.with_name(f".{run.path.name.lstrip('.')}{_REMOVED}{os.getpid()}")
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
+        with store.owned(run.path):
+            if not _ended(run.path) and _beats(run.path):  # by a worker on another machine
+                raise InputError(_busy(run))
+            run.path.rename(away)
+            store.lock_file(run.path).unlink()
+    except store.Busy:
         raise InputError(_busy(run)) from None
     except OSError as error:
         raise RunError(f"{run.path} cannot be removed: {error.strerror}.") from error
-    try:
-        if not _ended(run.path) and _beats(run.path):  # its lock is ours, on this machine
-            raise InputError(_busy(run))
-        away = run.path.with_name(f".{run.path.name.lstrip('.')}{_REMOVED}{os.getpid()}")
-        run.path.rename(away)
-    except OSError as error:
-        raise RunError(f"{run.path} cannot be removed: {error.strerror}.") from error
-    finally:
-        lock.release()
     try:
         shutil.rmtree(away)
     except OSError as error:
@@ -147,16 +141,14 @@ def _state(path: Path) -> State:
 def _alive(path: Path) -> bool:
     """Whether a worker holds the run's lock. On a machine that cannot see the lock, a heartbeat of
     the last minutes counts."""
-    if (path / ".lock").exists():
-        lock = FileLock(path / ".lock")
+    if store.lock_file(path).exists():
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
+            with store.owned(path):
+                pass
+        except store.Busy:
             return True
-        except OSError:
+        except RunError:
             pass
-        else:
-            lock.release()
     return _beats(path)
 
 

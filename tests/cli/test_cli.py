@@ -220,7 +220,7 @@ def test_an_empty_folder(tmp_path):
     (tmp_path / "empty" / "masks").mkdir(parents=True)
     (tmp_path / "empty" / "images").mkdir()
     (tmp_path / "empty" / "splits.csv").write_text("filename,split\n")
-    refused(run(tmp_path / "empty", tmp_path), "holds no PNG")
+    refused(run(tmp_path / "empty", tmp_path), "is not laid out as any reader expects")
     refused(run(tmp_path / "nowhere", tmp_path), "does not exist")
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tests_support import tiny_clip
 
-from benchbcss.errors import WeightsError
+from benchbcss.errors import InputError, WeightsError
 from benchbcss.inference.clip import Source, crop
 from benchbcss.inference.clip_prompts import read as read_prompts
 from benchbcss.runs.planning import clip_spec
@@ -125,16 +125,26 @@ def test_weights_that_cannot_be_had_are_a_reason():
 @pytest.mark.parametrize(
     ("over", "message"),
     [
-        ({"model": "ViT-Z-99"}, "open_clip knows no model 'ViT-Z-99'"),
         ({"model": "ViT-B-32", "weights": "opena"}, "neither a file nor a tag of ViT-B-32"),
-        ({"model": "none.json"}, "configuration none.json does not exist"),
-        ({"model": "local-dir:/none"}, "folder /none does not exist"),
         ({"model": "hf-hub:some/clip"}, "some/clip cannot be had"),
     ],
 )
 def test_mistakes_in_naming_a_model(files, over, message):
     made = Source(spec(files, **over), torch.device("cpu"))
     assert message in made.problem()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("ViT-Z-99", "There is no open_clip model 'ViT-Z-99'"),
+        ("none.json", "The CLIP model none.json does not exist"),
+        ("local-dir:/none", "The CLIP model /none does not exist"),
+    ],
+)
+def test_a_model_that_is_nowhere_is_refused_while_planning(files, model, message):
+    with pytest.raises(InputError, match=message):
+        spec(files, model=model)
 
 
 def test_mistakes_in_weights_files(files, tmp_path):

@@ -87,4 +87,4 @@ def test_nothing_is_overwritten(tmp_path):
     assert "There is a backend 'unetpp' already" in done.stderr
     (tmp_path / "file").write_text("")
     done = cli("new-plugin", "another", "--into", tmp_path / "file", check=2)
-    assert "cannot be written: Not a directory" in done.stderr
+    assert f"Directory '{tmp_path / 'file'}' is a file" in done.stderr

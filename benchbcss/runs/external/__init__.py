@@ -82,7 +82,8 @@ def score(
                 f"to set that result aside, or another --name."
             )
         if not scored.kept:
-            _finish(spec, prepared, predictions, meaning, Path(staged), workspace)
+            with store.owned(run_dir):
+                _finish(spec, prepared, predictions, meaning, Path(staged), workspace)
     for old in others:
         scored.warnings.append(f"the result before is set aside: {set_aside(old)}")
     readings = {
