@@ -10,8 +10,8 @@ def specify(folder, workspace, backend, **options):
     prepared = planning.prepare(
         suite, preset, folder=folder, split=None, workspace=workspace, say=lambda text: None
     )
-    settings = {"weights": "auto", "overrides": (), "device": "cpu", **options}
-    return planning.specify(prepared, [backend], seeds=[0], workspace=workspace, **settings)[0]
+    asked = planning.Asked(**{"device": "cpu", **options})
+    return planning.specify(prepared, [backend], asked, workspace)[0]
 
 
 def finished_run(folder, workspace, backend, **options):

@@ -82,7 +82,7 @@ def trained(site, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     options = ("--suite", "short", "--no-floors", "--set", "tracker=lines")
     cli("run", "unetpp", *options, "--workspace", folder, site=site, check=0)
-    return next(folder.glob("runs/short/unetpp/*"))
+    return next(folder.glob("runs/short/unetpp/[!.]*"))
 
 
 def test_every_kind_is_registered_and_listed_with_its_plugin(site, plugins):
@@ -155,7 +155,7 @@ def test_an_exporter_writes_the_board(site, workspace, tmp_path):
 
 def test_a_command_is_listed_and_runs(site, workspace):
     assert re.search(r"finished +List finished runs\.", cli("--help", site=site, check=0).stdout)
-    (run,) = workspace.glob("runs/short/one_class/*")
+    (run,) = workspace.glob("runs/short/one_class/[!.]*")
     done = cli("finished", "--workspace", workspace, site=site, check=0)
     assert done.stdout.split() == [run.name]
     assert "Did you mean 'finished'" in cli("finishd", site=site, check=2).stderr

@@ -79,7 +79,7 @@ def find_run(run: str, workspace: Path) -> Path:
     from benchbcss.errors import InputError, UnknownNameError
     from benchbcss.results import store
 
-    if store.is_finished(Path(run)):
+    if store.has_record(Path(run)):
         return Path(run)
     folders = sorted(
         path.parent for path in (workspace / "runs").glob("*/*/[!.]*/result.json") if path.is_file()

@@ -61,8 +61,6 @@ def test_a_checkpoint_is_scored_without_training(phantom, checkpoint, clip, tmp_
         regions = section["regions"]
         assert 0 <= regions["predicted"]["accuracy"] <= 1
         assert regions["ground_truth"]["regions"] == regions["predicted"]["regions"] > 0
-        verdict = next(c for c in section["criteria"] if c["metric"] == "clip_accuracy")
-        assert verdict["status"] in ("pass", "fail", "undecided")
     assert own["notes"]["probe"]["examples"] > 0
     assert zero["notes"]["semantic"]["labeller"] == "clip"
     # Both predict from the same weights, so prompted numbers agree.
@@ -103,7 +101,7 @@ def test_the_briefs_way_of_measuring_names_its_flaws(folder, tmp_path):
         check=0,
     )
     assert done.stderr.count("has a known flaw") == 9
-    for words in ("never ranked", "glandular secretions", "largest component", "ceiling"):
+    for words in ("Nothing is ranked here", "glandular secretions", "largest component", "ceiling"):
         assert words in done.stdout
     (row,) = boards(tmp_path, track=("prompted",))
     assert row["rank"] is None
@@ -111,7 +109,7 @@ def test_the_briefs_way_of_measuring_names_its_flaws(folder, tmp_path):
     assert row["key"]["prompting"]["postprocess"] == "close_fill"
     assert row["key"]["prompting"]["views"] == "vote"
     assert row["ceiling"]["mean"] < 1
-    (run,) = tmp_path.glob("runs/brief-repro/floor_box_fill/*")
+    (run,) = tmp_path.glob("runs/brief-repro/floor_box_fill/[!.]*")
     result = json.loads((run / "result.json").read_text())
     assert result["label_map"]["classes"]["blood_vessel"] == [5]
     assert result["label_map"]["ignore"] == []

@@ -1,6 +1,7 @@
 """docs/cli.md is what the commands say of themselves."""
 
 import ast
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -94,7 +95,8 @@ def test_exit_codes_are_those_in_the_code():
         for value in vars(errors).values()
         if isinstance(value, type) and issubclass(value, errors.BenchError)
     }
-    assert exits | raised | {0} == set(reference.EXIT_CODES)
+    interrupted = 128 + signal.SIGINT  # as shells have it
+    assert exits | raised | {0, interrupted} == set(reference.EXIT_CODES)
 
 
 def test_every_option_says_what_it_is():

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -367,7 +368,8 @@ def test_raw_codes_taken_for_labels_are_pointed_out(tmp_path):
     assert "mean pooled Dice" not in done.stderr
     rows = cli("leaderboard", "--workspace", tmp_path / "w", "--format", "csv", check=0).stdout
     assert rows.count("raw,") >= 1
-    runs = sorted(path.name for path in (tmp_path / "w/runs/bcss5/raw").iterdir())
+    folders = filter(Path.is_dir, (tmp_path / "w/runs/bcss5/raw").iterdir())
+    runs = sorted(path.name for path in folders)
     assert [name.startswith(".") for name in runs] == [True, False]
     swapped = tmp_path / "swapped"
     swapped.mkdir()

@@ -45,7 +45,7 @@ def test_a_semantic_run(workspace, tmp_path):
     # 56 px of the ROI are enlarged by the whole number below 768 / 56
     assert page.shape[1] == GAP + 4 * (56 * 13 + GAP)
     wrong = (page == MISSED).all(-1).sum() / 13**2
-    (run,) = workspace.glob("runs/bcss5/floor_majority/*")
+    (run,) = workspace.glob("runs/bcss5/floor_majority/[!.]*")
     predicted = np.asarray(Image.open(run / "predictions" / "semantic" / f"{NAMES[0]}.png"))
     mask = np.asarray(Image.open(workspace.parent / "d" / "masks" / f"{NAMES[0]}.png"))
     truth = np.searchsorted(CODES, mask, sorter=np.argsort(CODES))
@@ -103,7 +103,7 @@ def test_another_mask_than_the_one_scored_is_refused(workspace, tmp_path):
 
 def test_a_lost_prediction_is_named(workspace, tmp_path):
     shutil.copytree(workspace, tmp_path / "w")
-    (run,) = (tmp_path / "w").glob("runs/bcss5/floor_majority/*")
+    (run,) = (tmp_path / "w").glob("runs/bcss5/floor_majority/[!.]*")
     (run / "predictions" / "semantic" / f"{NAMES[1]}.png").unlink()
     assert "is missing" in show(tmp_path / "w", run, NAMES[1], check=2).stderr
 

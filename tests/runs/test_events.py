@@ -78,7 +78,7 @@ def test_a_strangers_tracker_hears_every_event_and_their_suite_runs(site, tmp_pa
         "run", "unetpp", "--suite", "short", "--no-floors", "--workspace", tmp_path, site=site
     )
     assert done.returncode == 0, done.stderr
-    (run,) = tmp_path.glob("runs/short/unetpp/*")
+    (run,) = tmp_path.glob("runs/short/unetpp/[!.]*")
     events = [json.loads(line) for line in (run / "tracked.jsonl").read_text().splitlines()]
     logged = [json.loads(line) for line in (run / "epochs.jsonl").read_text().splitlines()]
     assert events[0] == {"event": "start", "backend": "unetpp", "seed": 0}
@@ -289,7 +289,7 @@ def test_a_failing_run_is_told(tmp_path):
     command = ("run", "sad", "--suite", "short", "--no-floors", "--workspace", tmp_path / "w")
     done = cli(*command, site=site, check=1)
     assert "RuntimeError: nothing to fit" in done.stderr
-    (run,) = tmp_path.glob("w/runs/short/sad/*")
+    (run,) = tmp_path.glob("w/runs/short/sad/[!.]*")
     assert json.loads((run / "failure.json").read_text())["stage"] == "loading"
     assert (run / "told.txt").read_text() == "loading: RuntimeError: nothing to fit"
 

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from benchbcss.board.cells import Grid
+from benchbcss.names import visible
 
 GAP = "  "
 _HARD = "\N{NO-BREAK SPACE}"
@@ -81,8 +82,8 @@ def together(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Without control characters: messages of plugins must not command a terminal."""
-    return "".join(c if c.isprintable() or c == _HARD else "?" for c in text)
+    """Control characters made visible: messages of plugins must not command a terminal."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def shorten(text: str, width: int, mark: str = "...") -> str:
