@@ -125,5 +125,10 @@ def test_a_mask2former_folder_is_scored_by_its_own_classes(tmp_path):
             maps.append(made.predict(ours, image))
     assert torch.allclose(maps[0], maps[1], atol=1e-5)
     assert torch.equal(maps[1], maps[2])
-    with pytest.raises(WeightsError, match="0 LABEL_0, .* | the suite's: tumor"):
-        built("mask2former", tmp_path / "unnamed")
+    _, ours, said = built("mask2former", tmp_path / "unnamed")  # as a file, which has no names
+    assert ours.groups == tuple((index,) for index in range(6))
+    assert "no names and are taken in the suite's order" in said.source
+    net.config.id2label = {i: f"LABEL_{i + 1}" for i in range(6)}
+    net.save_pretrained(tmp_path / "strange")
+    with pytest.raises(WeightsError, match=r"0 LABEL_1, .* \| the suite's: tumor"):
+        built("mask2former", tmp_path / "strange")

@@ -63,28 +63,32 @@ class Mask2Former(Backend):
     def _by_transformers(self, given: Hub | Folder) -> SemanticMask2Former:
         """Trained from, it gets a head of the task's classes, which starts at random where it had
         another one. Scored as it is, it keeps its own, and its classes are mapped to the task's."""
-        chosen = self._groups(given) if self.context.evaluating else None
+        names = stored.names_of(given) if self.context.evaluating else {}
+        unnamed = names == {i: f"LABEL_{i}" for i in range(self.task.num_classes)}
+        chosen = self._groups(given, names, unnamed) if self.context.evaluating else None
         net, lacking = stored.pretrained_network(given, None if chosen else self.task.num_classes)
         network = self._wrap(net)
         network.groups = chosen
         local = isinstance(given, Folder)
         note = f"file: {given.sha256[:16]}" if local else f"pretrained: {given}"
-        names = [n for n in network.state_dict() if n.removeprefix("net.") not in lacking]
-        names = [n for n in names if n not in self.made_here]
-        report(network, self.context, note, names, wrapping="as net.")
+        if chosen and unnamed and not self.recipe["model"]["class_map"]:
+            note += " (its outputs have no names and are taken in the suite's order)"
+        loaded = [n for n in network.state_dict() if n.removeprefix("net.") not in lacking]
+        loaded = [n for n in loaded if n not in self.made_here]
+        report(network, self.context, note, loaded, wrapping="as net.")
         return network
 
-    def _groups(self, given: Hub | Folder) -> tuple[tuple[int, ...], ...]:
+    def _groups(
+        self, given: Hub | Folder, names: dict[int, str], unnamed: bool
+    ) -> tuple[tuple[int, ...], ...]:
         """Which of the checkpoint's classes stand for each of the task's. Raises WeightsError with
-        both lists where neither their names nor the recipe's class map say it."""
+        both lists where neither their names nor the recipe's class map say it. As many ``unnamed``
+        as the task has classes are in its order, as in a file, which never has names."""
+        class_map, task = self.recipe["model"]["class_map"], self.task
+        if unnamed and not class_map:
+            return tuple((index,) for index in names)
         try:
-            return groups(
-                stored.names_of(given),
-                self.task.class_names,
-                self.task.mean_classes,
-                self.recipe["model"]["class_map"],
-                str(short(given)),
-            )
+            return groups(names, task.class_names, task.mean_classes, class_map, str(short(given)))
         except DataError as error:
             raise WeightsError(str(error)) from error
 
