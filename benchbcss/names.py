@@ -70,13 +70,18 @@ def checked_rois(names: Iterable[str]) -> None:
 
 def shown(name: str) -> str:
     """Quoted, shortened, with control characters visible."""
-    text = visible(name).replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+    text = printable(name)
     return f"'{text[:60]}...'" if len(text) > 60 else f"'{text}'"
 
 
 def visible(text: str) -> str:
     """Control characters as Python writes them (``\\x1b``), so that a terminal obeys none."""
     return _CONTROL.sub(_escape, text)
+
+
+def printable(text: str) -> str:
+    """``visible``, with tabs and line ends shown too: no message of a plugin breaks a line."""
+    return visible(text).replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
 
 
 def _escape(found: re.Match[str]) -> str:

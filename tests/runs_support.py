@@ -1,22 +1,22 @@
-"""A finished run for tests that damage or read one."""
+"""Specifications on the phantom, and a finished run for tests that damage or read one."""
 
 from __future__ import annotations
 
 from benchbcss.runs import executors, planning, worker
 
 
-def specify(folder, workspace, backend, **options):
+def specs(folder, workspace, backends, seed=0, **options):
     suite, preset = planning.choose_suite("phantom", folder, None)
     prepared = planning.prepare(
         suite, preset, folder=folder, split=None, workspace=workspace, say=lambda text: None
     )
-    asked = planning.Asked(**{"device": "cpu", **options})
-    return planning.specify(prepared, [backend], asked, workspace)[0]
+    asked = planning.Asked([seed], **{"device": "cpu", **options})
+    return planning.specify(prepared, backends, asked, workspace)
 
 
 def finished_run(folder, workspace, backend, **options):
     """(workspace, specification, folder) of a run that was carried out in this process."""
-    spec = specify(folder, workspace, backend, **options)
+    (spec,) = specs(folder, workspace, [backend], **options)
     run_dir = executors.prepare(spec, executors.Settings(workspace, lambda text: None))
     worker.execute(spec, run_dir, lambda *_, **__: None)
     return workspace, spec, run_dir

@@ -51,6 +51,10 @@ def test_a_suite_with_another_name_is_refused(tmp_path, name):
     assert any("cannot be the name of a suite" in line for line in mistakes(path))
 
 
+def test_a_printable_text_has_one_line():
+    assert names.printable("a\tb\r\nc\x1b[2Jd\u202e") == r"a\tb\r\nc\x1b[2Jd\u202e"
+
+
 def test_control_characters_are_shown_not_sent():
     hostile = "boom \x1b[2J\x1b]52;c;ZXZpbA==\x07 \x9b31m \u202e \udcff\ttab\n"
     stream = io.StringIO()

@@ -131,7 +131,7 @@ def _is_run(path: Path) -> bool:
 def _state(path: Path) -> State:
     if path.name.startswith("."):
         return "set aside"
-    if (path / "result.json").is_file():
+    if store.has_record(path):
         return "done"
     if (path / "failure.json").is_file():
         return "failed"
@@ -153,7 +153,7 @@ def _alive(path: Path) -> bool:
 
 
 def _ended(path: Path) -> bool:
-    return (path / "result.json").is_file() or (path / "failure.json").is_file()
+    return store.has_record(path) or (path / "failure.json").is_file()
 
 
 def _beats(path: Path) -> bool:

@@ -27,13 +27,14 @@ from benchbcss.errors import InputError
 from benchbcss.scoring.bootstrap import draws_of, mean_of
 from benchbcss.scoring.influence import (
     Influence,
+    effective_size,
     joined,
     mean_of_classes,
     of_counts,
     over_classes,
     over_seeds,
 )
-from benchbcss.scoring.intervals import FEW, NO_SPREAD, SAME, SINGLE, UNDEFINED
+from benchbcss.scoring.intervals import FEW, NO_SPREAD, SAME, SINGLE, UNDEFINED, Bounded
 from benchbcss.scoring.limits import LIMITS
 from benchbcss.scoring.metrics import Triple, dice_of, nanmean
 
@@ -51,23 +52,15 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Bounded):
     """A minus B: ``point``, 95 % interval and two-sided ``p`` of one test; ``method`` 't' or
     'sign flips'. Where no interval is given, ``reason`` says why; ``p`` may still be known."""
 
-    point: float | None
-    low: float | None
-    high: float | None
     p: float | None
     rois: int
     effective_rois: float
     method: str | None = None
     reason: str | None = None
-
-    @property
-    def bounds(self) -> tuple[float, float] | None:
-        """(low, high), or None."""
-        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -223,9 +216,7 @@ def t_differences(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Low, high, p and code [..., C] of A minus B by t; a code other than 0 says why there is none
     (``UNDEFINED``, ``SINGLE``, ``FEW`` or ``SAME`` of ``intervals``)."""
-    share = (a.share + b.share) / 2
-    squares = (share**2).sum(-2)
-    effective = np.divide(1.0, squares, out=np.zeros_like(squares), where=squares > 0)
+    effective = effective_size((a.share + b.share) / 2)
     variance = ((a.psi - b.psi) ** 2).sum(-2)
     point = a.point - b.point
     known = np.isfinite(variance)

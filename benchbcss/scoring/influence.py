@@ -20,6 +20,13 @@ from benchbcss.scoring.metrics import Triple, ratio
 ESTIMANDS = ("per_roi", "pooled")
 
 
+def effective_size(share: np.ndarray) -> np.ndarray:
+    """Kish's effective sample size, 1 / sum of squared shares: float64 [..., C] of shares
+    [..., N, C]; 0 where nothing has a share."""
+    squares = (share**2).sum(-2)
+    return np.divide(1.0, squares, out=np.zeros_like(squares), where=squares > 0)
+
+
 @dataclass(frozen=True)
 class Influence:
     """Scores and what each ROI contributes to them.
@@ -39,9 +46,8 @@ class Influence:
 
     @property
     def effective_rois(self) -> np.ndarray:
-        """float64 [..., C]: 1 / sum of squared shares (Kish's effective sample size); 0 if none."""
-        squares = (self.share**2).sum(-2)
-        return np.divide(1.0, squares, out=np.zeros_like(squares), where=squares > 0)
+        """float64 [..., C]; 0 where no ROI has the class."""
+        return effective_size(self.share)
 
     @property
     def variance(self) -> np.ndarray:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchbcss.scoring.influence import over_classes, parts_of
+from benchbcss.scoring.influence import effective_size, over_classes, parts_of
 from benchbcss.scoring.intervals import (
     FEW,
     NO_SPREAD,
@@ -52,9 +52,8 @@ class LeftOut:
 
     @property
     def effective(self) -> np.ndarray:
-        """float64 [..., C]: 1 / sum of squared shares; 0 where no institute has the class."""
-        squares = (self.share**2).sum(-2)
-        return np.divide(1.0, squares, out=np.zeros_like(squares), where=squares > 0)
+        """float64 [..., C]; 0 where no institute has the class."""
+        return effective_size(self.share)
 
     def mean(self, rois: np.ndarray, classes: Sequence[int]) -> LeftOut:
         """Of the plain mean over those of ``classes`` that some of ``rois`` [..., C] have; C

@@ -30,7 +30,21 @@ UNDEFINED, SINGLE, FEW, EDGE, SAME = 1, 2, 3, 4, 5
 
 
 @dataclass(frozen=True)
-class Interval:
+class Bounded:
+    """A number and its bounds; None where there is none."""
+
+    point: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """(low, high), or None."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Interval(Bounded):
     """A score and its 95 % interval.
 
     ``point`` is None where the score is undefined, ``low`` and ``high`` where no interval is given;
@@ -40,20 +54,12 @@ class Interval:
     ``effective_rois`` count institutes.
     """
 
-    point: float | None
-    low: float | None
-    high: float | None
     rois: int
     effective_rois: float
     standard_error: float | None = None
     degrees: float | None = None
     method: str | None = None
     reason: str | None = None
-
-    @property
-    def bounds(self) -> tuple[float, float] | None:
-        """(low, high), or None."""
-        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 @dataclass(frozen=True)

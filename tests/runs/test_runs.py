@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from runs_support import specs
 
 from benchbcss.errors import DataError, RunError, SuiteError
 from benchbcss.io import read_json, write_bytes, write_json
@@ -18,15 +19,6 @@ from benchbcss.results import evaluate, store
 from benchbcss.runs import executors, planning
 from benchbcss.tracks import pictures
 from benchbcss.training.checkpoint import load_checkpoint, save_checkpoint
-
-
-def specs(folder, workspace, backends, seed=0, **options):
-    suite, preset = planning.choose_suite("phantom", folder, None)
-    prepared = planning.prepare(
-        suite, preset, folder=folder, split=None, workspace=workspace, say=lambda text: None
-    )
-    asked = planning.Asked([seed], **{"device": "cpu", **options})
-    return planning.specify(prepared, backends, asked, workspace)
 
 
 def run(all_specs, workspace, **options):

@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from benchbcss.board.cells import Grid
-from benchbcss.names import visible
 
 GAP = "  "
 _HARD = "\N{NO-BREAK SPACE}"
@@ -79,11 +78,6 @@ def wrap(text: str, width: int, indent: str = "") -> list[str]:
 def together(text: str) -> str:
     """A text that ``wrap`` does not break."""
     return text.replace(" ", _HARD)
-
-
-def printable(text: str) -> str:
-    """Control characters made visible: messages of plugins must not command a terminal."""
-    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def shorten(text: str, width: int, mark: str = "...") -> str:

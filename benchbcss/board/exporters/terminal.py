@@ -10,9 +10,10 @@ from functools import cached_property
 from typing import Any, TextIO
 
 from benchbcss.board import cells, details, summary
-from benchbcss.board.exporters.layout import GAP, lay_out, printable, shorten, together, wrap
+from benchbcss.board.exporters.layout import GAP, lay_out, shorten, together, wrap
 from benchbcss.board.model import Board, Row, Table
 from benchbcss.board.unfinished import Failure, Unfinished
+from benchbcss.names import printable
 
 #: failures listed before the rest is only counted
 LISTED = 5
