@@ -84,8 +84,8 @@ def printable(text: str) -> str:
     return visible(text).replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
 
 
-def _escape(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def csv_cell(value: Any) -> Any:

@@ -82,10 +82,10 @@ def suites(form: str, validate: Path | None) -> None:
     if validate is not None:
         from benchbcss.suites import mistakes
 
-        found = mistakes(validate)
-        for line in found:
+        problems = mistakes(validate)
+        for line in problems:
             click.echo(line, err=True)
-        if found:
+        if problems:
             sys.exit(2)
         click.echo(f"{validate} is a valid suite.")
         return

@@ -249,9 +249,9 @@ def _show(outcomes: Sequence[Outcome], suite: Suite, how: Launch) -> None:
         sys.exit(1)
 
 
-def _with_clip(definition: Suite, own: dict[str, str | None]) -> Suite:
+def _with_clip(definition: Suite, settings: dict[str, str | None]) -> Suite:
     """The suite with what of its CLIP settings is given on the command line."""
-    changed = {key: value for key, value in own.items() if value}
+    changed = {key: value for key, value in settings.items() if value}
     if not changed:
         return definition
     clip = definition.clip.model_copy(update=changed)

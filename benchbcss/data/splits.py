@@ -159,11 +159,11 @@ def read_split(path: Path) -> dict[str, Assignment]:
                 f"{path}, row {number}: split '{row['split']}' is not one of {', '.join(PARTS)}."
                 f"{hint}"
             )
-        found = Assignment(part, row.get("patient") or None, row.get("site") or None)
-        before = assignments.setdefault(filename, found)
+        assignment = Assignment(part, row.get("patient") or None, row.get("site") or None)
+        before = assignments.setdefault(filename, assignment)
         if before.part != part:
             raise DataError(f"{path}, row {number}: '{filename}' is in two parts.")
-        if before != found:
+        if before != assignment:
             raise DataError(f"{path}, row {number}: '{filename}' has two patients or sites.")
     return assignments
 
@@ -193,14 +193,14 @@ def load_split(
     patients: dict[str, str] = {}
     sites: dict[str, str] = {}
     for filename in files:
-        found = assigned.get(filename)
-        if found is None:
+        assignment = assigned.get(filename)
+        if assignment is None:
             unassigned.append(filename)
             continue
-        parts[found.part].append(filename)
+        parts[assignment.part].append(filename)
         for origins, known in (
-            (patients, found.patient or patient(filename)),
-            (sites, found.site or site(filename)),
+            (patients, assignment.patient or patient(filename)),
+            (sites, assignment.site or site(filename)),
         ):
             if known:
                 origins[filename] = known

@@ -103,12 +103,12 @@ def damage(run_dir: Path) -> list[str]:
     if result.fingerprint != spec.fingerprint():
         return [f"{run_dir / RESULT} is the record of another run"]
     names = {RESULT, SPEC, *io.listed(run_dir)}
-    found = []
+    problems = []
     for name in sorted(names):
         state = io.check(run_dir / name)
         if state != "ok" and not (state == "missing" and name.startswith("checkpoints/")):
-            found.append(f"{name} is {state}")
-    return found
+            problems.append(f"{name} is {state}")
+    return problems
 
 
 def set_aside_record(run_dir: Path) -> None:

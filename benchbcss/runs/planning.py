@@ -348,7 +348,7 @@ def _known_clip(model: str) -> None:
     installed = find_spec("open_clip")
     if installed is None or installed.origin is None:
         return  # then CLIP is not measured, with that reason
-    known = {each.stem for each in (Path(installed.origin).parent / "model_configs").glob("*.json")}
+    known = {file.stem for file in (Path(installed.origin).parent / "model_configs").glob("*.json")}
     if model not in known:
         hint = "Or hf-hub:OWNER/NAME, local-dir:PATH, or a configuration file (.json)."
         raise UnknownNameError("open_clip model", model, known, hint)

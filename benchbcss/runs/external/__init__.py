@@ -116,17 +116,17 @@ def _copy(
     unknown: Counter[int] = Counter()
     nothing = 0
     for roi in wanted:
-        own = candidates[roi]
-        if len(own) != 1:
-            both = ", ".join(str(candidate.path) for candidate in own[:3])
-            what = f"{len(own)} files: {both}. Keep one" if own else source.missing(roi)
+        files = candidates[roi]
+        if len(files) != 1:
+            both = ", ".join(str(candidate.path) for candidate in files[:3])
+            what = f"{len(files)} files: {both}. Keep one" if files else source.missing(roi)
             problems.append(f"{roi}: {what}")
             continue
         try:
-            values = source.values(own[0], prepared.rois[roi].shape, meaning.colours)
+            values = source.values(files[0], prepared.rois[roi].shape, meaning.colours)
             mapped, odd = meaning.apply(values)
         except DataError as error:
-            problems.append(f"{own[0].path}: {str(error).rstrip('.')}")
+            problems.append(f"{files[0].path}: {str(error).rstrip('.')}")
             continue
         unknown.update(odd)
         nothing += int(np.count_nonzero(mapped == labels.NO_CLASS))
@@ -186,8 +186,8 @@ def _finish(
 
 def _codes(prepared: Prepared) -> Mapping[str, int]:
     """The dataset's codes by name."""
-    own = prepared.suite.label_map
-    return (own.codes if isinstance(own, CustomLabelMap) else None) or official_codes()
+    label_map = prepared.suite.label_map
+    return (label_map.codes if isinstance(label_map, CustomLabelMap) else None) or official_codes()
 
 
 def _same_row(spec: RunSpec, workspace: Path) -> list[Path]:
