@@ -7,10 +7,10 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from benchbcss import names, registry
 from benchbcss.contract import (
@@ -194,7 +194,7 @@ _HEX = re.compile(r"#?([0-9a-fA-F]{6})$")
 class Suite(Strict):
     """A validated suite, preset applied."""
 
-    name: str
+    name: Annotated[str, AfterValidator(names.validator("suite"))]  # a folder of the workspace
     summary: str = ""
     phantom: Phantom | None = None
     label_map: str | CustomLabelMap
@@ -225,14 +225,6 @@ class Suite(Strict):
         None, description="regular expression: its group, searched in an ROI's name, is the patient"
     )
     site_pattern: str | None = Field(None, description="likewise for the institute")
-
-    @field_validator("name")
-    @classmethod
-    def _name_is_a_name(cls, value: str) -> str:
-        """It becomes a folder of the workspace."""
-        if why := names.problem(value):
-            raise ValueError(f"{names.shown(value)} cannot be the name of a suite: {why}")
-        return value
 
     @field_validator("patient_pattern", "site_pattern")
     @classmethod

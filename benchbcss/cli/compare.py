@@ -9,21 +9,13 @@ from typing import Any
 
 import click
 
-from benchbcss.cli.main import workspace_option
-from benchbcss.tracks import TRACKS
+from benchbcss.cli.main import format_option, one_table_options, workspace_option
 
 
 @click.command()
 @click.argument("backends", nargs=-1, required=True, metavar="A B [BACKEND]...")
-@click.option("--suite", help="Only this suite.")
-@click.option("--track", type=click.Choice(list(TRACKS)), help="Only this track.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    help="Output format.",
-)
+@one_table_options
+@format_option
 @workspace_option
 def compare(
     backends: tuple[str, ...], suite: str | None, track: str | None, form: str, workspace: Path

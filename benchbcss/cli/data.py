@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchbcss.cli.main import say, workspace_option
+from benchbcss.cli.main import format_option, say, workspace_option
 
 if TYPE_CHECKING:
     from benchbcss.data.dataset import Dataset, Roi
@@ -128,13 +128,7 @@ def verify(
     type=click.FloatRange(min=0, min_open=True),
     help="Scale in um per pixel.  [default: the suite's, or 0.30]",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    help="Output format.",
-)
+@format_option
 @workspace_option
 def stats(
     folder: Path,

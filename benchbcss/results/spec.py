@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from benchbcss import names
 from benchbcss.recipes import Recipe, Strict
@@ -57,7 +57,7 @@ class RunSpec(Strict):
 
     schema_version: int = SCHEMA_VERSION
     metrics_version: int = METRICS_VERSION
-    backend: str
+    backend: Annotated[str, AfterValidator(names.validator("run"))]  # a folder of the workspace
     plugin: str
     distribution: str
     distribution_version: str
@@ -107,14 +107,6 @@ class RunSpec(Strict):
         if lifted.get("plugin") == "score":
             lifted["predictions_sha256"] = digest
         return lifted
-
-    @field_validator("backend")
-    @classmethod
-    def _backend_is_a_name(cls, value: str) -> str:
-        """It becomes a folder of the workspace."""
-        if why := names.problem(value):
-            raise ValueError(f"{names.shown(value)} cannot be the name of a run: {why}")
-        return value
 
     @property
     def scored(self) -> tuple[str, ...]:

@@ -183,11 +183,10 @@ def differences(a: Influence, b: Influence, mean_classes: Sequence[int]) -> list
     a = joined(a, mean_of_classes(a, mean_classes))
     b = joined(b, mean_of_classes(b, mean_classes))
     low, high, p, code = t_differences(a, b)
-    used = (weights > 0).sum(0)
+    used, sizes = (weights > 0).sum(0), effective_size(weights)
     rows = []
     for c, point in enumerate(a.point - b.point):
-        rois, squares = int(used[c]), float((weights[:, c] ** 2).sum())
-        effective = 1 / squares if squares > 0 else 0.0
+        rois, effective = int(used[c]), float(sizes[c])
         plain = Difference(
             None if code[c] == UNDEFINED else float(point), None, None, None, rois, effective
         )
