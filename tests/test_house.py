@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "benchbcss"
 #: importable by every other module of ours, and importing none but one another
-GROUND = ("contract", "errors", "events", "protocols", "presets", "io", "results.schema")
+GROUND = (
+    *("contract", "errors", "events", "hookspecs", "protocols", "presets", "io"),
+    "results.schema",
+)
 
 
 def modules():
@@ -58,6 +62,17 @@ def imports(name, lazy=False):
     return imported - {name}
 
 
+def foreign(name):
+    """Top-level packages that ``name`` imports and that are neither ours nor Python's own."""
+    packages = set()
+    for node in _nodes(MODULES[name], lazy=True):
+        if isinstance(node, ast.Import):
+            packages |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            packages.add(node.module.partition(".")[0])
+    return packages - sys.stdlib_module_names - {"benchbcss"}
+
+
 def package(name):
     return name.partition(".")[0]
 
@@ -68,12 +83,19 @@ def test_the_ground_imports_nothing_above_it():
         assert not above, f"{name} imports {above}"
 
 
+UPPER = {"data", "tracks", "results", "runs", "board", "training", "inference", "cli"}
+
+
 @pytest.mark.parametrize(
     ("below", "never"),
     [
-        ("scoring", {"data", "tracks", "results", "runs", "board", "training", "inference", "cli"}),
-        ("data", {"tracks", "results", "runs", "board", "training", "inference", "cli"}),
-        ("inference", {"tracks", "results", "runs", "board", "training", "cli"}),
+        ("scoring", UPPER),
+        ("weights", UPPER),
+        ("registry", UPPER),
+        ("recipes", UPPER),
+        ("suites", UPPER - {"data"}),
+        ("data", UPPER - {"data"}),
+        ("inference", UPPER - {"data", "inference"}),
         ("tracks", {"results", "runs", "board", "training", "cli"}),
         ("training", {"results", "runs", "board", "cli"}),
         ("results", {"runs", "board", "training", "cli"}),
@@ -97,6 +119,8 @@ def test_scoring_imports_itself_and_the_ground_alone():
         if package(name) == "scoring":
             others = {o for o in imports(name, lazy=True) if package(o) != "scoring"}
             assert others <= set(GROUND), f"{name} imports {others}"
+            strangers = foreign(name) - {"numpy", "scipy", "cv2", "PIL", "yaml"}
+            assert not strangers, f"{name} imports {strangers}"
 
 
 def test_there_is_no_circle():

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from benchbcss.data.bcss import PATIENT, SITE
 from benchbcss.data.reader import matched
@@ -80,8 +81,11 @@ class Split:
 
     def fingerprint(self) -> str:
         """SHA-256 of the assignment of the files present."""
-        content = {part: sorted(self.part(part)) for part in PARTS}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return _hashed({part: sorted(self.part(part)) for part in PARTS})
+
+    def sites_fingerprint(self, part: str) -> str:
+        """SHA-256 of the institutes of a part's files."""
+        return _hashed({name: self.sites.get(name) for name in self.part(part)})
 
     def leakage(self) -> Leakage:
         """Patients in two parts are errors; institutes in two parts are warnings."""
@@ -140,6 +144,10 @@ class Assignment:
     part: str
     patient: str | None = None
     site: str | None = None
+
+
+def _hashed(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_split(path: Path) -> dict[str, Assignment]:

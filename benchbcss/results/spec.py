@@ -38,6 +38,8 @@ FINGERPRINT_FIELDS = (
     "processes",
     "seed",
 )
+#: newer ones, which count only where they are set: stored specifications keep their fingerprint
+FINGERPRINT_FIELDS_IF_SET = ("sites_fingerprint",)
 
 
 #: of a run, in regular-expression syntax
@@ -74,6 +76,8 @@ class RunSpec(Strict):
     split: Parts
     #: {ROI: institute} where known, as the split and the suite's reader say it
     sites: dict[str, str] = Field(default_factory=dict)
+    #: of those of the ROIs that are scored, which intervals over institutes rest on
+    sites_fingerprint: str = ""
     leakage: tuple[str, ...] = ()
     data_fingerprint: str
     data_root: str
@@ -114,9 +118,10 @@ class RunSpec(Strict):
         return self.split.val if self.evaluate == "val" else self.split.test
 
     def fingerprint(self) -> str:
-        """SHA-256 over FINGERPRINT_FIELDS."""
+        """SHA-256 over FINGERPRINT_FIELDS, and FINGERPRINT_FIELDS_IF_SET where set."""
         dump = self.model_dump(mode="json")
         content: dict[str, Any] = {name: dump[name] for name in FINGERPRINT_FIELDS}
+        content |= {name: dump[name] for name in FINGERPRINT_FIELDS_IF_SET if dump[name]}
         content["weights"] = self.weights.identity()
         content["recipe"].pop("tracker")  # where training is logged changes no number
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
