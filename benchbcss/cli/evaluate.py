@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from benchbcss.cli.run import Launch, launch, shared_options
+from benchbcss.cli.run import launch, launching, shared_options
 
 
 @click.command()
@@ -36,4 +36,5 @@ def evaluate(backend: str, weights: str, subset: Any, **shared: Any) -> None:
         device=shared["device"],
         evaluate=subset,
     )
-    launch([backend], asked, Launch.of(shared))
+    how = launching(shared)
+    launch([backend], asked, how, form=shared["form"], dry_run=shared["dry_run"])

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import click
 from click.shell_completion import CompletionItem
 
-from benchbcss import registry
+from benchbcss import defaults, registry
 from benchbcss.errors import BenchError
 from benchbcss.names import VisibleStream, visible
 
@@ -72,8 +72,8 @@ def workspace_option(command: Any) -> Any:
     return click.option(
         "--workspace",
         type=click.Path(file_okay=False, path_type=Path),
-        default="benchbcss-workspace",
-        envvar="BENCHBCSS_WORKSPACE",
+        default=defaults.WORKSPACE,
+        envvar=defaults.WORKSPACE_VARIABLE,
         show_default=True,
         help="Where runs, decoded images and the phantom are kept.",
     )(command)

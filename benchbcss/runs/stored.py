@@ -90,6 +90,32 @@ def chosen(
     return list(picked.values())
 
 
+def find_finished(run: str, workspace: Path) -> Path:
+    """The folder of the finished run that ``run`` means: a folder, an id, a given name, a backend,
+    or SUITE/BACKEND/ID. Raises UnknownNameError, and InputError where several are meant."""
+    if store.has_record(Path(run)):
+        return Path(run)
+    folders = sorted(
+        path.parent for path in (workspace / "runs").glob("*/*/[!.]*/result.json") if path.is_file()
+    )
+    ways = (
+        lambda folder: "/".join(folder.parts[-3:]) == run,
+        lambda folder: "/".join(folder.parts[-2:]) == run,
+        lambda folder: folder.name == run,
+        lambda folder: folder.name.startswith(f"{run}-seed"),
+        lambda folder: folder.parent.name == run,
+    )
+    for way in ways:
+        meant = [folder for folder in folders if way(folder)]
+        if len(meant) > 1:
+            listing = ", ".join("/".join(folder.parts[-3:]) for folder in meant)
+            raise InputError(f"'{run}' means {len(meant)} runs. Name one of them: {listing}.")
+        if meant:
+            return meant[0]
+    known = {folder.parent.name for folder in folders}
+    raise UnknownNameError("finished run", run, known, f"Looked in {workspace / 'runs'}.")
+
+
 def remove(run: StoredRun) -> None:
     """Delete the run's folder, out of sight first, so that none is ever seen half deleted.
 
