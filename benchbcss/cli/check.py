@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
+from benchbcss.cli import complete
 from benchbcss.cli.main import say
 
 
 @click.command()
-@click.argument("backend")
+@click.argument("backend", shell_complete=complete.backends)
 @click.option(
     "--set",
     "overrides",

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import click
 
+from benchbcss.cli import complete
 from benchbcss.cli.main import workspace_option
 from benchbcss.tracks import TRACKS
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="A B [NAME]...")
-@click.option("--suite", help="Only this suite.")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="A B [NAME]...", shell_complete=complete.runs
+)
+@click.option("--suite", shell_complete=complete.suites, help="Only this suite.")
 @click.option("--track", type=click.Choice(list(TRACKS)), help="Only this track.")
 @click.option(
     "--format",

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from benchbcss.cli import complete
+
 
 def _format(command: Any) -> Any:
     return click.option(
@@ -146,7 +148,7 @@ def plugins(form: str) -> None:
 
 
 @click.command()
-@click.argument("backend")
+@click.argument("backend", shell_complete=complete.backends)
 @click.option(
     "--preset",
     type=click.Choice(["full", "smoke"]),

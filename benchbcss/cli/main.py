@@ -16,6 +16,9 @@ from benchbcss import defaults, registry
 from benchbcss.errors import BenchError
 from benchbcss.names import VisibleStream, visible
 
+#: set by a shell that asks what may follow (see ``benchbcss completion``)
+COMPLETE_VARIABLE = "_BENCHBCSS_COMPLETE"
+
 
 class Lazy(click.Group):
     """Knows its registered commands by name; imports one when it is used. Help imports none."""
@@ -108,7 +111,7 @@ def _run() -> int:
     """The exit code."""
     try:
         # BENCHBCSS_TRACEBACK=1 is for developers: the whole traceback instead of one line.
-        cli.main(standalone_mode=False)
+        cli.main(standalone_mode=False, complete_var=COMPLETE_VARIABLE)
     except click.exceptions.Exit as done:
         return done.exit_code
     except SystemExit as done:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchbcss.cli import complete
 from benchbcss.cli.main import FromRegistry, say, workspace_option
 from benchbcss.defaults import DATA_VARIABLE
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _SHARED = [
     click.option(
         "--suite",
+        shell_complete=complete.suites,
         help="Name of a suite, or a suite file.  [default: bcss5 with data, phantom without]",
     ),
     click.option(
@@ -34,7 +36,11 @@ _SHARED = [
         envvar=DATA_VARIABLE,
         help="A folder laid out as BCSS; without it the embedded phantom is used.",
     ),
-    click.option("--split", help="brief, official, eva, or a CSV filename,split."),
+    click.option(
+        "--split",
+        shell_complete=complete.files,
+        help="brief, official, eva, or a CSV filename,split.",
+    ),
     click.option(
         "--preset", type=click.Choice(["full", "smoke"]), help="smoke: minutes on two cores."
     ),
@@ -92,11 +98,17 @@ def shared_options(command: Any) -> Any:
 
 
 @click.command()
-@click.argument("backends", nargs=-1, required=True, metavar="BACKEND...")
+@click.argument(
+    "backends", nargs=-1, required=True, metavar="BACKEND...", shell_complete=complete.backends
+)
 @click.option("--seeds", type=click.IntRange(1), help="Run seeds 0 to N-1.")
 @click.option("--seed", type=click.IntRange(0), help="Run this seed.  [default: 0]")
 @click.option(
-    "--weights", default="auto", show_default=True, help="auto, none, a path, or a hub id."
+    "--weights",
+    default="auto",
+    show_default=True,
+    shell_complete=complete.files,
+    help="auto, none, a path, or a hub id.",
 )
 @click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Workers at a time."

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from benchbcss.cli import complete
 from benchbcss.cli.main import say, workspace_option
 
 _format = click.option(
@@ -19,7 +20,7 @@ _format = click.option(
     default="table",
     help="Output format.",
 )
-_suite = click.option("--suite", help="Only runs of this suite.")
+_suite = click.option("--suite", shell_complete=complete.suites, help="Only runs of this suite.")
 
 
 @click.group()
@@ -28,7 +29,7 @@ def runs() -> None:
 
 
 @runs.command("list")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.runs)
 @click.option("--all", "everything", is_flag=True, help="Also runs that were set aside.")
 @_suite
 @_format
@@ -61,7 +62,7 @@ def list_(
 
 
 @runs.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.runs)
 @_suite
 @_format
 @workspace_option
@@ -115,7 +116,7 @@ def _described(run: Any) -> dict[str, Any]:
 
 
 @runs.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.runs)
 @click.option("--all", "everything", is_flag=True, help="Also NAMEs' runs that were set aside.")
 @click.option("--yes", is_flag=True, help="Remove without asking.")
 @_suite

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from benchbcss.cli import complete
 from benchbcss.cli.main import say, workspace_option
 from benchbcss.defaults import DATA_VARIABLE
 
@@ -40,7 +41,7 @@ from benchbcss.defaults import DATA_VARIABLE
     envvar=DATA_VARIABLE,
     help="The folder with images and masks; without it the embedded phantom.",
 )
-@click.option("--suite", help="Name of a suite, or a suite file.")
+@click.option("--suite", shell_complete=complete.suites, help="Name of a suite, or a suite file.")
 @click.option("--split", help="brief, official, eva, or a CSV filename,split.")
 @click.option("--preset", type=click.Choice(["full", "smoke"]), help="The suite's preset.")
 @click.option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchbcss.cli import complete
 from benchbcss.cli.main import say, workspace_option
 from benchbcss.tracks import TRACKS
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("show-roi")
-@click.argument("run")
+@click.argument("run", shell_complete=complete.runs)
 @click.argument("roi")
 @click.option(
     "--output",

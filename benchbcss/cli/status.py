@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from benchbcss.cli import complete
 from benchbcss.cli.main import workspace_option
 
 #: bytes at the end of a log in which its last line is looked for
@@ -17,7 +18,7 @@ TAIL = 8192
 
 
 @click.command()
-@click.option("--suite", help="Only runs of this suite.")
+@click.option("--suite", shell_complete=complete.suites, help="Only runs of this suite.")
 @click.option(
     "--format",
     "form",
