@@ -88,10 +88,11 @@ def test_the_package_says_that_it_is_typed():
 
 def mypy(folder, text):
     pytest.importorskip("mypy")
+    options = ["--cache-dir", folder.parent / "cache", "--config-file", os.devnull]
+    options.append("--follow-imports=silent")
     (folder / "consumer.py").write_text(text)
     return subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", folder.parent / "cache"]
-        + ["--config-file", os.devnull, "--follow-imports=silent", "consumer.py"],
+        [sys.executable, "-m", "mypy", "--strict", *options, "consumer.py"],
         cwd=folder,
         env={**os.environ, "MYPYPATH": str(ROOT)},
         capture_output=True,
