@@ -46,13 +46,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """The Python API, imported when it is first asked for."""
-    if name in __all__:
-        from benchbcss import api
+if not TYPE_CHECKING:  # a type checker knows the names above, and should miss others
 
-        return getattr(api, name)
-    raise AttributeError(f"module 'benchbcss' has no attribute '{name}'")
+    def __getattr__(name: str) -> Any:
+        """The Python API, imported when it is first asked for."""
+        if name in __all__:
+            from benchbcss import api
+
+            return getattr(api, name)
+        raise AttributeError(f"module 'benchbcss' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:

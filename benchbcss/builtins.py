@@ -75,7 +75,7 @@ def benchbcss_register_commands(register: Callable[..., None]) -> None:
         ("compare", "compare", "Paired differences between backends, with intervals."),
         ("score", "score", "Score label maps made by any other tool."),
         ("rescore", "rescore", "Compute metrics anew from stored predictions."),
-        ("runs", "runs", "List, show and remove runs of a workspace."),
+        ("runs", "runs", "List, show and remove runs of a workspace, and clean up."),
         ("backends", "listing", "List the backends."),
         ("suites", "listing", "List the suites."),
         ("plugins", "listing", "List plugins and what they add, broken ones with their reason."),

@@ -1,17 +1,22 @@
-"""``benchbcss runs``: what a workspace holds, and removing runs from it."""
+"""``benchbcss runs``: what a workspace holds, and removing runs and left-overs from it."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from benchbcss.cli import complete
 from benchbcss.cli.main import say, workspace_option
+from benchbcss.defaults import DATA_VARIABLE
+
+if TYPE_CHECKING:
+    from benchbcss.upkeep.clean import Removable
 
 _format = click.option(
     "--format",
@@ -25,7 +30,7 @@ _suite = click.option("--suite", shell_complete=complete.suites, help="Only runs
 
 @click.group()
 def runs() -> None:
-    """List, show and remove runs of a workspace."""
+    """List, show and remove runs of a workspace, and clean up."""
 
 
 @runs.command("list")
@@ -149,6 +154,85 @@ def rm(
     for run in chosen:
         stored.remove(run)
         say(f"removed {run.path}")
+
+
+@runs.command()
+@click.option(
+    "--only",
+    "kinds",
+    type=click.Choice(["checkpoints", "replaced", "torn", "store", "temporary"]),
+    multiple=True,
+    help="Only this kind of thing.  [default: all]",
+)
+@click.option(
+    "--data",
+    "folders",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    envvar=DATA_VARIABLE,
+    help="A folder whose decoded images stay, beside those that runs use.",
+)
+@click.option("--yes", is_flag=True, help="Remove without asking.")
+@_format
+@workspace_option
+def clean(
+    kinds: tuple[str, ...], folders: tuple[Path, ...], yes: bool, form: str, workspace: Path
+) -> None:
+    """Show what a workspace may lose without losing a result, and remove it once confirmed.
+
+    \b
+    checkpoints  those of finished runs, but for the weights that were scored
+    replaced     failed and interrupted runs that a later result has replaced
+    torn         folders without a result that no run can continue from
+    store        decoded images and masks whose files are gone or have changed
+    temporary    what a stopped program left behind more than an hour ago
+    """
+    from benchbcss.errors import RunError
+    from benchbcss.upkeep import clean as cleaning
+
+    items = [i for i in cleaning.look(workspace, folders) if not kinds or i.kind in kinds]
+    total = sum(item.bytes for item in items)
+    if form == "json":
+        content = [item.plain() for item in items]
+        click.echo(json.dumps({"bytes": total, "items": content}, indent=1))
+    else:
+        _show_removable(items, workspace)
+    if not items:
+        return
+    what = f"{len(items)} item{'s' * (len(items) != 1)} of {total / 1e6:.1f} MB"
+    if not yes:
+        if form == "json" or not sys.stdin.isatty():
+            say(f"Nothing is removed. Pass --yes to remove {what}.")
+            return
+        click.confirm(f"Remove {what} for good?", abort=True, err=True)
+    gone, problems = cleaning.remove_all(items)
+    say(f"removed {len(gone)} of {len(items)}: {sum(item.bytes for item in gone) / 1e6:.1f} MB")
+    for problem in problems:
+        say(f"error: {problem}")
+    if problems:
+        raise RunError(f"{len(problems)} of {len(items)} could not be removed; they are as before.")
+
+
+def _show_removable(items: Sequence[Removable], workspace: Path) -> None:
+    """A section for each kind, one line for each folder: how many files, how large."""
+    from benchbcss.upkeep.clean import KINDS
+
+    if not items:
+        click.echo(f"There is nothing to clean in {workspace}.")
+    for kind, meaning in KINDS.items():
+        some = [item for item in items if item.kind == kind]
+        if not some:
+            continue
+        size = sum(item.bytes for item in some) / 1e6
+        click.echo(f"{kind}: {meaning}: {len(some)}, {size:.1f} MB")
+        places: dict[Path, list[Removable]] = {}
+        for item in some:
+            places.setdefault(item.path.parent, []).append(item)
+        for place, here in places.items():
+            names = ", ".join(item.path.name for item in here[:4])
+            more = f" and {len(here) - 4} more" if len(here) > 4 else ""
+            size = sum(item.bytes for item in here) / 1e6
+            click.echo(f"  {place}: {names}{more} ({size:.1f} MB): {here[0].why}")
 
 
 def _table(rows: list[tuple[str, ...]]) -> None:

@@ -16,7 +16,8 @@ from benchbcss.results import store
 
 State = Literal["done", "failed", "running", "unfinished", "set aside"]
 _MADE_BY_RUNS = ("spec.json", "result.json", "failure.json", "status.json", "log.txt")
-_REMOVED = ".removing"
+#: in the name of a folder that is about to be deleted
+REMOVED = ".removing"
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def remove(run: StoredRun) -> None:
 
     Raises InputError while it is running, RunError where it cannot be removed.
     """
-    away = run.path.with_name(f".{run.path.name.lstrip('.')}{_REMOVED}{os.getpid()}")
+    away = run.path.with_name(f".{run.path.name.lstrip('.')}{REMOVED}{os.getpid()}")
     try:
         with store.owned(run.path):
             if not _ended(run.path) and _beats(run.path):  # by a worker on another machine
@@ -149,7 +150,7 @@ def _busy(run: StoredRun) -> str:
 
 def _is_run(path: Path) -> bool:
     """A link is none: what it leads to is not ours to delete."""
-    if path.is_symlink() or not path.is_dir() or _REMOVED in path.name:
+    if path.is_symlink() or not path.is_dir() or REMOVED in path.name:
         return False
     return any((path / name).is_file() for name in _MADE_BY_RUNS)
 
