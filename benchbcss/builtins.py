@@ -83,6 +83,7 @@ def benchbcss_register_commands(register: Callable[..., None]) -> None:
         ("new-plugin", "new_plugin", "Write an installable package for a new backend."),
         ("check", "check", "Check that a backend keeps the contract."),
         ("data", "data", "Verify a BCSS folder, show statistics, write a phantom."),
+        ("doctor", "doctor", "Examine this machine, weights and data; say what to do."),
         ("cite", "cite", "Print how to cite benchbcss, BCSS and the models that were run."),
         ("completion", "completion", "Print a script that makes a shell complete names."),
     ):
