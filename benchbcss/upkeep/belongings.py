@@ -43,9 +43,10 @@ def weights(asked: Asked) -> Iterator[Finding]:
         if online:
             yield Finding("weights", "ok", f"{text}; it will be fetched from the hub")
         else:
+            option = "--clip-weights" if names[0].startswith("CLIP") else "--weights"
             remedy = (
-                f"Where there is a network: hf download {id}; or pass --weights PATH. --preset "
-                f"smoke starts without."
+                f"Where there is a network: hf download {id}; or pass {option} PATH. --preset "
+                f"smoke does without."
             )
             yield Finding("weights", "note", f"{text}, and the hub cannot be reached", remedy)
     for text in asked.weights:
@@ -77,7 +78,7 @@ class _Cache:
 
         self.folder = constants.HF_HUB_CACHE
         try:
-            found = scan_cache_dir().repos
+            found = scan_cache_dir(self.folder).repos
         except CacheNotFound:
             found = frozenset()
         self._sizes = {repo.repo_id: _weights_of(repo) for repo in found}

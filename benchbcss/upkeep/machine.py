@@ -110,7 +110,7 @@ def slurm() -> Iterator[Finding]:
         text = "Slurm answers, but there is no sbatch to submit with"
         yield Finding("slurm", "problem", text, "Work on a login node.")
     else:
-        partitions = [line.split()[0] for line in said.splitlines() if line.split()]
+        partitions = [line.split()[0].rstrip("*") for line in said.splitlines() if line.split()]
         text = f"Slurm answers; partitions: {', '.join(partitions) or 'none'}"
         yield Finding("slurm", "ok" if partitions else "note", text)
 
