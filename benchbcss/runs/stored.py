@@ -117,16 +117,19 @@ def find_finished(run: str, workspace: Path) -> Path:
     raise UnknownNameError("finished run", run, known, f"Looked in {workspace / 'runs'}.")
 
 
-def remove(run: StoredRun) -> None:
+def remove(run: StoredRun, *, result_too: bool = True) -> None:
     """Delete the run's folder, out of sight first, so that none is ever seen half deleted.
 
-    Raises InputError while it is running, RunError where it cannot be removed.
+    Raises InputError while it is running, and where it has a result unless ``result_too``; RunError
+    where it cannot be removed.
     """
     away = run.path.with_name(f".{run.path.name.lstrip('.')}{REMOVED}{os.getpid()}")
     try:
         with store.owned(run.path):
             if not _ended(run.path) and _beats(run.path):  # by a worker on another machine
                 raise InputError(_busy(run))
+            if not result_too and store.has_record(run.path):
+                raise InputError(f"{run.path} has a result by now; it is kept.")
             run.path.rename(away)
             store.lock_file(run.path).unlink()
     except store.Busy:

@@ -82,9 +82,7 @@ def remove(item: Removable) -> None:
     be, and BenchError where a run is at work there."""
     try:
         if item.kind in ("replaced", "torn") and item.run is not None:
-            if store.has_record(item.path):
-                raise RunError(f"{item.path} has a result by now; it is kept.")
-            stored.remove(StoredRun(item.path, "unfinished"))
+            stored.remove(StoredRun(item.path, "unfinished"), result_too=False)
         elif item.run is not None:
             _remove_of_run(item, item.run)
         elif item.path.is_dir():
@@ -97,7 +95,8 @@ def remove(item: Removable) -> None:
 
 def _remove_of_run(item: Removable, run: Path) -> None:
     with store.owned(run):
-        if item.kind == "checkpoints" and not _scored_weights(run):
+        final = run / "checkpoints" / _FINAL
+        if item.kind == "checkpoints" and not (store.has_record(run) and final.is_file()):
             raise RunError(f"{run} is no longer a finished run with its weights; it is kept.")
         if item.path == store.lock_file(run) and run.exists():
             return  # a run has begun there
@@ -106,19 +105,18 @@ def _remove_of_run(item: Removable, run: Path) -> None:
 
 def _checkpoints(runs: Sequence[StoredRun]) -> Iterator[Removable]:
     for run in runs:
-        if not _scored_weights(run.path):
-            continue
-        for path in sorted((run.path / "checkpoints").glob("*.safetensors")):
-            if path.name != _FINAL and path.is_file() and not path.is_symlink():
-                why = f"{run.backend} {run.path.name} is finished"
+        paths = sorted((run.path / "checkpoints").glob("*.safetensors"))
+        superseded = [p for p in paths if p.name != _FINAL and p.is_file() and not p.is_symlink()]
+        if superseded and _scored_weights(run.path):
+            why = f"{run.backend} {run.path.name} is finished"
+            for path in superseded:
                 yield Removable("checkpoints", path, path.stat().st_size, why, run.path)
 
 
 def _scored_weights(run: Path) -> bool:
-    """Whether it is finished and has the weights that it was scored with: no other is needed to
-    make anything of it anew."""
-    checkpoints = run / "checkpoints"
-    if not trusted(checkpoints / _FINAL) or not trusted(run / _SUMMARY):
+    """Whether it is finished and has the weights that it was scored with, as they were written: no
+    other is needed to make anything of it anew."""
+    if not trusted(run / "checkpoints" / _FINAL) or not trusted(run / _SUMMARY):
         return False
     try:
         store.load(run)

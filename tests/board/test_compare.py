@@ -14,8 +14,16 @@ from benchbcss.errors import InputError, UnknownNameError
 
 
 @pytest.fixture
-def scored(tmp_path):
+def scored(made, tmp_path):
+    """A workspace of its own."""
+    shutil.copytree(made, tmp_path / "w")
+    return tmp_path / "w"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     """Twelve test ROIs, and three sets of predictions: good, good with other noise, bad."""
+    tmp_path = tmp_path_factory.mktemp("compared")
     rng = np.random.default_rng(0)
     codes = np.array([1, 2, 3, 4, 18, 9], np.uint8)
     masks = {f"roi{i:02}.png": codes[rng.integers(0, 6, (64, 48))] for i in range(14)}
