@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchbcss.cli import complete
 from benchbcss.cli.main import format_option, say, workspace_option
 
 if TYPE_CHECKING:
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from benchbcss.data.labels import LabelMap
 
 
-SUITE = click.option("--suite", metavar="NAME|FILE", help="Label map, reader and split of a suite.")
+SUITE = click.option(
+    "--suite",
+    shell_complete=complete.suites,
+    metavar="NAME|FILE",
+    help="Label map, reader and split of a suite.",
+)
 LABEL_MAP = click.option("--label-map", help="A built-in label map instead.  [default: bcss5]")
 
 
