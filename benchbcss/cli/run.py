@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from benchbcss.cli.main import FromRegistry, say, workspace_option
 
 if TYPE_CHECKING:
+    from benchbcss.cli.progress import Display
     from benchbcss.data.dataset import Roi
     from benchbcss.results.spec import RunSpec
     from benchbcss.runs.executors import Outcome
@@ -170,7 +172,8 @@ class Launch:
 def launch(backends: Sequence[str], asked: Asked, how: Launch) -> None:
     """Check everything, run what is not done yet, show the board; exits with 1 if a run failed."""
     from benchbcss import registry
-    from benchbcss.runs import executors, planning, rehearse
+    from benchbcss.cli import progress
+    from benchbcss.runs import planning
 
     plugins = registry.load()
     plugins.executors.find(how.executor).require()
@@ -179,29 +182,67 @@ def launch(backends: Sequence[str], asked: Asked, how: Launch) -> None:
     chosen = list(dict.fromkeys(backends))
     for backend in chosen:
         plugins.backend(backend)
-    prepared = _prepare(how)
-    if how.floors:
-        chosen += _floors_beside(chosen, prepared.suite)
-    specs = planning.specify(prepared, chosen, asked, how.workspace)
-    here = how.executor == "local"
-    if how.dry_run:
-        _dry_run(specs, prepared.rois, how, here=here)
-        return
+    specs: list[RunSpec] = []
+    with progress.shown() as display:
+        try:
+            prepared = _prepare(how, display)
+            if how.floors:
+                chosen += _floors_beside(chosen, prepared.suite)
+            specs += planning.specify(prepared, chosen, asked, how.workspace)
+            if how.dry_run:
+                _dry_run(specs, prepared.rois, how, here=how.executor == "local")
+                return
+            outcomes = _carry_out(specs, asked, how, display)
+        except KeyboardInterrupt:
+            _interrupted(specs, [outcome.spec for outcome in display.outcomes], how)
+    _show(outcomes, prepared.suite, how)
+
+
+def _carry_out(
+    specs: Sequence[RunSpec], asked: Asked, how: Launch, display: Display
+) -> list[Outcome]:
+    from benchbcss.runs import executors, rehearse
+
     settings = executors.Settings(
         how.workspace,
         say,
         jobs=how.jobs,
         timeout=how.timeout,
         fresh=how.fresh,
-        watch=_Progress(),
+        watch=display.watch,
+        ended=display.ended,
     )
-    if asked.device == "cuda" and here and not all(executors.finished(s, settings) for s in specs):
+    needed = asked.device == "cuda" and how.executor == "local"
+    if needed and not all(executors.finished(spec, settings) for spec in specs):
         rehearse.require_cuda()
-    outcomes = executors.run_all(specs, settings, executor=how.executor)
-    _show(outcomes, prepared.suite, how)
+    display.expect(specs, how.workspace)
+    return executors.run_all(specs, settings, executor=how.executor)
 
 
-def _prepare(how: Launch) -> Prepared:
+def _interrupted(specs: Sequence[RunSpec], ended: Sequence[RunSpec], how: Launch) -> NoReturn:
+    """Say what is kept and how to go on, by the very command; exits with 130."""
+    from benchbcss.results import store
+
+    finished = [spec for spec in specs if store.has_record(spec.run_dir(how.workspace))]
+    old = [spec for spec in finished if how.fresh and spec not in ended]
+    what = (
+        f"{len(finished) - len(old)} of {len(specs)} runs are finished, the others continue "
+        f"from their last checkpoint"
+        if specs
+        else "what is finished is kept"
+    )
+    say(f"interrupted; {what}")
+    program = click.get_current_context().find_root().info_name or "benchbcss"
+    # --fresh would begin again what was begun.
+    words = [word for word in sys.argv[1:] if word != "--fresh" or not specs]
+    say(f"continue with: {program} {shlex.join(words)}")
+    if old:
+        names = ", ".join(dict.fromkeys(spec.backend for spec in old))
+        say(f"not begun anew, so that old results stand: {names}; run them with --fresh")
+    sys.exit(130)
+
+
+def _prepare(how: Launch, display: Display) -> Prepared:
     """The data under its suite, checked; what a user must know of both is said."""
     from benchbcss.runs import planning
 
@@ -212,7 +253,13 @@ def _prepare(how: Launch) -> Prepared:
     for flaw in definition.flaws:
         say(f"suite '{definition.name}' has a known flaw: {flaw}")
     prepared = planning.prepare(
-        definition, used, folder=how.folder, split=how.split, workspace=how.workspace, say=say
+        definition,
+        used,
+        folder=how.folder,
+        split=how.split,
+        workspace=how.workspace,
+        say=say,
+        progress=display,
     )
     parts = prepared.split
     say(
@@ -304,37 +351,3 @@ def _dry_run(specs: Sequence[RunSpec], rois: dict[str, Roi], how: Launch, *, her
         say(f"error: {space}")
     if problems or space:
         sys.exit(2)
-
-
-class _Progress:
-    """One updating line per worker on a terminal, one line per epoch elsewhere."""
-
-    def __init__(self) -> None:
-        self.live = sys.stderr.isatty()
-        self.seen: dict[str, tuple[Any, ...]] = {}
-
-    def __call__(self, spec: Any, status: dict[str, Any]) -> None:
-        stage = status.get("stage")
-        if stage is None:
-            return
-        detail = {k: v for k, v in status.items() if k not in ("stage", "pid", "time", "beat")}
-        mark = (stage, *detail.values())
-        if self.seen.get(spec.backend) == mark:
-            return
-        self.seen[spec.backend] = mark
-        text = f"{spec.backend}: {stage}"
-        if stage == "training":
-            text += (
-                f" epoch {detail['epoch']}/{detail['epochs']} step {detail['step']} "
-                f"loss {detail['loss']}"
-            )
-            if detail.get("val") not in (None, "-"):
-                text += f" val Dice {detail['val']} (any tissue, misleading: {detail['tissue']})"
-        elif stage in ("predicting", "naming regions"):
-            text += f" {detail.get('track', '')} {detail['roi']}/{detail['of']}"
-        if self.live:
-            click.echo(f"\r\x1b[2K{text}", nl=False, err=True)
-            if stage == "done":
-                click.echo("\r\x1b[2K", nl=False, err=True)
-        elif stage != "training" or detail.get("val") not in (None, "-"):
-            say("  " + text)
