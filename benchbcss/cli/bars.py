@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
+
+from rich.cells import cell_len, set_cell_size
 
 from benchbcss.cli.progress import Display, Row
 from benchbcss.names import VisibleStream, printable
@@ -65,7 +68,14 @@ class Bars(Display):
     def draw(self) -> None:
         self._drawn = time.monotonic()
         size = self.console.size
-        picture = drawn(list(self.rows.values()), self.summary, size.width, size.height)
+        ascii_only = not self.console.encoding.startswith("utf")
+        picture = drawn(
+            list(self.rows.values()),
+            self.summaries,
+            size.width,
+            size.height,
+            "..." if ascii_only else "…",
+        )
         if self._live is None:
             from rich.live import Live
 
@@ -114,70 +124,109 @@ class _Above(VisibleStream):
             self._rest = ""
 
 
-def drawn(rows: Sequence[Row], summary: str, width: int, height: int) -> RenderableType:
-    """The bars of ``rows`` as lines of at most ``width`` cells, at most ``height`` - 1 of them."""
+def drawn(
+    rows: Sequence[Row], summaries: Sequence[str], width: int, height: int, ellipsis: str = "…"
+) -> RenderableType:
+    """The bars of ``rows`` as lines of less than ``width`` cells, less than ``height`` of them.
+
+    ``summaries`` say the same in ever fewer words: the first that fits is the last line.
+    """
     from rich.console import Group
     from rich.text import Text
 
+    summary = next((text for text in summaries if len(text) < width), "")
     room = max(1, height - 1 - bool(summary))
-    shown_rows = rows if len(rows) <= room else rows[: room - 1]
-    infos = len(shown_rows) + sum(bool(row.info) for row in shown_rows) <= room
+    within = rows if len(rows) <= room else rows[: room - 1]
+    infos = len(within) + sum(bool(row.info) for row in within) <= room
     lines: list[RenderableType] = []
-    for row, bar in zip(shown_rows, _bars(shown_rows, width - 1), strict=True):
+    for row, bar in zip(within, _bars(within, width - 1, ellipsis), strict=True):
         lines.append(bar)
         if infos and row.info:
-            lines.append(_cut(f"  {printable(row.info)}", width, "dim"))
-    if len(shown_rows) < len(rows):
-        lines.append(_cut(f"and {len(rows) - len(shown_rows)} more", width, "dim"))
+            lines.append(Text("  " + _fitting(row.info, width - 3), "dim"))
+    if len(within) < len(rows):
+        lines.append(Text(f"and {len(rows) - len(within)} more", "dim"))
     if summary:
-        lines.append(_cut(summary, width, "dim"))
-    return Group(*lines) if lines else Text("")
+        lines.append(Text(summary, "dim"))
+    return Group(*lines)
 
 
-def _cut(text: str, width: int, style: str = "") -> RenderableType:
-    from rich.text import Text
+def _fitting(words: Sequence[str], width: int) -> str:
+    """As many of ``words`` as fit: a number cut short would be another."""
+    text = ""
+    for word in map(printable, words):
+        longer = f"{text}, {word}" if text else word
+        if len(longer) > width:
+            break
+        text = longer
+    return text
 
-    line = Text(text, style=style, no_wrap=True, overflow="crop")
-    line.truncate(width - 1)
-    return line
+
+@dataclass
+class _Cells:
+    """A column of the bars: its texts, and the least width that it makes do with."""
+
+    texts: list[str]
+    least: int
+    right: bool = True
+
+    @property
+    def widest(self) -> int:
+        return max(map(cell_len, self.texts), default=0)
 
 
-def _bars(rows: Sequence[Row], width: int) -> list[RenderableType]:
+#: what a line shows, by the room there is
+_LAYOUTS = (
+    ("label", "doing", "bar", "counted", "speed", "left"),
+    ("label", "doing", "bar", "count", "speed", "left"),
+    ("label", "doing", "bar", "count", "left"),
+    ("label", "doing", "percent", "left"),
+    ("label", "stage", "percent", "clock"),
+    ("label", "stage", "percent"),
+)
+_NAME, _BAR, _LONGEST_BAR = 10, 6, 40
+
+
+def _bars(rows: Sequence[Row], width: int, ellipsis: str) -> list[RenderableType]:
     """One line a row, all in the same columns: as many of them as fit."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
-    cells: dict[str, list[str]] = {
-        "label": [printable(row.label) for row in rows],
-        "doing": [printable(row.doing) for row in rows],
-        "count": [row.count for row in rows],
-        "percent": [row.percent for row in rows],
-        "speed": [row.beat.speed for row in rows],
-        "left": [row.left for row in rows],
+    cells = {
+        "label": _Cells([printable(row.label) for row in rows], _NAME, right=False),
+        "doing": _Cells([printable(row.doing) for row in rows], 30, right=False),
+        "stage": _Cells([printable(row.doing).partition(" ")[0] for row in rows], 14, right=False),
+        "counted": _Cells([row.counted for row in rows], 30),
+        "count": _Cells([row.beat.count for row in rows], 30),
+        "percent": _Cells([row.percent for row in rows], 4),
+        "speed": _Cells([row.beat.speed for row in rows], 30),
+        "left": _Cells([row.left for row in rows], 30),
+        "clock": _Cells([row.left.removesuffix(" left") for row in rows], 12),
     }
-    widths = {name: max(map(len, texts), default=0) for name, texts in cells.items()}
-    widths["label"] = min(widths["label"], max(8, width // 4))
-    widths["doing"] = min(widths["doing"], max(12, width // 3))
-    widths["bar"] = 8
-    layouts = (
-        ("label", "doing", "bar", "count", "speed", "left"),
-        ("label", "doing", "bar", "count", "left"),
-        ("label", "doing", "bar", "percent", "left"),
-        ("label", "doing", "percent", "left"),
-        ("label", "doing", "percent"),
-    )
-    for names in layouts:
-        chosen = [name for name in names if widths[name]]
-        spare = width - sum(widths[name] + 2 for name in chosen) + 2
+    for names in _LAYOUTS:
+        columns = {name: cells[name] for name in names if name != "bar" and cells[name].widest}
+        widths = {name: min(cell.widest, cell.least) for name, cell in columns.items()}
+        spare = width - sum(widths.values()) - 2 * (len(widths) - 1)
+        if "bar" in names:
+            spare -= _BAR + 2
         if spare >= 0:
             break
-    widths["bar"] += max(0, min(spare, 32))
+    spare = max(0, spare)
+    if "label" in widths:
+        longer = min(spare, cells["label"].widest - widths["label"])
+        widths["label"] += longer
+        spare -= longer
+    if "bar" in names:
+        place = list(columns).index("doing") + 1
+        order = [*list(columns)[:place], "bar", *list(columns)[place:]]
+        widths["bar"] = min(_BAR + spare, _LONGEST_BAR)
+    else:
+        order = list(columns)
     lines: list[RenderableType] = []
     for index, row in enumerate(rows):
         grid = Table.grid(padding=(0, 2, 0, 0))
-        parts: list[Any] = []
-        for name in chosen:
-            right = name in ("count", "percent", "speed", "left")
+        parts: list[RenderableType] = []
+        for name in order:
+            right = name != "bar" and columns[name].right
             grid.add_column(
                 width=widths[name],
                 no_wrap=True,
@@ -188,7 +237,15 @@ def _bars(rows: Sequence[Row], width: int) -> list[RenderableType]:
                 share = row.beat.share
                 parts.append("" if share is None else ProgressBar(1.0, share, widths["bar"]))
             else:
-                parts.append(_cut(cells[name][index], widths[name] + 1))
+                parts.append(_short(columns[name].texts[index], widths[name], ellipsis))
         grid.add_row(*parts)
         lines.append(grid)
     return lines
+
+
+def _short(text: str, width: int, ellipsis: str) -> RenderableType:
+    from rich.text import Text
+
+    if cell_len(text) > width:
+        text = set_cell_size(text, max(0, width - len(ellipsis))).rstrip() + ellipsis
+    return Text(text)

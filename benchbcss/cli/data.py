@@ -72,6 +72,7 @@ def verify(
     folder: Path, suite: str | None, label_map: str | None, split: str | None, workspace: Path
 ) -> None:
     """Decode every file of FOLDER and check sizes, codes and split; exits 2 on a problem."""
+    from benchbcss.cli import progress
     from benchbcss.data.dataset import identical
     from benchbcss.errors import DataError
 
@@ -80,11 +81,12 @@ def verify(
     store, split = source.store, split or opened.split
     problems: list[str] = []
     good: dict[str, Roi] = {}
-    for roi in source.names:  # every problem is listed, not only the first
-        try:
-            good |= source.rois([roi], labels)
-        except DataError as error:
-            problems.append(str(error))
+    with progress.shown() as display:
+        for roi in display.each(source.names, doing="reading"):  # every problem is listed
+            try:
+                good |= source.rois([roi], labels)
+            except DataError as error:
+                problems.append(str(error))
     for problem in problems:
         say(f"problem: {problem}")
     pixels = sum(roi.shape[0] * roi.shape[1] for roi in good.values())
@@ -150,6 +152,7 @@ def stats(
     import numpy as np
     from scipy import ndimage
 
+    from benchbcss.cli import progress
     from benchbcss.errors import DataError
 
     opened = _open(folder, suite, label_map, workspace)
@@ -158,16 +161,17 @@ def stats(
     if opened.split is not None:
         with contextlib.suppress(DataError):
             source.split(opened.split)  # its CSV may name the institutes
-    rois = source.rois(source.names, labels)
-    total = sum(roi.shape[0] * roi.shape[1] for roi in rois.values())
     rows: list[dict[str, Any]] = []
     sizes: list[list[float]] = [[] for _ in labels.classes]
-    for roi in rois.values():
-        target = roi.target(labels)
-        for label in range(len(labels.classes)):
-            parts, count = ndimage.label(target == label, np.ones((3, 3)))
-            if count:
-                sizes[label] += list(np.bincount(parts.reshape(-1))[1:] * mpp**2)
+    with progress.shown() as display:
+        rois = source.rois(display.each(source.names, doing="reading"), labels)
+        for roi in display.each(list(rois.values()), doing="measuring"):
+            target = roi.target(labels)
+            for label in range(len(labels.classes)):
+                parts, count = ndimage.label(target == label, np.ones((3, 3)))
+                if count:
+                    sizes[label] += list(np.bincount(parts.reshape(-1))[1:] * mpp**2)
+    total = sum(roi.shape[0] * roi.shape[1] for roi in rois.values())
     for label, (name, codes) in enumerate(labels.classes):
         counts = np.array([roi.class_pixels(labels)[label] for roi in rois.values()])
         rows.append(
@@ -222,11 +226,14 @@ def stats(
 @workspace_option
 def prepare(folder: Path, output: Path | None, workspace: Path, **reading: Any) -> None:
     """Look at FOLDER and write a suite file that fits it, with a split grouped by patient."""
+    from benchbcss.cli import progress
     from benchbcss.data import prepare as preparing
     from benchbcss.data.reader import Reading
     from benchbcss.data.store import TileStore
 
-    proposal = preparing.look(folder, TileStore(workspace / "store"), Reading(**reading))
+    with progress.shown() as display:
+        store = TileStore(workspace / "store")
+        proposal = preparing.look(folder, store, Reading(**reading), display)
     total = sum(proposal.pixels.values())
     click.echo(f"{len(proposal.rois)} ROIs, {total / 1e6:.2f} Mpx, layout {proposal.reader}")
     for code, pixels in proposal.pixels.items():
@@ -247,11 +254,13 @@ def prepare(folder: Path, output: Path | None, workspace: Path, **reading: Any) 
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other images.")
 def phantom(folder: Path, rois: int, size: int, seed: int) -> None:
     """Write a synthetic dataset in BCSS's layout to FOLDER."""
+    from benchbcss.cli import progress
     from benchbcss.data.phantom import generate
     from benchbcss.errors import InputError
 
     try:
-        generate(folder, rois=rois, size=size, seed=seed)
+        with progress.shown() as display:
+            generate(folder, rois=rois, size=size, seed=seed, progress=display)
     except ValueError as error:
         raise InputError(str(error)) from error
     click.echo(f"{rois} synthetic ROIs of {size} px in {folder}; not BCSS")

@@ -32,7 +32,7 @@ class Row:
     label: str
     beat: Heartbeat
     track: str = ""
-    info: str = ""
+    info: tuple[str, ...] = ()
 
     @property
     def doing(self) -> str:
@@ -47,7 +47,7 @@ class Row:
         return "" if self.beat.share is None else f"{self.beat.share:.0%}"
 
     @property
-    def count(self) -> str:
+    def counted(self) -> str:
         count = self.beat.count
         return f"{count} {self.beat.unit}s" if count and self.beat.unit else count
 
@@ -110,20 +110,18 @@ class Display(Progress):
         self.rows.pop(key, None)
 
     @property
-    def summary(self) -> str:
-        """'2 of 5 runs ended (1 failed), 2 at work, 1 queued, 3:20'; '' for a single one."""
+    def summaries(self) -> list[str]:
+        """How all runs stand, in ever fewer words; empty for a single one."""
         if self._total < 2:
-            return ""
+            return []
         active = sum(key in self._labels for key in self.rows)
         ended = len(self.outcomes)
         bad = sum(outcome.status == "failed" for outcome in self.outcomes)
+        short = f"{ended}/{self._total} ended" + (f", {bad} failed" if bad else "")
         failed = f" ({bad} failed)" if bad else ""
         queued = max(0, self._total - ended - active)
-        took = clock(time.monotonic() - self._begun)
-        return (
-            f"{ended} of {self._total} runs ended{failed}, {active} at work, "
-            f"{queued} queued, {took}"
-        )
+        text = f"{ended} of {self._total} runs ended{failed}, {active} at work, {queued} queued"
+        return [f"{text}, {clock(time.monotonic() - self._begun)}", text, short]
 
     @contextmanager
     def counting(self, total: int | None, unit: str = "ROI", doing: str = "") -> Iterator[Count]:
@@ -189,17 +187,16 @@ class Log:
         return told
 
 
-def _training(status: Mapping[str, Any]) -> str:
+def _training(status: Mapping[str, Any]) -> tuple[str, ...]:
     """What training has reached at its last epoch, in words."""
     if status.get("loss") is None:
-        return ""
+        return ()
     of = f"/{status['epochs']}" if "epochs" in status else ""
     words = [f"epoch {status.get('epoch')}{of}", f"loss {status['loss']}"]
     if status.get("val") not in (None, "-"):
-        words.append(
-            f"val Dice {status['val']} (any tissue, misleading: {status.get('tissue', '-')})"
-        )
-    return ", ".join(words)
+        words.append(f"val Dice {status['val']}")
+        words.append(f"any tissue (misleading) {status.get('tissue', '-')}")
+    return tuple(words)
 
 
 def shown(stream: TextIO | None = None) -> Display:
@@ -234,8 +231,8 @@ class Lines(Display):
         elif stage == before and tenth <= told:
             return
         self._told[key] = (stage, tenth)
-        words = [f"{row.beat.stage} {row.track}".strip(), row.count, row.beat.speed, row.left]
+        words = [f"{row.beat.stage} {row.track}".strip(), row.counted, row.beat.speed, row.left]
         if row.beat.stage == "training":
-            words.append(row.info)
+            words += row.info
         text = ", ".join(filter(None, words))
         print(f"  {row.label}: {text}" if row.label else f"  {text}", file=sys.stderr)

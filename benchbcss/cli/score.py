@@ -69,6 +69,7 @@ def score(
     They are PNG, TIFF or .npy, in whatever folders, one for each test ROI.
     """
     from benchbcss import registry
+    from benchbcss.cli import progress
     from benchbcss.errors import InputError
     from benchbcss.runs import external, planning
 
@@ -86,17 +87,25 @@ def score(
             f"'{chosen}' is a backend that runs here; give these predictions another --name."
         )
     definition, used = planning.choose_suite(suite, folder, preset)
-    prepared = planning.prepare(
-        definition, used, folder=folder, split=split, workspace=workspace, say=say
-    )
-    scored = external.score(
-        predictions,
-        prepared,
-        name=chosen,
-        numbering=numbering,
-        workspace=workspace,
-        replace=replace,
-    )
+    with progress.shown() as display:
+        prepared = planning.prepare(
+            definition,
+            used,
+            folder=folder,
+            split=split,
+            workspace=workspace,
+            say=say,
+            progress=display,
+        )
+        scored = external.score(
+            predictions,
+            prepared,
+            name=chosen,
+            numbering=numbering,
+            workspace=workspace,
+            replace=replace,
+            progress=display,
+        )
     run_dir = scored.run_dir
     for warning in scored.warnings:
         say(f"warning: {warning}")

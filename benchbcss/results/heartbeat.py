@@ -5,12 +5,13 @@ Read tolerantly: it may be of another version, torn, or written by a stranger's 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from benchbcss.progress import Count
+
+_MOST = 1e15  # more than any count or time here; NaN is not less either
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,6 @@ def clock(seconds: float) -> str:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return value
+    return value if abs(value) < _MOST else None

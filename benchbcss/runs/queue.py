@@ -52,9 +52,12 @@ class Queue:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.path.unlink(missing_ok=True)
-        self._lock.release()
-        Path(self._lock.lock_file).unlink(missing_ok=True)
+        try:
+            self.path.unlink(missing_ok=True)
+            self._lock.release()
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+        except OSError:  # such as a disk that was taken away; the next command sweeps
+            pass
 
     def _write(self) -> None:
         if not self._left:
