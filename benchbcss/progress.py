@@ -65,7 +65,7 @@ class Progress:
         begun within another is shown beside it."""
         yield Count(total, unit, doing)
 
-    def each(self, items: Sequence[Item], unit: str = "ROI", doing: str = "") -> Iterator[Item]:
+    def counted(self, items: Sequence[Item], unit: str = "ROI", doing: str = "") -> Iterator[Item]:
         """``items``, counted as they are taken."""
         with self.counting(len(items), unit, doing) as count:
             count(0)

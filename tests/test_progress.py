@@ -38,8 +38,8 @@ def test_a_clock_ends_it(clock):
 
 
 def test_items_are_all_given_in_order_whoever_looks():
-    assert list(SILENT.each(["a", "b"])) == ["a", "b"]
-    assert list(SILENT.each([])) == []
+    assert list(SILENT.counted(["a", "b"])) == ["a", "b"]
+    assert list(SILENT.counted([])) == []
     SILENT("training", loss=1)
     SILENT.note("nothing is printed")
 
@@ -55,10 +55,10 @@ def test_items_are_counted_when_they_are_done():
 
             return nullcontext(count)
 
-    each = Kept().each("ab", doing="reading")
-    next(each)
+    items = Kept().counted("ab", doing="reading")
+    next(items)
     assert (seen[0].done, seen[0].total, seen[0].doing) == (0, 2, "reading")
-    next(each)
+    next(items)
     assert seen[0].done == 1
-    assert next(each, None) is None
+    assert next(items, None) is None
     assert seen[0].done == 2

@@ -14,7 +14,7 @@ from benchbcss.cli.progress import Display, Row
 from benchbcss.names import VisibleStream, printable
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import JustifyMethod, RenderableType
 
 #: seconds between two pictures
 REDRAW = 0.25
@@ -195,6 +195,7 @@ def _bars(rows: Sequence[Row], width: int, ellipsis: str) -> list[RenderableType
         "label": _Cells([printable(row.label) for row in rows], _NAME, right=False),
         "doing": _Cells([printable(row.doing) for row in rows], 30, right=False),
         "stage": _Cells([printable(row.doing).partition(" ")[0] for row in rows], 14, right=False),
+        "bar": _Cells([" " * _BAR for _ in rows], _BAR, right=False),
         "counted": _Cells([row.counted for row in rows], 30),
         "count": _Cells([row.beat.count for row in rows], 30),
         "percent": _Cells([row.percent for row in rows], 4),
@@ -202,45 +203,41 @@ def _bars(rows: Sequence[Row], width: int, ellipsis: str) -> list[RenderableType
         "left": _Cells([row.left for row in rows], 30),
         "clock": _Cells([row.left.removesuffix(" left") for row in rows], 12),
     }
-    for names in _LAYOUTS:
-        columns = {name: cells[name] for name in names if name != "bar" and cells[name].widest}
-        widths = {name: min(cell.widest, cell.least) for name, cell in columns.items()}
-        spare = width - sum(widths.values()) - 2 * (len(widths) - 1)
-        if "bar" in names:
-            spare -= _BAR + 2
-        if spare >= 0:
-            break
-    spare = max(0, spare)
-    if "label" in widths:
-        longer = min(spare, cells["label"].widest - widths["label"])
-        widths["label"] += longer
-        spare -= longer
-    if "bar" in names:
-        place = list(columns).index("doing") + 1
-        order = [*list(columns)[:place], "bar", *list(columns)[place:]]
-        widths["bar"] = min(_BAR + spare, _LONGEST_BAR)
-    else:
-        order = list(columns)
+    widths = _widths(cells, width)
     lines: list[RenderableType] = []
     for index, row in enumerate(rows):
         grid = Table.grid(padding=(0, 2, 0, 0))
         parts: list[RenderableType] = []
-        for name in order:
-            right = name != "bar" and columns[name].right
-            grid.add_column(
-                width=widths[name],
-                no_wrap=True,
-                overflow="crop",
-                justify="right" if right else "left",
-            )
-            if name == "bar":
-                share = row.beat.share
-                parts.append("" if share is None else ProgressBar(1.0, share, widths["bar"]))
+        for name, size in widths.items():
+            justify: JustifyMethod = "right" if cells[name].right else "left"
+            grid.add_column(width=size, no_wrap=True, overflow="crop", justify=justify)
+            if name == "bar" and row.beat.share is not None:
+                parts.append(ProgressBar(1.0, row.beat.share, size))
             else:
-                parts.append(_short(columns[name].texts[index], widths[name], ellipsis))
+                parts.append(_short(cells[name].texts[index], size, ellipsis))
         grid.add_row(*parts)
         lines.append(grid)
     return lines
+
+
+def _widths(cells: dict[str, _Cells], width: int) -> dict[str, int]:
+    """The columns of the first layout that fits, in its order. What room is left goes to the label
+    and then to the bar."""
+    widths: dict[str, int] = {}
+    spare = 0
+    for names in _LAYOUTS:
+        widths = {
+            name: min(cells[name].widest, cells[name].least) for name in names if cells[name].widest
+        }
+        spare = width - sum(widths.values()) - 2 * (len(widths) - 1)
+        if spare >= 0:
+            break
+    for name, most in (("label", cells["label"].widest), ("bar", _LONGEST_BAR)):
+        if name in widths:
+            more = min(max(0, spare), most - widths[name])
+            widths[name] += more
+            spare -= more
+    return widths
 
 
 def _short(text: str, width: int, ellipsis: str) -> RenderableType:

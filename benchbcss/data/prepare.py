@@ -75,7 +75,7 @@ def look(folder: Path, store: TileStore, reading: Reading, progress: Progress = 
         reading = replace(reading, colours=colours)
     source = Dataset(folder, store, reading)
     rois, problems = {}, []
-    for name in progress.each(source.names, doing="reading"):
+    for name in progress.counted(source.names, doing="reading"):
         try:
             rois[name] = source.roi(name)
         except DataError as error:
@@ -274,8 +274,8 @@ def write(proposal: Proposal, folder: Path, suite: Path) -> tuple[Path, Path]:
         raise InputError(
             f"{suite} cannot be written: {error} Pass --output FILE in a folder of yours."
         ) from error
-    if found := mistakes(suite):
-        raise AssertionError(f"the suite that was written is not valid: {found}")
+    if problems := mistakes(suite):
+        raise AssertionError(f"the suite that was written is not valid: {problems}")
     return suite, table
 
 

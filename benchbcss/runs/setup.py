@@ -116,7 +116,7 @@ def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
     )
     labels = spec.suite.labels(dataset.code_table())
     names = (*spec.split.train, *spec.split.val, *spec.split.test)
-    rois = dataset.rois(progress.each(names), labels)
+    rois = dataset.rois(progress.counted(names), labels)
     accelerator = _accelerator(spec)
     context = _context(spec, labels, [rois[name] for name in spec.split.train], accelerator)
     task = Task(labels.class_names, labels.mean_classes, spec.suite.mpp, spec.suite.tile.size)

@@ -130,23 +130,8 @@ def _loop(job: Job, data: TrainingData, stage: Progress) -> dict[str, Any]:
         seed=job.spec.seed,
         workers=8 if job.accelerator.device.type == "cuda" else 0,
     )
-    endless = plan.seconds is not None
-    stage("training")
     try:
-        with (
-            stage.counting(None if endless else plan.steps, "step") as count,
-            job.guarded("training"),
-        ):
-            history = loop.train(
-                trainer,
-                data,
-                validate=(lambda model: validate(job, model, stage))
-                if job.spec.split.val
-                else None,
-                on_epoch=lambda record: _tell(job, record, plan, stage),
-                on_start=lambda: _begin(trainer, count, stage),
-                on_step=count,
-            )
+        history = _steps(job, trainer, data, stage)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
@@ -180,6 +165,22 @@ def _loop(job: Job, data: TrainingData, stage: Progress) -> dict[str, Any]:
         "loop_seconds": round(history.seconds, 2),
         "stability": vars(_judge(job, history)),
     }
+
+
+def _steps(job: Job, trainer: Trainer, data: TrainingData, stage: Progress) -> loop.History:
+    """The steps, counted."""
+    plan = trainer.plan
+    stage("training")
+    total = plan.steps if plan.seconds is None else None
+    with stage.counting(total, "step") as count, job.guarded("training"):
+        return loop.train(
+            trainer,
+            data,
+            validate=(lambda model: validate(job, model, stage)) if job.spec.split.val else None,
+            on_epoch=lambda record: _tell(job, record, plan, stage),
+            on_start=lambda: _begin(trainer, count, stage),
+            on_step=count,
+        )
 
 
 def _judge(job: Job, history: loop.History) -> stability.Stability:

@@ -82,9 +82,9 @@ class Semantic(Track[SemanticCounts]):
 
         classes = len(labels.classes)
         tables = []
-        for roi in progress.each(rois, doing="validating"):
-            found = predictor.semantic(roi.image(), roi=roi.name)
-            tables.append(pair_counts(roi.target(labels), found, classes))
+        for roi in progress.counted(rois, doing="validating"):
+            prediction = predictor.semantic(roi.image(), roi=roi.name)
+            tables.append(pair_counts(roi.target(labels), prediction, classes))
         pairs = np.stack(tables)
         named, total = list(labels.tissue_classes), pairs.sum(0)
         hit, true, predicted = (
@@ -125,7 +125,7 @@ class Semantic(Track[SemanticCounts]):
 
         maps = [
             self._measure(rois[name], frame, self.folder(run_dir) / name)
-            for name in progress.each(frame.rois)
+            for name in progress.counted(frame.rois)
         ]
         some, inner, surface, objects = zip(*maps, strict=True)
         pairs, off_border = np.stack(some), np.stack(inner)
@@ -294,8 +294,8 @@ def _tissue_cell(result: TrackResult) -> str:
 
 
 def _regions_cell(result: TrackResult) -> str:
-    found = result.region_accuracy
-    return number(None if found is None else found.accuracy, 2)
+    regions = result.region_accuracy
+    return number(None if regions is None else regions.accuracy, 2)
 
 
 def validation_of(

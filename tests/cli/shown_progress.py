@@ -41,7 +41,7 @@ def main():
             elif method == "ended":
                 display.ended(SimpleNamespace(spec=specs[given[0]], status=given[1]))
             elif method == "count":
-                for _ in display.each(range(given[0]), doing="reading"):
+                for _ in display.counted(range(given[0]), doing="reading"):
                     time.sleep(given[1])
             elif method == "mark":  # the test looks at the screen now
                 time.sleep(0.3)

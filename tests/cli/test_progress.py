@@ -258,7 +258,7 @@ def test_quick_stages_of_a_command_say_nothing_in_a_pipe(tmp_path, monkeypatch, 
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     lines = progress.Lines()
-    for _ in lines.each(range(100), doing="reading"):
+    for _ in lines.counted(range(100), doing="reading"):
         now[0] += 3
     said = capsys.readouterr().err.splitlines()
     assert 5 <= len(said) <= 10

@@ -39,7 +39,7 @@ def test_counts_are_written_while_they_last(stage, capsys):
     with stage.counting(300, "step") as steps:
         steps(120)
         status(stage, done=120, total=300, unit="step")
-        for roi in stage.each(["a", "b"], doing="validating"):
+        for roi in stage.counted(["a", "b"], doing="validating"):
             if roi == "b":
                 status(stage, done=120, part="validating 1/2 ROIs")
         steps(121)

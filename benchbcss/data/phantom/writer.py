@@ -80,7 +80,7 @@ def generate(
     plans = _plan(rois, size, seed)
     if workers is None:
         workers = max(1, min(os.cpu_count() or 1, _AT_ONCE // size**2))
-    counted = progress.each(plans, doing="painting")
+    counted = progress.counted(plans, doing="painting")
     for plan, (image, mask) in zip(counted, _drawn(plans, workers), strict=True):
         write_bytes(directory / "images" / plan.name, image)
         write_bytes(directory / "masks" / plan.name, mask)
