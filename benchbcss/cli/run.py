@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -157,17 +158,48 @@ def launching(shared: dict[str, Any], **more: Any) -> Launch:
 
 def launch(backends: Sequence[str], asked: Asked, how: Launch, *, form: str, dry_run: bool) -> None:
     """Check everything, run what is not done yet, show the board; exits with 1 if a run failed."""
+    from benchbcss.cli import progress
     from benchbcss.runs import launch as launches
 
-    prepared, specs = launches.plan(backends, asked, how, say)
-    if dry_run:
-        _dry_run(specs, prepared.rois, how, form)
-        return
-    outcomes = launches.carry_out(specs, how, say, _Progress())
+    specs: list[RunSpec] = []
+    with progress.shown() as display:
+        try:
+            prepared, planned = launches.plan(backends, asked, how, say, display)
+            specs += planned
+            if dry_run:
+                _dry_run(specs, prepared.rois, how, form)
+                return
+            display.expect(specs, how.workspace)
+            outcomes = launches.carry_out(specs, how, say, display.watch, display.ended)
+        except KeyboardInterrupt:
+            _interrupted(specs, [outcome.spec for outcome in display.outcomes], how)
     _show(outcomes, prepared.suite, how, form)
     if failed := launches.failures(outcomes):
         say(failed)
         sys.exit(1)
+
+
+def _interrupted(specs: Sequence[RunSpec], ended: Sequence[RunSpec], how: Launch) -> NoReturn:
+    """Say what is kept and how to go on, by the very command; exits with 130."""
+    from benchbcss.results import store
+
+    finished = [spec for spec in specs if store.has_record(spec.run_dir(how.workspace))]
+    old = [spec for spec in finished if how.fresh and spec not in ended]
+    what = (
+        f"{len(finished) - len(old)} of {len(specs)} runs are finished, the others continue "
+        f"from their last checkpoint"
+        if specs
+        else "what is finished is kept"
+    )
+    say(f"interrupted; {what}")
+    program = click.get_current_context().find_root().info_name or "benchbcss"
+    # --fresh would begin again what was begun.
+    words = [word for word in sys.argv[1:] if word != "--fresh" or not specs]
+    say(f"continue with: {program} {shlex.join(words)}")
+    if old:
+        names = ", ".join(dict.fromkeys(spec.backend for spec in old))
+        say(f"not begun anew, so that old results stand: {names}; run them with --fresh")
+    sys.exit(130)
 
 
 def _show(outcomes: Sequence[Outcome], suite: Suite, how: Launch, form: str) -> None:
@@ -220,37 +252,3 @@ def _dry_run(specs: Sequence[RunSpec], rois: dict[str, Roi], how: Launch, form: 
         say(f"error: {space}")
     if problems or space:
         sys.exit(2)
-
-
-class _Progress:
-    """One updating line per worker on a terminal, one line per epoch elsewhere."""
-
-    def __init__(self) -> None:
-        self.live = sys.stderr.isatty()
-        self.seen: dict[str, tuple[Any, ...]] = {}
-
-    def __call__(self, spec: Any, status: dict[str, Any]) -> None:
-        stage = status.get("stage")
-        if stage is None:
-            return
-        detail = {k: v for k, v in status.items() if k not in ("stage", "pid", "time", "beat")}
-        mark = (stage, *detail.values())
-        if self.seen.get(spec.backend) == mark:
-            return
-        self.seen[spec.backend] = mark
-        text = f"{spec.backend}: {stage}"
-        if stage == "training":
-            text += (
-                f" epoch {detail['epoch']}/{detail['epochs']} step {detail['step']} "
-                f"loss {detail['loss']}"
-            )
-            if detail.get("val") not in (None, "-"):
-                text += f" val Dice {detail['val']} (any tissue, misleading: {detail['tissue']})"
-        elif stage in ("predicting", "naming regions"):
-            text += f" {detail.get('track', '')} {detail['roi']}/{detail['of']}"
-        if self.live:
-            click.echo(f"\r\x1b[2K{text}", nl=False, err=True)
-            if stage == "done":
-                click.echo("\r\x1b[2K", nl=False, err=True)
-        elif stage != "training" or detail.get("val") not in (None, "-"):
-            say("  " + text)

@@ -65,16 +65,19 @@ def score(
     """
     if numbering is not None and codes is not None:
         raise click.UsageError("--codes is an older spelling of --labels; pass one of them.")
+    from benchbcss.cli import progress
     from benchbcss.runs import launch
 
-    scored = launch.score(
-        predictions,
-        launch.OnData(workspace, suite, folder, split, preset),
-        name=name,
-        numbering=numbering or ("codes" if codes == "raw22" else "labels"),
-        replace=replace,
-        say=say,
-    )
+    with progress.shown() as display:
+        scored = launch.score(
+            predictions,
+            launch.OnData(workspace, suite, folder, split, preset),
+            name=name,
+            numbering=numbering or ("codes" if codes == "raw22" else "labels"),
+            replace=replace,
+            say=say,
+            progress=display,
+        )
     run_dir = scored.run_dir
     if form == "json":
         click.echo((run_dir / "result.json").read_text(encoding="utf-8"), nl=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbcss import registry
 from benchbcss.errors import InputError
+from benchbcss.progress import SILENT, Progress
 from benchbcss.results.spec import NAME
 from benchbcss.runs import executors, planning, rehearse
 from benchbcss.runs.planning import Asked, Prepared
@@ -37,7 +38,7 @@ class OnData:
     preset: Preset | None = None
     clip: Mapping[str, str | None] = field(default_factory=dict)
 
-    def prepare(self, say: Say, *, warn: bool = False) -> Prepared:
+    def prepare(self, say: Say, progress: Progress = SILENT, *, warn: bool = False) -> Prepared:
         """The data under its suite, checked. With ``warn``, what a user must know of the suite is
         said first. Raises InputError."""
         definition, used = planning.choose_suite(self.suite, self.folder, self.preset)
@@ -53,6 +54,7 @@ class OnData:
             split=self.split,
             workspace=self.workspace,
             say=say,
+            progress=progress,
         )
 
 
@@ -68,7 +70,7 @@ class Launch(OnData):
 
 
 def plan(
-    backends: Sequence[str], asked: Asked, how: Launch, say: Say
+    backends: Sequence[str], asked: Asked, how: Launch, say: Say, progress: Progress = SILENT
 ) -> tuple[Prepared, list[RunSpec]]:
     """Check everything before anything is started; what a user must know of the data is said.
 
@@ -81,7 +83,7 @@ def plan(
     chosen = list(dict.fromkeys(backends))
     for backend in chosen:
         plugins.backend(backend)
-    prepared = how.prepare(say, warn=True)
+    prepared = how.prepare(say, progress, warn=True)
     parts = prepared.split
     say(
         f"split '{parts.name}': {len(parts.train)} train, {len(parts.val)} val, "
@@ -95,16 +97,22 @@ def plan(
 
 
 def carry_out(
-    specs: Sequence[RunSpec], how: Launch, say: Say, watch: Watch | None = None
+    specs: Sequence[RunSpec],
+    how: Launch,
+    say: Say,
+    watch: Watch | None = None,
+    ended: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
-    """Run what of ``specs`` is not done yet; their outcomes in order."""
+    """Run what of ``specs`` is not done yet; their outcomes in order. ``watch`` and ``ended`` as in
+    ``executors.Settings``."""
+    hooks = {"watch": watch, "ended": ended}
     settings = executors.Settings(
         how.workspace,
         say,
         jobs=how.jobs,
         timeout=how.timeout,
         fresh=how.fresh,
-        **({} if watch is None else {"watch": watch}),
+        **{name: hook for name, hook in hooks.items() if hook is not None},  # type: ignore
     )
     wants_cuda = any(spec.device == "cuda" for spec in specs) and how.executor == "local"
     if wants_cuda and not all(executors.finished(spec, settings) for spec in specs):
@@ -128,6 +136,7 @@ def score(
     numbering: str,
     replace: bool,
     say: Say,
+    progress: Progress = SILENT,
 ) -> Scored:
     """Score a folder or .zip of label maps, called ``name`` (default: as the folder), as a row of
     the board; see ``external.score``. Raises InputError."""
@@ -145,11 +154,12 @@ def score(
         )
     scored = external.score(
         predictions,
-        on.prepare(say),
+        on.prepare(say, progress),
         name=chosen,
         numbering=numbering,
         workspace=on.workspace,
         replace=replace,
+        progress=progress,
     )
     for warning in scored.warnings:
         say(f"warning: {warning}")

@@ -42,11 +42,15 @@ def _silent(spec: RunSpec, status: dict[str, Any]) -> None:
     pass
 
 
+def _unheard(outcome: Outcome) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Settings:
     """How runs are carried out. ``jobs``: at most so many at a time; ``timeout``: seconds after
     which a run is stopped; ``fresh``: run again what is finished; ``say`` tells the user a line;
-    ``watch`` is shown a running worker's ``status.json``."""
+    ``watch`` is shown a running worker's ``status.json``, ``ended`` the outcome of each run."""
 
     workspace: Path
     say: Callable[[str], None]
@@ -54,6 +58,7 @@ class Settings:
     timeout: float | None = None
     fresh: bool = False
     watch: Callable[[RunSpec, dict[str, Any]], None] = _silent
+    ended: Callable[[Outcome], None] = _unheard
 
 
 @dataclass(frozen=True)
