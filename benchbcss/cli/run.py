@@ -173,7 +173,7 @@ def launch(backends: Sequence[str], asked: Asked, how: Launch, *, form: str, dry
     if dry_run:
         _dry_run(specs, prepared.rois, how, form)
         return
-    outcomes = launches.carry_out(specs, how, say, _Progress())
+    outcomes = launches.carry_out(specs, how, say, watch=_Progress())
     _show(outcomes, prepared.suite, how, form)
     if failed := launches.failures(outcomes):
         say(failed)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from benchbcss.suites import Preset, Suite
 
 Say = Callable[[str], None]
-Watch = Callable[["RunSpec", dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,9 @@ class OnData:
     preset: Preset | None = None
     clip: Mapping[str, str | None] = field(default_factory=dict)
 
-    def prepare(self, say: Say, *, warn: bool = False) -> Prepared:
+    def prepare(self, say: Say, *, warn: bool = False, **shown: Any) -> Prepared:
         """The data under its suite, checked. With ``warn``, what a user must know of the suite is
-        said first. Raises InputError."""
+        said first; ``shown`` goes to ``planning.prepare``. Raises InputError."""
         definition, used = planning.choose_suite(self.suite, self.folder, self.preset)
         definition = _with_clip(definition, self.clip)
         if warn and definition.phantom is not None:
@@ -52,6 +51,7 @@ class OnData:
             split=self.split,
             workspace=self.workspace,
             say=say,
+            **shown,
         )
 
 
@@ -67,9 +67,10 @@ class Launch(OnData):
 
 
 def plan(
-    backends: Sequence[str], asked: Asked, how: Launch, say: Say
+    backends: Sequence[str], asked: Asked, how: Launch, say: Say, **shown: Any
 ) -> tuple[Prepared, list[RunSpec]]:
     """Check everything before anything is started; what a user must know of the data is said.
+    ``shown`` goes to ``planning.prepare``.
 
     Raises InputError and PluginError.
     """
@@ -80,7 +81,7 @@ def plan(
     chosen = list(dict.fromkeys(backends))
     for backend in chosen:
         plugins.backend(backend)
-    prepared = how.prepare(say, warn=True)
+    prepared = how.prepare(say, warn=True, **shown)
     parts = prepared.split
     say(
         f"split '{parts.name}': {len(parts.train)} train, {len(parts.val)} val, "
@@ -93,17 +94,11 @@ def plan(
     return prepared, planning.specify(prepared, chosen, asked, how.workspace)
 
 
-def carry_out(
-    specs: Sequence[RunSpec], how: Launch, say: Say, watch: Watch | None = None
-) -> list[Outcome]:
-    """Run what of ``specs`` is not done yet; their outcomes in order."""
+def carry_out(specs: Sequence[RunSpec], how: Launch, say: Say, **shown: Any) -> list[Outcome]:
+    """Run what of ``specs`` is not done yet; their outcomes in order. ``shown`` is what
+    ``executors.Settings`` takes besides, such as ``watch``."""
     settings = executors.Settings(
-        how.workspace,
-        say,
-        jobs=how.jobs,
-        timeout=how.timeout,
-        fresh=how.fresh,
-        **({} if watch is None else {"watch": watch}),
+        how.workspace, say, jobs=how.jobs, timeout=how.timeout, fresh=how.fresh, **shown
     )
     wants_cuda = any(spec.device == "cuda" for spec in specs) and how.executor == "local"
     if wants_cuda and not all(executors.finished(spec, settings) for spec in specs):

@@ -114,7 +114,7 @@ def chosen(board, *names):
 
 def test_names_that_the_board_shows(variants):
     names = {row.name for row in variants.rows}
-    assert {"good lr=1e-4", "good s1 lr=5e-4", "good slow", "good (evaluated)"} <= names
+    assert {"good lr=1e-4", "good s1 lr=5e-4", "good slow", "good lr=none (evaluated)"} <= names
     assert chosen(variants, "good lr=1e-4", "good (lr=5e-4)") == {
         "good lr=1e-4": [0, 1],
         "good lr=5e-4": [0, 1],
@@ -128,9 +128,9 @@ def test_names_that_the_board_shows(variants):
         "good s1 lr=1e-4": [1],
         "good slow": [0],
     }
-    assert chosen(variants, "seed1-bbbbbbbbbbb1", "good (evaluated)") == {
+    assert chosen(variants, "seed1-bbbbbbbbbbb1", "good lr=none (evaluated)") == {
         "good lr=5e-4": [1],
-        "good (evaluated)": [0],
+        "good lr=none (evaluated)": [0],
     }
 
 
