@@ -9,23 +9,15 @@ from pathlib import Path
 import click
 
 from benchbcss.cli import complete
-from benchbcss.cli.main import workspace_option
-from benchbcss.tracks import TRACKS
+from benchbcss.cli.main import format_option, one_table_options, workspace_option
 
 
 @click.command()
 @click.argument(
     "names", nargs=-1, required=True, metavar="A B [NAME]...", shell_complete=complete.runs
 )
-@click.option("--suite", shell_complete=complete.suites, help="Only this suite.")
-@click.option("--track", type=click.Choice(list(TRACKS)), help="Only this track.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    help="Output format.",
-)
+@one_table_options
+@format_option
 @workspace_option
 def compare(
     names: tuple[str, ...], suite: str | None, track: str | None, form: str, workspace: Path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchbcss.cli import complete
-from benchbcss.cli.main import FromRegistry, say, workspace_option
+from benchbcss.cli.main import FromRegistry, format_option, say, split_option, workspace_option
 from benchbcss.defaults import DATA_VARIABLE
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchbcss.runs.planning import Asked
     from benchbcss.suites import Suite
 
-_SHARED = [
+_SHARED: list[Any] = [
     click.option(
         "--suite",
         shell_complete=complete.suites,
@@ -36,11 +36,7 @@ _SHARED = [
         envvar=DATA_VARIABLE,
         help="A folder laid out as BCSS; without it the embedded phantom is used.",
     ),
-    click.option(
-        "--split",
-        shell_complete=complete.files,
-        help="brief, official, eva, or a CSV filename,split.",
-    ),
+    split_option,
     click.option(
         "--preset", type=click.Choice(["full", "smoke"]), help="smoke: minutes on two cores."
     ),
@@ -79,13 +75,7 @@ _SHARED = [
         is_flag=True,
         help="Build every model, load its weights, check device and disk; start no run.",
     ),
-    click.option(
-        "--format",
-        "form",
-        type=click.Choice(["table", "json"]),
-        default="table",
-        help="Output format.",
-    ),
+    format_option,
     workspace_option,
 ]
 

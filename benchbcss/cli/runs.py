@@ -12,20 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchbcss.cli import complete
-from benchbcss.cli.main import say, workspace_option
+from benchbcss.cli.main import format_option, runs_of_suite_option, say, workspace_option
 from benchbcss.defaults import DATA_VARIABLE
 
 if TYPE_CHECKING:
     from benchbcss.upkeep.clean import Removable
-
-_format = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    help="Output format.",
-)
-_suite = click.option("--suite", shell_complete=complete.suites, help="Only runs of this suite.")
 
 
 @click.group()
@@ -36,8 +27,8 @@ def runs() -> None:
 @runs.command("list")
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.runs)
 @click.option("--all", "everything", is_flag=True, help="Also runs that were set aside.")
-@_suite
-@_format
+@runs_of_suite_option
+@format_option
 @workspace_option
 def list_(
     names: tuple[str, ...], everything: bool, suite: str | None, form: str, workspace: Path
@@ -68,8 +59,8 @@ def list_(
 
 @runs.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.runs)
-@_suite
-@_format
+@runs_of_suite_option
+@format_option
 @workspace_option
 def show(names: tuple[str, ...], suite: str | None, form: str, workspace: Path) -> None:
     """Show what runs of NAMEs are made of. A NAME is a backend, a run's id or its folder."""
@@ -124,7 +115,7 @@ def _described(run: Any) -> dict[str, Any]:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.runs)
 @click.option("--all", "everything", is_flag=True, help="Also NAMEs' runs that were set aside.")
 @click.option("--yes", is_flag=True, help="Remove without asking.")
-@_suite
+@runs_of_suite_option
 @workspace_option
 def rm(
     names: tuple[str, ...], everything: bool, yes: bool, suite: str | None, workspace: Path
@@ -173,7 +164,7 @@ def rm(
     help="A folder whose decoded images stay, beside those that runs use.",
 )
 @click.option("--yes", is_flag=True, help="Remove without asking.")
-@_format
+@format_option
 @workspace_option
 def clean(
     kinds: tuple[str, ...], folders: tuple[Path, ...], yes: bool, form: str, workspace: Path

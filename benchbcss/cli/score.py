@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from benchbcss.cli import complete
-from benchbcss.cli.main import say, workspace_option
+from benchbcss.cli.main import format_option, say, split_option, workspace_option
 from benchbcss.defaults import DATA_VARIABLE
 
 
@@ -42,15 +42,9 @@ from benchbcss.defaults import DATA_VARIABLE
     help="The folder with images and masks; without it the embedded phantom.",
 )
 @click.option("--suite", shell_complete=complete.suites, help="Name of a suite, or a suite file.")
-@click.option("--split", help="brief, official, eva, or a CSV filename,split.")
+@split_option
 @click.option("--preset", type=click.Choice(["full", "smoke"]), help="The suite's preset.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    help="Output format.",
-)
+@format_option
 @workspace_option
 def score(
     predictions: Path,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbcss import registry
 from benchbcss.errors import InputError
+from benchbcss.results.spec import NAME
 from benchbcss.runs import executors, planning, rehearse
 from benchbcss.runs.planning import Asked, Prepared
 
@@ -128,7 +129,7 @@ def score(
     from benchbcss.runs import external
 
     chosen = name or re.sub(r"\.zip$", "", predictions.resolve().name, flags=re.IGNORECASE)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", chosen):
+    if not re.fullmatch(NAME, chosen):
         raise InputError(
             f"'{chosen}' cannot be a row's name: use letters, digits, dots, dashes and "
             f"underscores, with --name."
@@ -152,9 +153,9 @@ def score(
     return scored
 
 
-def _with_clip(definition: Suite, own: Mapping[str, str | None]) -> Suite:
+def _with_clip(definition: Suite, settings: Mapping[str, str | None]) -> Suite:
     """The suite with what of its CLIP settings is given."""
-    changed = {key: value for key, value in own.items() if value}
+    changed = {key: value for key, value in settings.items() if value}
     if not changed:
         return definition
     clip = definition.clip.model_copy(update=changed)
