@@ -41,15 +41,15 @@ def papers(backends: Iterable[str]) -> list[dict[str, Any]]:
     source; each once. Raises UnknownNameError."""
     from benchbcss.recipes import load as recipe
 
-    found: dict[str, dict[str, Any]] = {}
+    references: dict[str, dict[str, Any]] = {}
     for backend in backends:
         raw, _ = recipe(registry.load().backend(backend).info.recipe, "full")
         for text in (raw.get("sources") or {}).values():
             for paper in _papers_in(str(text)):
-                entry = found.setdefault(paper["arxiv"], _reference(paper))
+                entry = references.setdefault(paper["arxiv"], _reference(paper))
                 users = entry["notes"].removeprefix("Model of ").split(", ")
                 entry["notes"] = "Model of " + ", ".join(filter(None, [*users, backend]))
-    return list(found.values())
+    return list(references.values())
 
 
 def text(form: str, backends: Iterable[str] = ()) -> str:

@@ -163,7 +163,7 @@ def run(
     )
     chosen = [backends] if isinstance(backends, str) else list(backends)
     if not chosen:
-        raise InputError("Name at least one backend; benchbcss.run(['unetpp']), say.")
+        raise InputError("Name at least one backend. For those that there are: benchbcss backends")
     prepared, specs = launch.plan(chosen, asked, how, say)
     runs = Runs(tuple(launch.carry_out(specs, how, say)), prepared.suite.name, how.workspace)
     failed = launch.failures(runs.outcomes)

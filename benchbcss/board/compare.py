@@ -133,10 +133,10 @@ def _one(name: str, rows: Sequence[Row]) -> tuple[str, list[Row]]:
         raise InputError(
             f"'{name}' means {len(groups)} results here: {listing}. Name one of them as it is here."
         )
-    ((label, found),) = groups.items()
-    if len(found) == 1:
-        label = found[0].name if _bare(found[0].name) == _bare(name) else label
-    return label, sorted(found, key=lambda row: row.seed)
+    ((label, meant),) = groups.items()
+    if len(meant) == 1:
+        label = meant[0].name if _bare(meant[0].name) == _bare(name) else label
+    return label, sorted(meant, key=lambda row: row.seed)
 
 
 def read_triple(row: Row) -> Triple:

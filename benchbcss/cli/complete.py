@@ -19,8 +19,8 @@ def backends(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 
 def suites(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Installed ones; files where none fits, since a suite may be one."""
-    found = _items(dict.fromkeys(registry.load().suites, ""), ctx, incomplete)
-    return found or files(ctx, param, incomplete)
+    names = _items(dict.fromkeys(registry.load().suites, ""), ctx, incomplete)
+    return names or files(ctx, param, incomplete)
 
 
 def files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from benchbcss.cli import complete
-from benchbcss.cli.main import say, workspace_option
+from benchbcss.cli.main import format_option, say, split_option, workspace_option
 from benchbcss.defaults import DATA_VARIABLE
 
 
@@ -27,7 +27,7 @@ from benchbcss.defaults import DATA_VARIABLE
     shell_complete=complete.suites,
     help="Name of a suite, or a suite file.  [default: bcss5 with data, phantom without]",
 )
-@click.option("--split", shell_complete=complete.files, help="Instead of the suite's split.")
+@split_option
 @click.option("--preset", type=click.Choice(["full", "smoke"]), help="The suite's preset.")
 @click.option(
     "--weights",
@@ -35,13 +35,7 @@ from benchbcss.defaults import DATA_VARIABLE
     shell_complete=complete.files,
     help="Weights to look at, as run --weights takes them.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    help="Output format.",
-)
+@format_option
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @workspace_option
 def doctor(
@@ -62,16 +56,16 @@ def doctor(
     from benchbcss.upkeep import doctor as examining
 
     asked = examining.Asked(OnData(workspace, suite, folder, split, preset), weights)
-    found = []
+    findings = []
     for finding in examining.examine(asked):
-        found.append(finding)
+        findings.append(finding)
         if not as_json and form == "table":
             click.echo(f"{finding.state:8} {finding.topic}: {finding.text}")
             if finding.remedy:
                 click.echo(f"{'':9}{finding.remedy}")
-    problems = sum(finding.state == "problem" for finding in found)
+    problems = sum(finding.state == "problem" for finding in findings)
     if as_json or form == "json":
-        content = {"problems": problems, "findings": [finding.plain() for finding in found]}
+        content = {"problems": problems, "findings": [finding.plain() for finding in findings]}
         click.echo(json.dumps(content, indent=1))
     if problems:
         say(f"{problems} problem{'s' * (problems != 1)}")

@@ -137,12 +137,12 @@ class TileStore:
                     kept |= {memo.name, digest}
         if not self.root.is_dir():
             return []
-        found = []
+        unused = []
         for item in sorted(self.root.iterdir()):
             match = _OURS.fullmatch(item.name)
             if match and (match["memo"] or match["digest"]) not in kept and item.is_file():
-                found.append(item)
-        return found
+                unused.append(item)
+        return unused
 
     def _memo(self, path: Path, stat: os.stat_result) -> tuple[str, Path]:
         """What identifies a file as it is, and where its SHA-256 is remembered."""
@@ -188,10 +188,10 @@ _DECODE: dict[str, Callable[[Path], np.ndarray]] = {"image": decode_image, "mask
 def _remembered(key: str, memo: Path) -> str | None:
     """The SHA-256 that ``memo`` holds for ``key``; None where it is not there, or damaged."""
     try:
-        digest, own = memo.read_text(encoding="ascii").split()
+        digest, check = memo.read_text(encoding="ascii").split()
     except (OSError, ValueError):
         return None
-    return digest if own == _check_of(key, digest) else None
+    return digest if check == _check_of(key, digest) else None
 
 
 def _describe(meta_path: Path, meta: dict[str, Any]) -> None:

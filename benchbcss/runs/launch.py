@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from benchbcss.suites import Preset, Suite
 
 Say = Callable[[str], None]
-Watch = Callable[["RunSpec", dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -168,9 +167,9 @@ def score(
     return scored
 
 
-def _with_clip(definition: Suite, own: Mapping[str, str | None]) -> Suite:
+def _with_clip(definition: Suite, settings: Mapping[str, str | None]) -> Suite:
     """The suite with what of its CLIP settings is given."""
-    changed = {key: value for key, value in own.items() if value}
+    changed = {key: value for key, value in settings.items() if value}
     if not changed:
         return definition
     clip = definition.clip.model_copy(update=changed)

@@ -78,10 +78,10 @@ class _Cache:
 
         self.folder = constants.HF_HUB_CACHE
         try:
-            found = scan_cache_dir(self.folder).repos
+            repositories = scan_cache_dir(self.folder).repos
         except CacheNotFound:
-            found = frozenset()
-        self._sizes = {repo.repo_id: _weights_of(repo) for repo in found}
+            repositories = frozenset()
+        self._sizes = {repo.repo_id: _weights_of(repo) for repo in repositories}
 
     def size(self, id: str) -> float | None:
         """GB of the repository's weights; None where there are none."""

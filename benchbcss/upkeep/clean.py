@@ -61,7 +61,7 @@ def look(workspace: Path, data: Iterable[Path] = ()) -> list[Removable]:
     """What may go, by kind. ``data`` are folders whose decoded images stay, beside those that the
     runs of ``workspace`` name and its phantoms."""
     runs = stored.every(workspace)
-    found = [
+    items = [
         *_checkpoints(runs),
         *_replaced(workspace, runs),
         *_torn(workspace, runs),
@@ -70,7 +70,7 @@ def look(workspace: Path, data: Iterable[Path] = ()) -> list[Removable]:
     ]
     taken: set[Path] = set()
     kept = []
-    for item in found:  # a file within a folder that goes is not listed again
+    for item in items:  # a file within a folder that goes is not listed again
         if item.path not in taken and not taken & set(item.path.parents):
             taken.add(item.path)
             kept.append(item)

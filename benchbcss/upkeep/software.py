@@ -31,7 +31,7 @@ def python() -> Iterator[Finding]:
 
 def packages() -> Iterator[Finding]:
     """Of the requirements of the core, which must be met, and of extras, which may be missing."""
-    found: dict[str, str] = {}
+    installed: dict[str, str] = {}
     wrong: list[Finding] = []
     for text in _metadata("Requires-Dist"):
         requirement = Requirement(text)
@@ -44,17 +44,17 @@ def packages() -> Iterator[Finding]:
             if core:
                 wrong.append(_lacking(requirement, "is not installed"))
             continue
-        found[requirement.name] = version
+        installed[requirement.name] = version
         if not requirement.specifier.contains(version, prereleases=True):
             wrong.append(_lacking(requirement, f"{version} does not fit"))
-    if not found and not wrong:
+    if not installed and not wrong:
         text = "benchbcss runs from a checkout that is not installed, so requirements are not known"
         yield Finding("packages", "note", text, "Install it: pip install -e .")
         return
     yield from wrong
     if not wrong:
-        named = ", ".join(f"{name} {found[name]}" for name in NAMED if name in found)
-        text = f"benchbcss {__version__}; {len(found)} packages as required, with {named}"
+        named = ", ".join(f"{name} {installed[name]}" for name in NAMED if name in installed)
+        text = f"benchbcss {__version__}; {len(installed)} packages as required, with {named}"
         yield Finding("packages", "ok", text)
 
 

@@ -92,7 +92,7 @@ def again(run, folder, **changes):
 def variants(scored):
     """Of 'good': two learning rates with two seeds each, a named run, and one that was evaluated.
     The runs hold the same numbers but for those copied from 'bad'."""
-    good, bad = (next(scored.glob(f"runs/bcss5/{name}/*")) for name in ("good", "bad"))
+    good, bad = (next(scored.glob(f"runs/bcss5/{name}/[!.]*")) for name in ("good", "bad"))
     for seed in (0, 1):
         again(good, f"seed{seed}-aaaaaaaaaaa{seed}", recipe={"lr": 1e-4}, seed=seed)
         again(good, f"seed{seed}-bbbbbbbbbbb{seed}", recipe={"lr": 5e-4}, seed=seed)
@@ -114,7 +114,7 @@ def chosen(board, *names):
 
 def test_names_that_the_board_shows(variants):
     names = {row.name for row in variants.rows}
-    assert {"good lr=1e-4", "good s1 lr=5e-4", "good slow", "good (evaluated)"} <= names
+    assert {"good lr=1e-4", "good s1 lr=5e-4", "good slow", "good lr=none (evaluated)"} <= names
     assert chosen(variants, "good lr=1e-4", "good (lr=5e-4)") == {
         "good lr=1e-4": [0, 1],
         "good lr=5e-4": [0, 1],
@@ -128,9 +128,9 @@ def test_names_that_the_board_shows(variants):
         "good s1 lr=1e-4": [1],
         "good slow": [0],
     }
-    assert chosen(variants, "seed1-bbbbbbbbbbb1", "good (evaluated)") == {
+    assert chosen(variants, "seed1-bbbbbbbbbbb1", "good lr=none (evaluated)") == {
         "good lr=5e-4": [1],
-        "good (evaluated)": [0],
+        "good lr=none (evaluated)": [0],
     }
 
 
@@ -160,14 +160,14 @@ def test_what_is_compared_is_what_was_named(variants):
 
 
 def test_a_plain_run_is_the_backend_beside_a_named_one(scored):
-    good = next(scored.glob("runs/bcss5/good/*"))
+    good = next(scored.glob("runs/bcss5/good/[!.]*"))
     again(good, "slow-seed0-cccccccccccc", name="slow")
     board = model.load(scored)
     assert chosen(board, "good", "slow") == {"good": [0], "good slow": [0]}
 
 
 def test_trained_and_evaluated_are_not_two_seeds_of_one(scored):
-    good = next(scored.glob("runs/bcss5/good/*"))
+    good = next(scored.glob("runs/bcss5/good/[!.]*"))
     again(good, "seed0-dddddddddddd", evaluated=True)
     assert chosen(model.load(scored), "good", "also") == {"good": [0], "also": [0]}
 

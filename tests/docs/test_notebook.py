@@ -33,6 +33,7 @@ def test_links_lead_somewhere(path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_every_cell_runs(path, tmp_path, monkeypatch):
     nbformat = pytest.importorskip("nbformat")
@@ -52,7 +53,7 @@ def test_every_cell_runs(path, tmp_path, monkeypatch):
     notebook = nbformat.read(tmp_path / path.name, as_version=4)
     nbformat.validate(notebook)
     nbclient.NotebookClient(
-        notebook, timeout=500, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        notebook, timeout=1200, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     ).execute()
     shown = {
         "".join(cell["source"]).splitlines()[-1]: cell["outputs"]

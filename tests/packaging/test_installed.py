@@ -127,6 +127,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_no_other(wheel):
                 inside = file.relative_to(source.parent).as_posix()
                 expected.add(PurePosixPath(prefix, inside).as_posix())
     assert packed == expected | set(TARGET["force-include"].values())
+    assert {"benchbcss/py.typed", "benchbcss/CITATION.cff"} <= packed
 
 
 def test_the_guard_of_these_tests_sees_the_source(bare):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from benchbcss.board.cells import Grid
 from benchbcss.board.compare import Compared
+from benchbcss.board.exporters.terminal import Page
 from benchbcss.scoring.compare import Comparison, Difference
 from benchbcss.tracks.base import number
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-#: columns where the stream is no terminal
-WIDTH = 150
 LEGEND = (
     "Interval and p-value come from one test; a pair counts as different when p, adjusted for "
     "all pairs (Holm), is below 0.05. Models that cannot be told apart share their ranks."
@@ -21,15 +17,15 @@ LEGEND = (
 
 
 def table(compared: Compared, stream: TextIO) -> None:
-    """Write what ``benchbcss compare`` shows."""
-    from rich.console import Console
-
-    console = Console(file=stream, width=None if stream.isatty() else WIDTH, highlight=False)
+    """Write what ``benchbcss compare`` shows, in blocks where the stream is narrow."""
+    page = Page.of(stream)
     for grid, notes in grids(compared):
-        _show(console, grid)
+        page.section(grid)
         for note in notes:
-            console.print(note, markup=False, soft_wrap=True)
-    console.print(LEGEND, markup=False)
+            page.say(note)
+        if notes:
+            page.gap()
+    page.say(LEGEND)
 
 
 def grids(compared: Compared) -> list[tuple[Grid, list[str]]]:
@@ -72,7 +68,7 @@ def differences(compared: Compared, part: Comparison) -> tuple[Grid, list[str]]:
             + [pair.verdict]
         )
         if pair.note:
-            notes.append(f"  {head}: {pair.note}")
+            notes.append(f"{head}: {pair.note}")
     columns = ["pair", "mean", "p (Holm)", *compared.classes, "better"]
     return Grid("differences with 95 % intervals", columns, lines), notes
 
@@ -84,18 +80,6 @@ def wins(part: Comparison) -> Grid:
         for i, (name, line) in enumerate(zip(names, part.wins, strict=True))
     ]
     return Grid("in how many ROIs the row is better than the column", ["", *names], lines)
-
-
-def _show(console: Console, grid: Grid) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(title=grid.title, title_justify="left")
-    for index, name in enumerate(grid.columns):
-        shown.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
-    for line in grid.rows:
-        shown.add_row(*(Text(cell) for cell in line))
-    console.print(shown)
 
 
 def _signed(difference: Difference) -> str:

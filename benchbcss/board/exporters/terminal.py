@@ -106,6 +106,13 @@ class Page:
         """A text cut to one line."""
         self.write(shorten(printable(text), self.width, self.ellipsis))
 
+    def section(self, grid: cells.Grid) -> None:
+        """A table below its title."""
+        self.say(grid.title, style="bold")
+        for line in lay_out(grid, self.width):
+            self.write(line)
+        self.gap()
+
     def styled(self, text: str, style: str) -> str:
         if not self.colours or not style:
             return text
@@ -268,12 +275,8 @@ def _missing(item: Any) -> str:
 
 
 def _section(page: Page, grid: cells.Grid | None) -> None:
-    if grid is None:
-        return
-    page.say(grid.title, style="bold")
-    for line in lay_out(grid, page.width):
-        page.write(line)
-    page.gap()
+    if grid is not None:
+        page.section(grid)
 
 
 def _details(part: Table, page: Page) -> None:
