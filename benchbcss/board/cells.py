@@ -62,7 +62,7 @@ def scores(table: Table) -> Grid:
                 row.scores.view,
                 str(row.scores.rois),
                 mean(headline),
-                interval(headline.mean_interval) or "-",
+                interval(headline.mean_interval, headline.mean) or "-",
                 *(class_cell(headline, name) for name in classes),
                 *(column.cell(row.scores) for column in others),
             ]
@@ -78,11 +78,19 @@ def classes_of(table: Table) -> list[str]:
 
 
 def class_cell(part: Estimand, name: str) -> str:
-    return f"{number(part.dice.get(name))} {interval(part.intervals.get(name))}".rstrip()
+    point = part.dice.get(name)
+    return f"{number(point)} {interval(part.intervals.get(name), point)}".rstrip()
 
 
-def interval(bounds: Bounds | None) -> str:
-    return "" if bounds is None else f"[{bounds[0]:.2f}, {bounds[1]:.2f}]"
+def interval(bounds: Bounds | None, point: float | None = None) -> str:
+    """Two digits, or three where with two the ``point``, shown with three, would seem outside."""
+    if bounds is None:
+        return ""
+    low, high = bounds
+    digits = 2
+    if point is not None and low <= point <= high:
+        digits = 2 if round(low, 2) <= round(point, 3) <= round(high, 2) else 3
+    return f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def extra_columns(table: Table) -> list[Column]:

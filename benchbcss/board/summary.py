@@ -49,13 +49,15 @@ def _unranked(table: Table) -> str:
 
 def _standing(ranked: Sequence[Row]) -> str:
     first, rois = ranked[0], _rois(ranked[0])
-    bounds = interval(first.scores.headline.per_roi.mean_interval)
-    mean = f"mean Dice {number(first.scores.headline.per_roi.mean)} {bounds}".rstrip()
+    headline = first.scores.headline.per_roi
+    bounds = interval(headline.mean_interval, headline.mean)
+    mean = f"mean Dice {number(headline.mean)} {bounds}".rstrip()
     if len(ranked) == 1:
         return f"{first.name} is the only ranked model: {mean} on {rois}"
     second = ranked[1]
     noun = "models" if len({row.backend for row in ranked}) == len(ranked) else "results"
-    gap = f"{first.sort_value() - second.sort_value():.3f} above {second.name}"
+    more = first.sort_value() - second.sort_value()
+    gap = f"{f'{more:.3f}' if more >= 0.0005 else 'less than 0.001'} above {second.name}"
     if first.tied is None:
         why = (
             f"of more than {MOST} results none are tested: benchbcss compare"
@@ -88,7 +90,7 @@ def _criteria(ranked: Sequence[Row]) -> str:
     able = {v.label for row in rows for v in row.verdicts if v.status != NOT_APPLICABLE}
     if not able:
         return ""
-    total = f"all {len(able)} criteria" if len(able) > 1 else "the criterion"
+    total = {1: "the criterion", 2: "both criteria"}.get(len(able), f"all {len(able)} criteria")
     meeting = [
         row
         for row in rows

@@ -98,14 +98,14 @@ def judged(backend, mean, half, bounds):
 def test_criteria_are_answered(tmp_path):
     bounds = {"mean_dice": 0.65, "dice.tumor": 0.45}
     found = board(tmp_path, judged("a", 0.8, 0.05, bounds), judged("b", 0.6, 0.1, bounds))
-    assert summary.sentence(found).endswith("; a meets all 2 criteria.")
+    assert summary.sentence(found).endswith("; a meets both criteria.")
 
 
 def test_nobody_meets_them(tmp_path):
     bounds = {"mean_dice": 0.65, "dice.tumor": 0.95}
     found = board(tmp_path, judged("a", 0.7, 0.1, bounds))
     assert summary.sentence(found).endswith(
-        "; no model meets all 2 criteria (a: 1 failed, 1 undecided)."
+        "; no model meets both criteria (a: 1 failed, 1 undecided)."
     )
 
 
@@ -142,3 +142,9 @@ def test_warnings_are_a_line_for_each_kind(table):
     assert "weights chosen by any-tissue Dice, which misleads: m0, m1, m2 and 3 more" in texts
     assert "1 not comparable, by preset: other" in texts
     assert any("m0, m1, m2, m3, m4 and m5" in text for text in summary.warnings(found, every=True))
+
+
+def test_no_gap_is_said_to_be_nothing(tmp_path):
+    write(tmp_path, result("a", 0.5002))
+    write(tmp_path, result("b", 0.5))
+    assert "less than 0.001 above b" in summary.sentence(model.load(tmp_path).tables[0])

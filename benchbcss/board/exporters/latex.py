@@ -56,13 +56,14 @@ def _table(part: Table, stream: TextIO) -> None:
     lines = []
     for row in part.rows:
         headline = row.scores.headline.per_roi
+        bounds = cells.interval(headline.mean_interval, headline.mean)
         marks = {} if row.floor else {v.label: MARKS[v.status] for v in row.verdicts}
         lines.append(
             [
                 "floor" if row.floor else row.rank_text.replace("-", "--"),
                 escape(row.name),
                 str(row.scores.rois),
-                f"{cells.mean(headline)} {cells.interval(headline.mean_interval)}".rstrip(),
+                f"{cells.mean(headline)} {bounds}".rstrip(),
                 *(cells.class_cell(headline, name) for name in classes),
                 *(column.cell(row.scores) for column in metrics),
                 *(marks.get(label, "") for label in criteria),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TextIO
 
 from benchbcss.board import cells, details, summary
@@ -189,7 +191,8 @@ def _choose(part: Table, page: Page) -> list[_Column]:
 
 
 def _interval(row: Row) -> str:
-    return cells.interval(row.scores.headline.per_roi.mean_interval) or "-"
+    headline = row.scores.headline.per_roi
+    return cells.interval(headline.mean_interval, headline.mean) or "-"
 
 
 def _marks(page: Page, criteria: Sequence[str]) -> Callable[[Row], str]:
@@ -254,10 +257,23 @@ def _failures(board: Board, page: Page) -> None:
     if len(shown) < len(board.failures):
         page.write(f"  and {len(board.failures) - len(shown)} more: --details")
     first = board.failures[0]
-    path = os.path.join(first.run, "log.txt")
+    page.write(f"  log of the first: {_near(os.path.join(first.run, 'log.txt'))}")
+    page.write(f"  dismiss it: benchbcss runs rm {first.id}{_workspace(first.run)}")
+
+
+def _workspace(run: str) -> str:
+    """The option that a command needs to find ``run``; '' where it looks there by itself."""
+    workspace = Path(run).parents[3]
+    usual = os.environ.get("BENCHBCSS_WORKSPACE") or "benchbcss-workspace"
+    if workspace.resolve() == Path(usual).resolve():
+        return ""
+    return f" --workspace {shlex.quote(_near(str(workspace)))}"
+
+
+def _near(path: str) -> str:
+    """From the current folder, where it lies below it."""
     near = os.path.relpath(path)
-    page.write(f"  log of the first: {printable(path if near.startswith(os.pardir) else near)}")
-    page.say(f"dismiss it: benchbcss runs rm {first.id}", "  ")
+    return printable(path if near.startswith(os.pardir) else near)
 
 
 def _title(run: Unfinished | Failure, board: Board) -> str:

@@ -54,12 +54,16 @@ def rows(text):
     return found
 
 
+#: lines that are copied, never wrapped
+WHOLE = ("  log of the first: ", "  dismiss it: ")
+
+
 @pytest.mark.parametrize("width", [60, 80, 100, 137, 200, 300])
 @pytest.mark.parametrize("sections", [(), model.SECTIONS])
 def test_no_line_is_wider_than_asked(full, columns, width, sections):
     columns(width)
     lines = shown(full, "table", *sections).splitlines()
-    wide = [line for line in lines if len(line) > width and "log.txt" not in line]
+    wide = [line for line in lines if len(line) > width and not line.startswith(WHOLE)]
     assert wide == []
 
 
@@ -75,6 +79,18 @@ def test_one_line_a_model_at_80_columns(full):
 
 def test_the_interval_and_the_number_of_rois_stand_beside_the_mean(full):
     assert rows(shown(full))["floor_colour"][2:] == ["0.300", "[0.20,", "0.40]", "45"]
+
+
+def test_an_interval_holds_its_mean_as_shown(tmp_path):
+    """0.098 beside [0.10, 0.11] would look wrong: two digits are too few there."""
+    narrow = result("narrow", 0.098)
+    narrow["tracks"]["semantic"]["headline"]["per_roi"]["mean_interval"] = [0.0975, 0.105]
+    write(tmp_path, narrow)
+    write(tmp_path, result("wide", 0.5))
+    board = model.load(tmp_path)
+    for name in ("table", "md", "latex"):
+        assert "[0.098, 0.105]" in shown(board, name)
+    assert rows(shown(board))["wide"][2:4] == ["0.500", "[0.40,"]
 
 
 def test_wide_terminals_show_more_columns_and_whole_ones(full, columns):
@@ -128,7 +144,9 @@ def test_a_failure_is_one_line_with_its_log_and_how_to_dismiss_it(tmp_path, monk
     assert failures[1] == "  older seed0-b: out of memory"
     assert failures[5] == "  and 5 more: --details"
     assert failures[6] == f"  log of the first: {run.relative_to(tmp_path) / 'log.txt'}"
-    assert failures[7] == "  dismiss it: benchbcss runs rm seed0-aaaa"
+    assert failures[7] == "  dismiss it: benchbcss runs rm seed0-aaaa --workspace ."
+    monkeypatch.setenv("BENCHBCSS_WORKSPACE", str(tmp_path))  # then it is found without
+    assert "  dismiss it: benchbcss runs rm seed0-aaaa\n" in shown(model.load(tmp_path))
     assert "Missing key" not in text
     details = shown(model.load(tmp_path), "table", "details")
     assert details.count("older seed") == 9
