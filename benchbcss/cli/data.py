@@ -217,16 +217,23 @@ def stats(
 @click.option("--masks", help="Folder of the masks, within FOLDER.")
 @click.option("--mask-suffix", help="What a mask's name has beyond its image's, such as _anno.")
 @click.option("--pairs", help="CSV with the columns image,mask, within FOLDER.")
+@click.option(
+    "--classes",
+    type=click.Path(path_type=Path),
+    help="YAML, JSON or CSV that names the masks' values or colours.  [default: a dataset.json]",
+)
 @click.option("--patient-pattern", help="Regular expression: its group in a name is the patient.")
 @click.option("--site-pattern", help="Likewise for the institute.")
 @workspace_option
-def prepare(folder: Path, output: Path | None, workspace: Path, **reading: Any) -> None:
+def prepare(
+    folder: Path, output: Path | None, classes: Path | None, workspace: Path, **reading: Any
+) -> None:
     """Look at FOLDER and write a suite file that fits it, with a split grouped by patient."""
     from benchbcss.data import prepare as preparing
     from benchbcss.data.reader import Reading
     from benchbcss.data.store import TileStore
 
-    proposal = preparing.look(folder, TileStore(workspace / "store"), Reading(**reading))
+    proposal = preparing.look(folder, TileStore(workspace / "store"), Reading(**reading), classes)
     total = sum(proposal.pixels.values())
     click.echo(f"{len(proposal.rois)} ROIs, {total / 1e6:.2f} Mpx, layout {proposal.reader}")
     for code, pixels in proposal.pixels.items():

@@ -110,6 +110,7 @@ def _copy(
     """One ROI at a time, so that memory holds one. Raises DataError with every problem."""
     wanted, track = prepared.split.test, Semantic()
     candidates = source.of(wanted)
+    taken = {candidate for own in candidates.values() for candidate in own}
     confusion = fit.Confusion(len(prepared.labels.classes))
     digest = hashlib.sha256()
     problems: list[str] = []
@@ -119,7 +120,7 @@ def _copy(
         own = candidates[roi]
         if len(own) != 1:
             both = ", ".join(str(candidate.path) for candidate in own[:3])
-            what = f"{len(own)} files: {both}. Keep one" if own else source.missing(roi)
+            what = f"{len(own)} files: {both}. Keep one" if own else source.missing(roi, taken)
             problems.append(f"{roi}: {what}")
             continue
         try:
