@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -243,8 +244,9 @@ def prepare(
     suite = output or folder / f"{preparing.suite_name(folder)}.yaml"
     suite, table = preparing.write(proposal, folder, suite)
     click.echo(f"wrote {suite} and {table}: read their comments, then")
-    click.echo(f"  benchbcss data verify {folder} --suite {suite}")
-    click.echo(f"  benchbcss run BACKEND --suite {suite} --data {folder}")
+    where = [shlex.quote(str(path)) for path in (folder, suite)]
+    click.echo("  benchbcss data verify {} --suite {}".format(*where))
+    click.echo("  benchbcss run BACKEND --data {} --suite {}".format(*where))
 
 
 @data.command()

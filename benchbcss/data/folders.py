@@ -68,8 +68,9 @@ class FolderReader:
 
     @classmethod
     def detect(cls, folder: Path) -> bool:
+        """Whether there are images and masks; which of them do not pair is said on opening."""
         images, masks = _sorted_out(folder, Reading())
-        return bool(_keys(images, IMAGE_ENDS) & _keys(masks, MASK_ENDS))
+        return bool(images and masks)
 
     def source(self, roi: str) -> Source:
         pair, variant = self._pairs[roi], colour_variant(self.reading)
@@ -277,10 +278,6 @@ def _stem(path: Path, endings: Iterable[str]) -> str:
         if stem.lower().endswith(end.lower()) and len(stem) > len(end):
             return stem[: -len(end)]
     return stem
-
-
-def _keys(paths: Iterable[Path], endings: Iterable[str]) -> set[str]:
-    return {_stem(path, endings) for path in paths}
 
 
 def _named(folder: Path, pairs: list[_Pair]) -> dict[str, _Pair]:

@@ -71,6 +71,8 @@ def look(folder: Path, store: TileStore, reading: Reading, classes: Path | None 
             f"classes fit. They are no instance numbers either, of which each is one piece: were "
             f"they resampled with interpolation? Export them anew with nearest neighbour."
         )
+    if len(pixels) == 1:
+        notes.append(f"every mask is {next(iter(pixels))} throughout: there are no classes to tell")
     patients = {name: who for name in rois if (who := source.reader.patient(name))}
     if not patients:
         patients, table = clues.patients(folder, rois, reading.pairs)

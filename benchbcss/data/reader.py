@@ -126,8 +126,7 @@ def reader_class(name: str) -> type[Reader]:
 
 def detect(folder: Path) -> str:
     """The name of the first reader that knows ``folder``. Raises DataError."""
-    if not folder.is_dir():
-        raise DataError(f"The data folder {folder} does not exist.")
+    _check_folder(folder)
     for name in known_readers():
         if reader_class(name).detect(folder):
             return name
@@ -136,10 +135,15 @@ def detect(folder: Path) -> str:
     raise DataError(f"{folder} is not laid out as any reader expects. {layouts}.{elsewhere(files)}")
 
 
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise DataError(f"The data folder {folder} {what}.")
+
+
 def choose(folder: Path, reading: Reading) -> str:
     """The name of the reader that the suite names, or that knows the folder. Raises DataError."""
-    if not folder.is_dir():
-        raise DataError(f"The data folder {folder} does not exist.")
+    _check_folder(folder)
     if reading.reader is None and reading.files:
         return LAST  # these settings are its own
     return reading.reader or detect(folder)

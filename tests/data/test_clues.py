@@ -178,3 +178,11 @@ def test_255_beside_numbered_classes_is_proposed_as_ignored(tmp_path):
     _, suite = proposed(tmp_path / "d", tmp_path)
     assert suite.labels().ignore == (255,)
     assert suite.labels().class_names == ("class_0", "class_1", "class_2")
+
+
+def test_masks_of_one_value_are_pointed_out(tmp_path):
+    for index in range(4):
+        pair(tmp_path / "d", f"c{index}", np.full((40, 44), 7, np.uint8))
+    proposal, suite = proposed(tmp_path / "d", tmp_path)
+    assert "every mask is 7 throughout" in " ".join(proposal.notes)
+    assert suite.labels().classes == (("class_7", (7,)),)

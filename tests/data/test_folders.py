@@ -216,3 +216,14 @@ def test_the_bcss_reader_takes_no_files(tmp_path):
         open_reader(tmp_path, Reading(reader="bcss", instances=True))
     reader = open_reader(tmp_path, Reading(instances=True))
     assert set(np.unique(reader.codes("a.png"))) == {0, 1}
+
+
+def test_images_and_masks_of_which_none_pair_are_named(tmp_path):
+    image(tmp_path / "images" / "slide_12.png")
+    mask(tmp_path / "masks" / "region7.png")
+    with pytest.raises(
+        DataError, match=r"1 image\(s\) in .* have no mask.*list the pairs in a CSV"
+    ):
+        open_reader(tmp_path, Reading())
+    with pytest.raises(DataError, match="is a file, not a folder"):
+        open_reader(tmp_path / "masks" / "region7.png", Reading())
