@@ -70,7 +70,11 @@ def score(
         reading.opened(predictions) as source,
         tempfile.TemporaryDirectory(prefix=".score-", dir=workspace) as staged,
     ):
-        meaning = labels.numbering(numbering, source, prepared.labels, _codes(prepared))
+        files = prepared.suite.files
+        instances = bool(files and files.instances)
+        meaning = labels.numbering(
+            numbering, source, prepared.labels, _codes(prepared), instances=instances
+        )
         copied = _copy(source, prepared, meaning, Path(staged))
         spec = _spec(prepared, name, copied.digest, workspace)
         run_dir = spec.run_dir(workspace)
@@ -88,7 +92,7 @@ def score(
         scored.warnings.append(f"the result before is set aside: {set_aside(old)}")
     readings = {
         "--labels labels": labels.by_labels(prepared.labels),
-        "--labels codes (--codes raw22)": labels.by_codes(prepared.labels),
+        "--labels codes (--codes raw22)": labels.by_codes(prepared.labels, instances=instances),
     }
     if better := fit.hint(copied.confusion, meaning, readings, prepared.labels):
         scored.warnings.append(better)
