@@ -102,11 +102,11 @@ def are_instances(rois: Mapping[str, Roi], most_classes: int) -> bool:
     """
     numbers = [{code for code in roi.mask_entry.codes if code} for roi in rois.values()]
     distinct = set().union(*numbers)
-    gapless = [found for found in numbers if found == set(range(1, len(found) + 1))]
+    gapless = [codes for codes in numbers if codes == set(range(1, len(codes) + 1))]
     numbered = (
         len(distinct) >= _FEWEST
         and len(gapless) >= _ONE_PIECE * len(numbers)
-        and len({len(found) for found in numbers}) > 1
+        and len({len(codes) for codes in numbers}) > 1
     )
     if not numbered and len(distinct) <= most_classes:
         return False

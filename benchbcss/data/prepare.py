@@ -35,24 +35,10 @@ MOST_CLASSES = 254
 def look(folder: Path, store: TileStore, reading: Reading, classes: Path | None = None) -> Proposal:
     """Decode everything in ``folder`` and propose; ``classes`` is a file that names its codes or
     colours. Raises DataError naming what cannot be used."""
-    reading = replace(reading, reader=choose(folder, reading))
-    reader = open_reader(folder, reading)
-    notes: list[str] = []
-    if reading.reader != "bcss" and any(
-        matched(bcss.PATIENT, roi, "patient") for roi in reader.ids
-    ):
-        reading = replace(
-            reading,
-            patient_pattern=reading.patient_pattern or bcss.PATIENT.lstrip("^").rstrip("-"),
-            site_pattern=reading.site_pattern or bcss.SITE.lstrip("^").rstrip("-"),
-        )
     made = clues.class_names(folder, classes)
-    if colours := _colours([reader.source(roi).mask for roi in reader.ids]):
-        if made:  # in its order, and with colours that no mask happens to have
-            colours = {c: code for code, c in enumerate(dict.fromkeys((*made.colours, *colours)))}
-        reading = replace(reading, colours=colours)
-    source = Dataset(folder, store, reading)
+    source, reading = _opened(folder, store, reading, made)
     rois = _decoded(source)
+    notes: list[str] = []
     if not made and not reading.instances and clues.are_instances(rois, MOST_CLASSES):
         # rightly or not: the comment says how to take them for classes
         reading = replace(reading, reader=LAST, instances=True)
@@ -73,23 +59,13 @@ def look(folder: Path, store: TileStore, reading: Reading, classes: Path | None 
         )
     if len(pixels) == 1:
         notes.append(f"every mask is {next(iter(pixels))} throughout: there are no classes to tell")
-    patients = {name: who for name in rois if (who := source.reader.patient(name))}
-    if not patients:
-        patients, table = clues.patients(folder, rois, reading.pairs)
-        if patients:
-            notes.append(f"patients are those of {table}")
-    if len(patients) < len(rois):
-        notes.append(
-            f"patients are unknown for {len(rois) - len(patients)} of {len(rois)} ROIs: fill the "
-            f"column 'patient' of the split's CSV, or set patient_pattern, before trusting it"
-        )
+    patients, about_patients = _patients(source, folder, rois, reading)
+    parts, about_parts = _parts(source.reader, folder, rois, patients)
     official = (
         made is None
         and reading.reader == "bcss"
         and (source.code_table() is not None or len(patients) == len(rois))
     )
-    parts, said = _parts(source.reader, folder, rois, patients)
-    notes += said
     return Proposal(
         str(reading.reader),
         reading,
@@ -99,8 +75,46 @@ def look(folder: Path, store: TileStore, reading: Reading, classes: Path | None 
         parts,
         official,
         _names(made, reading, pixels) if made else {},
-        tuple(notes),
+        (*notes, *about_patients, *about_parts),
     )
+
+
+def _opened(
+    folder: Path, store: TileStore, reading: Reading, made: ClassMap | None
+) -> tuple[Dataset, Reading]:
+    """The folder, and how it is read: its reader, patterns that fit its names, its colours."""
+    reading = replace(reading, reader=choose(folder, reading))
+    reader = open_reader(folder, reading)
+    barcodes = any(matched(bcss.PATIENT, roi, "patient") for roi in reader.ids)
+    if reading.reader != "bcss" and barcodes:
+        reading = replace(
+            reading,
+            patient_pattern=reading.patient_pattern or bcss.PATIENT.lstrip("^").rstrip("-"),
+            site_pattern=reading.site_pattern or bcss.SITE.lstrip("^").rstrip("-"),
+        )
+    if colours := _colours([reader.source(roi).mask for roi in reader.ids]):
+        if made:  # in its order, and with colours that no mask happens to have
+            colours = {c: code for code, c in enumerate(dict.fromkeys((*made.colours, *colours)))}
+        reading = replace(reading, colours=colours)
+    return Dataset(folder, store, reading), reading
+
+
+def _patients(
+    source: Dataset, folder: Path, rois: Mapping[str, Roi], reading: Reading
+) -> tuple[dict[str, str], list[str]]:
+    """({ROI: patient}, notes): as the reader knows them, else as a table in the folder does."""
+    patients = {name: who for name in rois if (who := source.reader.patient(name))}
+    notes = []
+    if not patients:
+        patients, table = clues.patients(folder, rois, reading.pairs)
+        if patients:
+            notes.append(f"patients are those of {table}")
+    if len(patients) < len(rois):
+        notes.append(
+            f"patients are unknown for {len(rois) - len(patients)} of {len(rois)} ROIs: fill the "
+            f"column 'patient' of the split's CSV, or set patient_pattern, before trusting it"
+        )
+    return patients, notes
 
 
 def _decoded(source: Dataset) -> dict[str, Roi]:
@@ -268,8 +282,8 @@ def write(proposal: Proposal, folder: Path, suite: Path) -> tuple[Path, Path]:
         raise InputError(
             f"{suite} cannot be written: {error} Pass --output FILE in a folder of yours."
         ) from error
-    if found := mistakes(suite):
-        raise AssertionError(f"the suite that was written is not valid: {found}")
+    if problems := mistakes(suite):
+        raise AssertionError(f"the suite that was written is not valid: {problems}")
     return suite, table
 
 

@@ -110,16 +110,16 @@ def described(
         )
     if said.get("in_channels", 3) != 3:
         raise WeightsError(f"The weights {where} take {said['in_channels']} channels, not RGB.")
-    found = {key: said[key] for key in _SETTINGS if said.get(key) is not None}
+    settings = {key: said[key] for key in _SETTINGS if said.get(key) is not None}
     if isinstance(count, int):
-        found["classes"] = int(count)
+        settings["classes"] = int(count)
     if isinstance(said.get("encoder_name"), str):
-        found["encoder_name"] = said["encoder_name"]
+        settings["encoder_name"] = said["encoder_name"]
     if isinstance(said.get("decoder_channels"), list | tuple):
-        found["decoder_channels"] = [int(width) for width in said["decoder_channels"]]
+        settings["decoder_channels"] = [int(width) for width in said["decoder_channels"]]
     elif widths := _widths(content):
-        found["decoder_channels"] = widths
-    return found
+        settings["decoder_channels"] = widths
+    return settings
 
 
 def statistics(weights: File | Folder) -> dict[str, list[float]] | None:
