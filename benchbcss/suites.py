@@ -178,6 +178,9 @@ class Files(Strict):
     masks: str | None = None
     mask_suffix: str | None = None
     pairs: str | None = None
+    instances: bool | None = Field(
+        None, description="masks number objects from 1: every number above 0 is code 1"
+    )
 
 
 #: what can change a number. The second row is newer: it counts only where it is set, so that

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ from benchbcss.errors import WeightsError
 from benchbcss.recipes import resolve
 from benchbcss.weights import AnyWeights, Auto, File, Folder, Hub, Provenance, Random, Weights
 from benchbcss.weights.loading import Layout, load_into, report, settle
+from benchbcss.weights.reading import read
 
 NAMES = ("tumor", "stroma", "lymphocyte", "necrosis", "blood_vessel", "other")
 LIMIT = 600
@@ -319,6 +321,20 @@ def test_other_pickled_things_are_named_and_never_run(thing, word, legacy, tmp_p
     assert "truncated" not in text
     assert len(text) < LIMIT
     assert capsys.readouterr().out == ""
+
+
+def test_the_command_that_the_message_gives_makes_a_file_that_is_read(tmp_path):
+    """Lightning's checkpoints hold a Namespace or an OmegaConf beside plain hyper-parameters."""
+    state = network(0).state_dict()
+    said = {"encoder_name": "resnet18", "cfg": argparse.Namespace(lr=1)}
+    torch.save({"state_dict": state, "hyper_parameters": said}, tmp_path / "last.ckpt")
+    with pytest.raises(WeightsError) as caught:
+        read(tmp_path / "last.ckpt")
+    (command,) = re.findall(r'python -c "(.*)"$', str(caught.value))
+    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True)
+    content = read(tmp_path / "tensors.pt")
+    assert content["hyper_parameters"] == {"encoder_name": "resnet18"}
+    assert content["state_dict"].keys() == state.keys()
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])

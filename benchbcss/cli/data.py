@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,10 +180,17 @@ def stats(
 @click.option("--masks", help="Folder of the masks, within FOLDER.")
 @click.option("--mask-suffix", help="What a mask's name has beyond its image's, such as _anno.")
 @click.option("--pairs", help="CSV with the columns image,mask, within FOLDER.")
+@click.option(
+    "--classes",
+    type=click.Path(path_type=Path),
+    help="YAML, JSON or CSV that names the masks' values or colours.  [default: a dataset.json]",
+)
 @click.option("--patient-pattern", help="Regular expression: its group in a name is the patient.")
 @click.option("--site-pattern", help="Likewise for the institute.")
 @workspace_option
-def prepare(folder: Path, output: Path | None, workspace: Path, **reading: Any) -> None:
+def prepare(
+    folder: Path, output: Path | None, classes: Path | None, workspace: Path, **reading: Any
+) -> None:
     """Look at FOLDER and write a suite file that fits it, with a split grouped by patient."""
     from benchbcss.cli import progress
     from benchbcss.data import prepare as preparing
@@ -191,7 +199,7 @@ def prepare(folder: Path, output: Path | None, workspace: Path, **reading: Any) 
 
     with progress.shown() as display:
         store = TileStore(workspace / "store")
-        proposal = preparing.look(folder, store, Reading(**reading), display)
+        proposal = preparing.look(folder, store, Reading(**reading), classes, display)
     total = sum(proposal.pixels.values())
     click.echo(f"{len(proposal.rois)} ROIs, {total / 1e6:.2f} Mpx, layout {proposal.reader}")
     for code, pixels in proposal.pixels.items():
@@ -201,8 +209,9 @@ def prepare(folder: Path, output: Path | None, workspace: Path, **reading: Any) 
     suite = output or folder / f"{preparing.suite_name(folder)}.yaml"
     suite, table = preparing.write(proposal, folder, suite)
     click.echo(f"wrote {suite} and {table}: read their comments, then")
-    click.echo(f"  benchbcss data verify {folder} --suite {suite}")
-    click.echo(f"  benchbcss run BACKEND --suite {suite} --data {folder}")
+    where = [shlex.quote(str(path)) for path in (folder, suite)]
+    click.echo("  benchbcss data verify {} --suite {}".format(*where))
+    click.echo("  benchbcss run BACKEND --data {} --suite {}".format(*where))
 
 
 @data.command()

@@ -26,6 +26,12 @@ class BcssReader:
 
     def __init__(self, folder: Path, reading: Reading) -> None:
         self.folder, self.reading = folder, reading
+        if reading.files:
+            raise DataError(
+                f"The suite's reader is 'bcss', which takes no 'files' "
+                f"({', '.join(reading.files)}). "
+                f"Leave them out, or name the reader 'folders'."
+            )
         present = [name for name in IMAGE_FOLDERS if (folder / name).is_dir()]
         if not present or not (folder / "masks").is_dir():
             raise DataError(

@@ -25,6 +25,7 @@ NOTHING = frozenset(
     ("", "none", "null", "background", "ignore", "ignored", "unlabelled", "unlabeled", "void")
 )
 _HEX = re.compile(r"#([0-9a-fA-F]{6})")
+_NONE = "(no class)"
 _SHOWN = 12  # names of a list that a message shows
 
 #: columns of a CSV, in the order in which they are looked for
@@ -239,10 +240,10 @@ def match(
         near = f" Is '{guess}' the suite's '{lacking[0]}'?" if guess else ""
         raise DataError(
             f"{whose} has classes that the suite has not: "
-            f"{_listing([f'{v} {n}' for v, n in names.items()])} | the suite's: "
+            f"{_listing([f'{v} {n or _NONE}' for v, n in names.items()])} | the suite's: "
             f"{_listing([*classes])}. Nothing stands for {_listing(lacking)}.{near} {remedy}"
         )
-    left_out = [str(name) for value, name in names.items() if labels[value] == IGNORE]
+    left_out = [name for value, name in names.items() if name and labels[value] == IGNORE]
     return Matched(labels, tuple(dict.fromkeys(left_out)), tuple(lacking))
 
 

@@ -1,16 +1,17 @@
 """Plain folders of images and masks, in two folders or one, nested or not.
 
-A mask is told by its folder (``masks``, ``labelsTr``, ...) or, where no folder is named so, by its
-stem's end (``_mask``, ``_anno``, ...); a suite may say both, or list the pairs in a CSV. Image and
-mask pair by stem. An ROI is called ``STEM.png``, whatever its files' format, so that predictions
-have a name; where a stem occurs in two folders, the folders' names join it.
+A mask is told by its folder (``masks``, ``labelsTr``, ``train_masks``, ...) or, where no folder is
+named so, by its stem's end (``_mask``, ``_anno``, ...); a suite may say both, or list the pairs in
+a CSV. Image and mask pair by stem. An ROI is called ``STEM.png``, whatever its files' format, so
+that predictions have a name; where a stem occurs in two folders, the folders' names join it.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
@@ -67,18 +68,22 @@ class FolderReader:
 
     @classmethod
     def detect(cls, folder: Path) -> bool:
+        """Whether there are images and masks; which of them do not pair is said on opening."""
         images, masks = _sorted_out(folder, Reading())
-        return bool(_keys(images, IMAGE_ENDS) & _keys(masks, MASK_ENDS))
+        return bool(images and masks)
 
     def source(self, roi: str) -> Source:
-        pair = self._pairs[roi]
-        return Source(pair.image, pair.mask, mask_variant=colour_variant(self.reading))
+        pair, variant = self._pairs[roi], colour_variant(self.reading)
+        if self.reading.instances:
+            variant += "instances"
+        return Source(pair.image, pair.mask, mask_variant=variant)
 
     def image(self, roi: str) -> np.ndarray:
         return decode_image(self._pairs[roi].image)
 
     def codes(self, roi: str) -> np.ndarray:
-        return decode_mask(self._pairs[roi].mask, self.reading.colours)
+        codes = decode_mask(self._pairs[roi].mask, self.reading.colours)
+        return (codes > 0).astype(np.uint8) if self.reading.instances else codes
 
     def patient(self, roi: str) -> str | None:
         """From the pairs' column ``patient``, else by the suite's pattern on the image's path."""
@@ -122,13 +127,24 @@ def _paired(folder: Path, reading: Reading) -> list[_Pair]:
         if alone:
             others = sorted({path.stem for path in (masks if ours == "image" else images)})
             near = near_miss(alone[0].stem, others, 0.8)
-            hint = f"; the nearest is '{near}'" if near else ""
+            hint = f"; the nearest is '{near}'" if near else _bare_folder(folder, alone, done)
             raise DataError(
                 f"{len(alone)} {ours}(s) in {folder} have no {theirs}, the first is "
                 f"{alone[0].relative_to(folder)}{hint}. Rename it as its {theirs}, move it out, or "
                 f"list the pairs in a CSV (files: {{pairs: FILE.csv}} in the suite)."
             )
     return [_Pair(image, mask) for image, mask in together.items()]
+
+
+def _bare_folder(folder: Path, alone: list[Path], done: Collection[Path]) -> str:
+    """Where a whole folder has no partners, that it has none: a test set without masks, say."""
+    bare = alone[0].parent
+    if bare == folder or any(path.parent == bare for path in done):
+        return ""
+    return (
+        f", and none in {bare.relative_to(folder)} has one: name the folders to read in the suite "
+        f"(files: {{images: DIR, masks: DIR}}; data prepare: --images DIR --masks DIR)"
+    )
 
 
 def _pair_by(
@@ -201,12 +217,11 @@ def _sorted_out(folder: Path, reading: Reading) -> tuple[list[Path], list[Path]]
     if reading.mask_suffix:
         masks = [path for path in files if path.stem.endswith(reading.mask_suffix)]
     else:
-        masks = [path for path in files if _within(path, folder, MASK_NAMES)]
+        masks = _inside(files, folder, MASK_NAMES)
         masks = masks or [path for path in files if _stem(path, MASK_ENDS) != _stem(path, ())]
     known = set(masks)
     images = [path for path in files if path not in known]
-    inside = [path for path in images if _within(path, folder, IMAGE_NAMES)]
-    return inside or images, masks
+    return _inside(images, folder, IMAGE_NAMES) or images, masks
 
 
 def _files(folder: Path) -> list[Path]:
@@ -221,13 +236,40 @@ def _files(folder: Path) -> list[Path]:
     )
 
 
-def _within(path: Path, folder: Path, names: set[str]) -> bool:
-    return any(part.lower() in names for part in path.relative_to(folder).parts[:-1])
+def _inside(paths: Iterable[Path], folder: Path, names: set[str]) -> list[Path]:
+    """Those in folders of these names; else in folders with such a word, as in "train_masks"."""
+    paths = list(paths)
+    for split in (_whole, _words):
+        chosen = [
+            path
+            for path in paths
+            if any(names & set(split(part)) for part in path.relative_to(folder).parts[:-1])
+        ]
+        if chosen:
+            return chosen
+    return []
+
+
+def _whole(part: str) -> list[str]:
+    return [part.lower()]
+
+
+def _words(part: str) -> list[str]:
+    return re.split(r"[\s_.-]+", part.lower())
 
 
 def _place(path: Path) -> tuple[str, ...]:
-    """The folders of a relative path, without those that say images or masks lie there."""
-    return tuple(part for part in path.parts[:-1] if part.lower() not in IMAGE_NAMES | MASK_NAMES)
+    """The folders of a relative path, without words that say images or masks lie there; nnU-Net's
+    ``imagesTr`` and ``labelsTr`` are both ``tr``."""
+    places = []
+    for part in path.parts[:-1]:
+        if nnunet := re.fullmatch("(?:images|labels)(t[rs])", part.lower()):
+            places.append(nnunet[1])
+        elif not {part.lower()} & (IMAGE_NAMES | MASK_NAMES):
+            words = [word for word in _words(part) if word not in IMAGE_NAMES | MASK_NAMES]
+            named = len(words) < len(_words(part))
+            places.append("_".join(words) if named else part)
+    return tuple(place for place in places if place)
 
 
 def _stem(path: Path, endings: Iterable[str]) -> str:
@@ -236,10 +278,6 @@ def _stem(path: Path, endings: Iterable[str]) -> str:
         if stem.lower().endswith(end.lower()) and len(stem) > len(end):
             return stem[: -len(end)]
     return stem
-
-
-def _keys(paths: Iterable[Path], endings: Iterable[str]) -> set[str]:
-    return {_stem(path, endings) for path in paths}
 
 
 def _named(folder: Path, pairs: list[_Pair]) -> dict[str, _Pair]:

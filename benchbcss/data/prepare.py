@@ -6,23 +6,22 @@ comment for a person to settle, never guessed in silence.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
-from benchbcss.data import bcss
+from benchbcss.data import bcss, clues
+from benchbcss.data.class_maps import ClassMap
 from benchbcss.data.dataset import Dataset, Roi
 from benchbcss.data.images import Colour
-from benchbcss.data.reader import Reading, choose, matched, open_reader
+from benchbcss.data.proposal import Proposal, suite_text
+from benchbcss.data.reader import LAST, Reader, Reading, choose, matched, open_reader
 from benchbcss.data.splits import PARTS
 from benchbcss.data.store import TileStore
 from benchbcss.errors import BenchError, DataError, InputError
@@ -31,49 +30,102 @@ from benchbcss.progress import SILENT, Progress
 
 SHARES = {"test": 0.25, "val": 0.15}  # of the ROIs; train is the rest
 MOST_COLOURS = 64  # a mask with more was not coloured by hand
+MOST_CLASSES = 254
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """What was found, and what is proposed."""
+def look(
+    folder: Path,
+    store: TileStore,
+    reading: Reading,
+    classes: Path | None = None,
+    progress: Progress = SILENT,
+) -> Proposal:
+    """Decode everything in ``folder`` and propose; ``classes`` is a file that names its codes or
+    colours. Raises DataError naming what cannot be used."""
+    made = clues.class_names(folder, classes)
+    source, reading = _opened(folder, store, reading, made)
+    rois = _decoded(source, progress)
+    notes: list[str] = []
+    if not made and not reading.instances and clues.are_instances(rois, MOST_CLASSES):
+        # rightly or not: the comment says how to take them for classes
+        reading = replace(reading, reader=LAST, instances=True)
+        notes.append(
+            "the masks number objects (1, 2, 3, ... in every image, one piece each), so every "
+            "number is read as one class: where they are classes, remove 'instances' and name them"
+        )
+        source = Dataset(folder, store, reading)
+        rois = _decoded(source, progress)
+    pixels: Counter[int] = Counter()
+    for roi in rois.values():
+        pixels.update(roi.mask_entry.codes)
+    if len(pixels) > MOST_CLASSES:
+        raise DataError(
+            f"The masks in {folder} have {len(pixels)} different values; at most {MOST_CLASSES} "
+            f"classes fit. They are no instance numbers either, of which each is one piece: were "
+            f"they resampled with interpolation? Export them anew with nearest neighbour."
+        )
+    if len(pixels) == 1:
+        notes.append(f"every mask is {next(iter(pixels))} throughout: there are no classes to tell")
+    patients, about_patients = _patients(source, folder, rois, reading)
+    parts, about_parts = _parts(source.reader, folder, rois, patients)
+    official = (
+        made is None
+        and reading.reader == "bcss"
+        and (source.code_table() is not None or len(patients) == len(rois))
+    )
+    return Proposal(
+        str(reading.reader),
+        reading,
+        rois,
+        dict(sorted(pixels.items())),
+        patients,
+        parts,
+        official,
+        _names(made, reading, pixels) if made else {},
+        (*notes, *about_patients, *about_parts),
+    )
 
-    reader: str
-    reading: Reading
-    rois: Mapping[str, Roi]
-    pixels: Mapping[int, int]  # per code
-    patients: Mapping[str, str]
-    parts: Mapping[str, str]  # ROI -> part
-    official: bool  # BCSS's own codes
-    notes: tuple[str, ...] = field(default=())
 
-    @property
-    def splits_csv(self) -> str:
-        """``filename,split,patient,site``; cells are empty where a file does not tell."""
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(("filename", "split", "patient", "site"))
-        for part in PARTS:
-            for name in sorted(name for name, where in self.parts.items() if where == part):
-                roi = self.rois[name]
-                writer.writerow((name, part, self.patients.get(name, ""), roi.site or ""))
-        return table.getvalue()
-
-
-def look(folder: Path, store: TileStore, reading: Reading, progress: Progress = SILENT) -> Proposal:
-    """Decode everything in ``folder`` and propose. Raises DataError naming what cannot be used."""
-    named = choose(folder, reading)
-    reading = replace(reading, reader=named)
+def _opened(
+    folder: Path, store: TileStore, reading: Reading, made: ClassMap | None
+) -> tuple[Dataset, Reading]:
+    """The folder, and how it is read: its reader, patterns that fit its names, its colours."""
+    reading = replace(reading, reader=choose(folder, reading))
     reader = open_reader(folder, reading)
-    notes = []
-    if named != "bcss" and any(matched(bcss.PATIENT, roi, "patient") for roi in reader.ids):
+    barcodes = any(matched(bcss.PATIENT, roi, "patient") for roi in reader.ids)
+    if reading.reader != "bcss" and barcodes:
         reading = replace(
             reading,
-            patient_pattern=bcss.PATIENT.lstrip("^").rstrip("-"),
-            site_pattern=bcss.SITE.lstrip("^").rstrip("-"),
+            patient_pattern=reading.patient_pattern or bcss.PATIENT.lstrip("^").rstrip("-"),
+            site_pattern=reading.site_pattern or bcss.SITE.lstrip("^").rstrip("-"),
         )
     if colours := _colours([reader.source(roi).mask for roi in reader.ids]):
+        if made:  # in its order, and with colours that no mask happens to have
+            colours = {c: code for code, c in enumerate(dict.fromkeys((*made.colours, *colours)))}
         reading = replace(reading, colours=colours)
-    source = Dataset(folder, store, reading)
+    return Dataset(folder, store, reading), reading
+
+
+def _patients(
+    source: Dataset, folder: Path, rois: Mapping[str, Roi], reading: Reading
+) -> tuple[dict[str, str], list[str]]:
+    """({ROI: patient}, notes): as the reader knows them, else as a table in the folder does."""
+    patients = {name: who for name in rois if (who := source.reader.patient(name))}
+    notes = []
+    if not patients:
+        patients, table = clues.patients(folder, rois, reading.pairs)
+        if patients:
+            notes.append(f"patients are those of {table}")
+    if len(patients) < len(rois):
+        notes.append(
+            f"patients are unknown for {len(rois) - len(patients)} of {len(rois)} ROIs: fill the "
+            f"column 'patient' of the split's CSV, or set patient_pattern, before trusting it"
+        )
+    return patients, notes
+
+
+def _decoded(source: Dataset, progress: Progress) -> dict[str, Roi]:
+    """Every ROI. Raises DataError with the first problems."""
     rois, problems = {}, []
     for name in progress.counted(source.names, doing="reading"):
         try:
@@ -84,25 +136,62 @@ def look(folder: Path, store: TileStore, reading: Reading, progress: Progress = 
         raise DataError(
             f"{len(problems)} of {len(source.names)} ROIs cannot be read: {' '.join(problems[:3])}"
         )
-    pixels: Counter[int] = Counter()
-    for roi in rois.values():
-        pixels.update(roi.mask_entry.codes)
-    if len(pixels) > 254:
+    return rois
+
+
+def _names(made: ClassMap, reading: Reading, pixels: Mapping[int, int]) -> dict[int, str | None]:
+    """Names of codes, by the class map's values or by its colours. Raises DataError where a code
+    has none."""
+    names = dict(made.values)
+    if reading.colours:
+        by_code = {code: colour for colour, code in reading.colours.items()}
+        names = {
+            code: made.colours[colour] for code, colour in by_code.items() if colour in made.colours
+        }
+    shown = {code: f"#{bytes(colour).hex()}" for colour, code in reading.colours.items()}
+    absent = [str(shown.get(code, code)) for code in sorted(pixels) if code not in names]
+    if absent:
+        kind = "colours" if reading.colours else "values"
         raise DataError(
-            f"The masks in {folder} have {len(pixels)} different values; at most 254 classes fit. "
-            f"Are they instance numbers, or resampled with interpolation?"
+            f"{made.where} does not name the masks' {kind} {', '.join(absent[:8])}. Add them there "
+            f"(null for no class), or pass another file with --classes FILE."
         )
-    patients = {name: who for name in rois if (who := source.reader.patient(name))}
-    if len(patients) < len(rois):
-        notes.append(
-            f"patients are unknown for {len(rois) - len(patients)} of {len(rois)} ROIs: fill the "
-            f"column 'patient' of the split's CSV, or set patient_pattern, before trusting it"
-        )
-    official = named == "bcss" and (source.code_table() is not None or len(patients) == len(rois))
-    parts = propose_split(rois, patients)
-    return Proposal(
-        named, reading, rois, dict(sorted(pixels.items())), patients, parts, official, tuple(notes)
-    )
+    return names
+
+
+def _parts(
+    reader: Reader, folder: Path, rois: Mapping[str, Roi], patients: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """({ROI: part}, notes): the parts that folders or names say, where they can be kept."""
+    paths = {}
+    for roi in rois:
+        image = reader.source(roi).image
+        inside = image.relative_to(folder) if image.is_relative_to(folder) else Path(image.name)
+        paths[roi] = PurePosixPath(inside.as_posix())
+    named = clues.named_parts(paths)
+    if not named:
+        return propose_split(rois, patients), []
+    groups = _groups(rois, patients)
+    if any(len({named[roi] for roi in group}) > 1 for group in groups):
+        note = "the parts in the files' names share patients or images, so they are not kept"
+        return propose_split(rois, patients), [note]
+    present = set(named.values())
+    notes = [f"the parts {', '.join(p for p in PARTS if p in present)} are those in files' names"]
+    if "test" not in present:
+        named = {roi: "test" if part == "val" else part for roi, part in named.items()}
+        notes.append("there is no test part, so the names' val is test")
+    if "train" not in present:
+        return propose_split(rois, patients), []
+    rest = [group for group in groups if named[group[0]] == "train"]
+    if "val" not in named.values() and len(rest) > 1:
+        wanted = max(1, round(SHARES["val"] * sum(map(len, rest))))
+        for group in _shuffled(rest)[:-1]:
+            if wanted <= 0:
+                break
+            named |= dict.fromkeys(group, "val")
+            wanted -= len(group)
+        notes.append("val is taken from the names' train")
+    return named, notes
 
 
 def propose_split(rois: Mapping[str, Roi], patients: Mapping[str, str]) -> dict[str, str]:
@@ -118,7 +207,7 @@ def propose_split(rois: Mapping[str, Roi], patients: Mapping[str, str]) -> dict[
         )
     largest = max(groups, key=len)
     groups.remove(largest)
-    groups.sort(key=lambda names: hashlib.sha256(names[0].encode()).hexdigest())
+    groups = _shuffled(groups)
     wanted = {part: max(1, round(share * len(rois))) for part, share in SHARES.items()}
     parts = dict.fromkeys(largest, "train")
     for place, names in enumerate(groups):
@@ -131,6 +220,11 @@ def propose_split(rois: Mapping[str, Roi], patients: Mapping[str, str]) -> dict[
             wanted[part] -= len(names)
         parts |= dict.fromkeys(names, part)
     return parts
+
+
+def _shuffled(groups: list[list[str]]) -> list[list[str]]:
+    """In an order that depends on names alone, and not on what they say."""
+    return sorted(groups, key=lambda names: hashlib.sha256(names[0].encode()).hexdigest())
 
 
 def _groups(rois: Mapping[str, Roi], patients: Mapping[str, str]) -> list[list[str]]:
@@ -174,85 +268,6 @@ def _colours(masks: Sequence[Path]) -> dict[Colour, int]:
             )
     colours = sorted((value >> 16, value >> 8 & 255, value & 255) for value in present)
     return {colour: code for code, colour in enumerate(sorted(colours, key=sum))}
-
-
-def suite_text(proposal: Proposal, folder: Path, split: str) -> str:
-    """The suite as YAML with comments."""
-    total = sum(proposal.pixels.values())
-    sides = [side for roi in proposal.rois.values() for side in roi.shape]
-    tile = 1024 if min(sides) >= 1024 else max(32, min(sides) // 32 * 32)
-    lines = [
-        f"# Written by 'benchbcss data prepare' from {len(proposal.rois)} ROIs of "
-        f"{min(sides)} to {max(sides)} px, {total / 1e6:.2f} Mpx.",
-        "# Check what a comment asks; then: benchbcss suites --validate THIS FILE",
-        f"summary: {json.dumps(f'Images of {folder.resolve().name}')}",
-        *_label_map(proposal, total),
-        f"split: {json.dumps(split)}  # a proposal: "
-        + ", ".join(f"{list(proposal.parts.values()).count(part)} {part}" for part in PARTS),
-        *(f"# {note}" for note in proposal.notes),
-        f"reader: {proposal.reader}",
-        *_reading(proposal.reading),
-        "mpp: 0.30  # not known: set the um per pixel of these images; sizes in um depend on it",
-        f"tile: {{size: {tile}, overlap: {tile // 4}}}  # at most the smallest side",
-        "budget: {epochs: 100}",
-        "presets:",
-        "  smoke:",
-        "    budget: {epochs: null, steps: 300}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _label_map(proposal: Proposal, total: int) -> list[str]:
-    def amount(code: int) -> str:
-        pixels = proposal.pixels[code]
-        return f"{pixels:,} px, {pixels / total:.1%}"
-
-    if proposal.official:
-        counted = "; ".join(f"{code}: {amount(code)}" for code in proposal.pixels)
-        return ["label_map: bcss5  # BCSS's codes; others: amgad5, tumor_binary", f"# {counted}"]
-    codes = list(proposal.pixels)
-    binary = len(codes) == 2 and codes[0] == 0
-    names = ["background", "foreground"] if binary else [f"class_{code}" for code in codes]
-    hexes = {
-        code: "#{:02x}{:02x}{:02x}".format(*rgb) for rgb, code in proposal.reading.colours.items()
-    }
-    lines = [
-        "label_map:",
-        "  # What the codes mean is not known: rename them, group them in classes.",
-    ]
-    lines.append("  codes:")
-    for name, code in zip(names, codes, strict=True):
-        colour = f", {hexes[code]}" if code in hexes else ""
-        lines.append(f"    {name}: {code}  # {amount(code)}{colour}")
-    unseen = sorted(set(hexes) - set(codes))
-    lines.append("  classes:")
-    lines += [f"    {name}: [{name}]" for name in names]
-    if codes[0] == 0:
-        lines.append(f"  # Is {names[0]} tissue that was looked at? If not annotated, ignore it.")
-    lines.append("  ignore: []")
-    if binary:
-        lines.append("  mean: [foreground]  # classes that count in the mean")
-    if hexes:
-        lines.append("colours:")
-        by_code = dict(zip(codes, names, strict=True))
-        lines += [
-            f"  {by_code.get(code, code)}: '{text}'"
-            for code, text in sorted(hexes.items())
-            if code not in unseen
-        ]
-    return lines
-
-
-def _reading(reading: Reading) -> list[str]:
-    lines = []
-    names = ("images", "masks", "mask_suffix", "pairs")
-    files = {name: value for name in names if (value := getattr(reading, name)) is not None}
-    if files:
-        lines.append(f"files: {json.dumps(files)}")
-    for name in ("patient_pattern", "site_pattern"):
-        if pattern := getattr(reading, name):
-            lines.append(f"{name}: '{pattern.replace(chr(39), 2 * chr(39))}'")
-    return lines
 
 
 def write(proposal: Proposal, folder: Path, suite: Path) -> tuple[Path, Path]:

@@ -11,17 +11,19 @@ import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 import numpy as np
 
 from benchbcss import registry
-from benchbcss.data.images import Colour
+from benchbcss.data.images import Colour, elsewhere
 from benchbcss.errors import DataError, UnknownNameError
 
 #: the reader that takes any folder of images and masks: asked last
 LAST = "folders"
+_LOOKED_AT = 1000  # files of a folder that no reader knows
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Reading:
     in an ROI's name or path: their group ``patient`` (``site``), else their first group, else the
     whole match is the patient (site). ``colours`` maps RGB colours of masks to codes. ``images``,
     ``masks`` and ``pairs`` are paths within the folder; ``mask_suffix`` is what a mask's stem has
-    beyond its image's.
+    beyond its image's. ``instances``: masks number objects from 1, and every number is code 1.
     """
 
     reader: str | None = None
@@ -43,6 +45,13 @@ class Reading:
     masks: str | None = None
     mask_suffix: str | None = None
     pairs: str | None = None
+    instances: bool | None = None
+
+    @property
+    def files(self) -> dict[str, str | bool]:
+        """What is said of plain folders, where anything is."""
+        names = ("images", "masks", "mask_suffix", "pairs", "instances")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 @dataclass(frozen=True)
@@ -117,22 +126,25 @@ def reader_class(name: str) -> type[Reader]:
 
 def detect(folder: Path) -> str:
     """The name of the first reader that knows ``folder``. Raises DataError."""
-    if not folder.is_dir():
-        raise DataError(f"The data folder {folder} does not exist.")
+    _check_folder(folder)
     for name in known_readers():
         if reader_class(name).detect(folder):
             return name
     layouts = "; ".join(f"{name}: {reader_class(name).wants}" for name in known_readers())
-    raise DataError(f"{folder} is not laid out as any reader expects. {layouts}.")
+    files = (path.name for path in islice(folder.rglob("*"), _LOOKED_AT) if path.is_file())
+    raise DataError(f"{folder} is not laid out as any reader expects. {layouts}.{elsewhere(files)}")
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise DataError(f"The data folder {folder} {what}.")
 
 
 def choose(folder: Path, reading: Reading) -> str:
     """The name of the reader that the suite names, or that knows the folder. Raises DataError."""
-    if not folder.is_dir():
-        raise DataError(f"The data folder {folder} does not exist.")
-    if reading.reader is None and any(
-        (reading.images, reading.masks, reading.mask_suffix, reading.pairs)
-    ):
+    _check_folder(folder)
+    if reading.reader is None and reading.files:
         return LAST  # these settings are its own
     return reading.reader or detect(folder)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickletools
 import re
 import zipfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import torch
 from benchbcss.errors import WeightsError
 from benchbcss.weights.value import SUFFIXES, short
 
+_KEYS = ("state_dict", "model_state_dict")  # under which trainers keep plain tensors
 #: in a folder with several files of weights, the one that is meant; the last is this harness's own
 _USUAL = ("model.safetensors", "pytorch_model.bin", "final.safetensors")
 
@@ -139,12 +141,33 @@ def _foreign(path: Path, message: str) -> list[str]:
 def _beside_tensors(path: Path, foreign: list[str]) -> str:
     shown = ", ".join(short(name, 60) for name in foreign[:3])
     more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+    name = short(path.name, 60)
+    taken = "s['model'], s['state_dict'] or s.state_dict()"
+    words = _words(path)
+    if key := next((key for key in _KEYS if key in words), None):
+        taken = f"s['{key}']"
+        if "hyper_parameters" in words:  # Lightning's say what the network is
+            taken = (
+                f"dict(state_dict={taken}, hyper_parameters={{k: v for k, v in "
+                f"s['hyper_parameters'].items() if isinstance(v, (str, int, list))}})"
+            )
     return (
         f"The weights file {short(path)} holds pickled objects ({shown}{more}), and only tensors "
         f"are read: unpickling runs code. If you trust the file, save its tensors alone and pass "
-        f"those: s = torch.load('{short(path.name, 60)}', weights_only=False), then torch.save of "
-        f"its state dict (s['model'], s['state_dict'] or s.state_dict()) to tensors.pt."
+        f"tensors.pt: python -c \"import torch; s = torch.load('{name}', map_location='cpu', "
+        f"weights_only=False); torch.save({taken}, 'tensors.pt')\""
     )
+
+
+def _words(path: Path) -> set[str]:
+    """The strings in a file's pickle, which is looked through and never run."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))
+            operations = pickletools.genops(archive.read(name))
+            return {text for _, text, _ in operations if isinstance(text, str)}
+    except Exception:  # files of before 2019 are no archives
+        return set()
 
 
 def _truncated(path: Path, reason: str) -> WeightsError:

@@ -163,3 +163,67 @@ def test_zero_and_255(tmp_path):
         0: int((codes == 0).sum()),
         255: int((codes == 255).sum()),
     }
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [("train_images", "train_masks"), ("Tissue Images", "Label Masks"), ("x/RGB", "x/gt-labels")],
+)
+def test_folders_whose_names_hold_the_word(tmp_path, images, masks):
+    for stem in ("a", "b"):
+        image(tmp_path / images / f"{stem}.png")
+        mask(tmp_path / masks / f"{stem}.png")
+    assert open_reader(tmp_path, Reading()).ids == ("a.png", "b.png")
+
+
+def test_a_test_set_without_masks_is_told_how_to_leave_it_out(tmp_path):
+    """nnU-Net's imagesTs, and equal stems of training and test."""
+    for name in ("imagesTr/a_0000.png", "imagesTs/a_0000.png", "imagesTs/b_0000.png"):
+        image(tmp_path / name)
+    codes = mask(tmp_path / "labelsTr" / "a.png")
+    with pytest.raises(DataError, match="none in imagesTs has one: .*--images DIR"):
+        open_reader(tmp_path, Reading())
+    reader = open_reader(tmp_path, Reading(images="imagesTr", masks="labelsTr"))
+    assert reader.ids == ("a.png",)
+    assert (reader.codes("a.png") == codes).all()
+    mask(tmp_path / "labelsTs" / "a.png")
+    mask(tmp_path / "labelsTs" / "b.png")
+    reader = open_reader(tmp_path, Reading())
+    assert reader.ids == ("b.png", "tr__a.png", "ts__a.png")
+    assert (reader.codes("tr__a.png") == codes).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("imagesTr/a_0000.nii.gz", "NIfTI is not read"),
+        ("slides/a.svs", "Whole slides are not read: cut regions"),
+        ("a.geojson", "Outlines are not read: draw them"),
+        ("a.dat", "Its files are .dat.$"),
+    ],
+)
+def test_other_kinds_of_files_are_named_with_what_to_do(tmp_path, name, words):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=words):
+        open_reader(tmp_path, Reading())
+
+
+def test_the_bcss_reader_takes_no_files(tmp_path):
+    image(tmp_path / "images" / "a.png")
+    mask(tmp_path / "masks" / "a.png")
+    with pytest.raises(DataError, match="takes no 'files' \\(instances\\)"):
+        open_reader(tmp_path, Reading(reader="bcss", instances=True))
+    reader = open_reader(tmp_path, Reading(instances=True))
+    assert set(np.unique(reader.codes("a.png"))) == {0, 1}
+
+
+def test_images_and_masks_of_which_none_pair_are_named(tmp_path):
+    image(tmp_path / "images" / "slide_12.png")
+    mask(tmp_path / "masks" / "region7.png")
+    with pytest.raises(
+        DataError, match=r"1 image\(s\) in .* have no mask.*list the pairs in a CSV"
+    ):
+        open_reader(tmp_path, Reading())
+    with pytest.raises(DataError, match="is a file, not a folder"):
+        open_reader(tmp_path / "masks" / "region7.png", Reading())

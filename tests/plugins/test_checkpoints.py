@@ -90,6 +90,38 @@ def test_what_a_checkpoint_says_that_does_not_fit_is_one_sentence(
     assert len(str(caught.value)) < 600
 
 
+def test_channel_statistics_are_the_checkpoints(tmp_path):
+    """smp's example for Lightning keeps them as buffers beside the network."""
+    net, image = theirs(), torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    wrapped = {f"model.{key}": value for key, value in net.state_dict().items()}
+    mean, std = torch.tensor([0.7, 0.5, 0.6]), torch.tensor([0.2, 0.3, 0.1])
+    for scale in (1, 255):
+        buffers = {"mean": scale * mean.view(1, 3, 1, 1), "std": scale * std.view(1, 3, 1, 1)}
+        torch.save({"state_dict": {**wrapped, **buffers}}, tmp_path / "a.ckpt")
+        made, ours, _ = built("unetpp", tmp_path / "a.ckpt")
+        with torch.no_grad():
+            expected = net((image - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1))
+            assert torch.allclose(made.predict(ours, image), expected, atol=1e-4)
+
+
+def test_outputs_in_another_order_and_number_are_mapped(tmp_path):
+    """Seven outputs, background first, two of them stroma: each class's probability is theirs."""
+    net = theirs(classes=7)
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    order = {"0": "other", "1": "blood_vessel", "2": "tumor", "3": "stroma", "4": "necrosis"}
+    class_map = {**order, "5": "lymphocyte", "6": "stroma"}
+    made, ours, said = built("unetpp", packed("plain", net, tmp_path), class_map=class_map)
+    assert said.share == 1
+    with torch.no_grad():
+        theirs_own = net((image - ours.mean) / ours.std).softmax(1)[0]
+        probabilities = made.predict(ours, image).softmax(1)[0]
+    for label, name in enumerate(NAMES):
+        outputs = [int(output) for output, target in class_map.items() if target == name]
+        assert torch.allclose(probabilities[label], theirs_own[outputs].sum(0), atol=1e-5)
+    with pytest.raises(WeightsError, match="names '9', which the UNet.. has not"):
+        built("unetpp", packed("plain", net, tmp_path), class_map={**class_map, "9": "tumor"})
+
+
 def test_another_architecture_of_smp_is_named(tmp_path):
     smp.Unet("resnet18", encoder_weights=None, classes=6).save_pretrained(tmp_path)
     with pytest.raises(WeightsError, match="are of a Unet, not of a UNet"):

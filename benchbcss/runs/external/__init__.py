@@ -72,7 +72,11 @@ def score(
         reading.opened(predictions) as source,
         tempfile.TemporaryDirectory(prefix=".score-", dir=workspace) as staged,
     ):
-        meaning = labels.numbering(numbering, source, prepared.labels, _codes(prepared))
+        files = prepared.suite.files
+        instances = bool(files and files.instances)
+        meaning = labels.numbering(
+            numbering, source, prepared.labels, _codes(prepared), instances=instances
+        )
         copied = _copy(source, prepared, meaning, Path(staged), progress)
         spec = _spec(prepared, name, copied.digest, workspace)
         run_dir = spec.run_dir(workspace)
@@ -92,7 +96,7 @@ def score(
         scored.warnings.append(f"the result before is set aside: {set_aside(old)}")
     readings = {
         "--labels labels": labels.by_labels(prepared.labels),
-        "--labels codes (--codes raw22)": labels.by_codes(prepared.labels),
+        "--labels codes (--codes raw22)": labels.by_codes(prepared.labels, instances=instances),
     }
     if better := fit.hint(copied.confusion, meaning, readings, prepared.labels):
         scored.warnings.append(better)
@@ -118,6 +122,7 @@ def _copy(
     """One ROI at a time, so that memory holds one. Raises DataError with every problem."""
     wanted, track = prepared.split.test, Semantic()
     candidates = source.of(wanted)
+    taken = {candidate for files in candidates.values() for candidate in files}
     confusion = fit.Confusion(len(prepared.labels.classes))
     digest = hashlib.sha256()
     problems: list[str] = []
@@ -127,7 +132,7 @@ def _copy(
         files = candidates[roi]
         if len(files) != 1:
             both = ", ".join(str(candidate.path) for candidate in files[:3])
-            what = f"{len(files)} files: {both}. Keep one" if files else source.missing(roi)
+            what = f"{len(files)} files: {both}. Keep one" if files else source.missing(roi, taken)
             problems.append(f"{roi}: {what}")
             continue
         try:

@@ -61,16 +61,24 @@ class Numbering:
         return mapped, {int(value): int(n) for value, n in zip(odd, counts, strict=True)}
 
 
-def numbering(asked: str, source: Source, labels: LabelMap, codes: Mapping[str, int]) -> Numbering:
+def numbering(
+    asked: str,
+    source: Source,
+    labels: LabelMap,
+    codes: Mapping[str, int],
+    *,
+    instances: bool = False,
+) -> Numbering:
     """What ``asked`` means: 'labels', 'codes', 'nnunet', or the path of a class map.
 
-    ``codes`` are the dataset's, by name. Raises DataError for a map that does not fit ``labels``.
+    ``codes`` are the dataset's, by name; with ``instances`` its masks number objects, and every
+    number is code 1. Raises DataError for a map that does not fit ``labels``.
     """
     named = {name: int(labels.lookup[code]) for name, code in codes.items()}
     if asked == LABELS:
         return by_labels(labels)
     if asked == CODES:
-        return by_codes(labels)
+        return by_codes(labels, instances=instances)
     if asked == NNUNET:
         return _nnunet(source, labels, named)
     return _of_file(Path(asked), labels, named)
@@ -91,9 +99,11 @@ def by_labels(labels: LabelMap) -> Numbering:
     )
 
 
-def by_codes(labels: LabelMap) -> Numbering:
-    """The dataset's codes; those that the suite ignores are no class."""
+def by_codes(labels: LabelMap, *, instances: bool = False) -> Numbering:
+    """The dataset's codes, as its masks are read; those that the suite ignores are no class."""
     table = labels.lookup
+    if instances:
+        table[1:] = table[1]
     table[table == IGNORE] = NO_CLASS
     return Numbering(CODES, table, "is no code of the dataset")
 

@@ -28,7 +28,7 @@ from PIL import Image
 
 from benchbcss.data import class_maps
 from benchbcss.data.folders import IMAGE_ENDS, MASK_ENDS
-from benchbcss.data.images import LOSSY, Colour, decode_mask
+from benchbcss.data.images import LOSSY, Colour, decode_mask, elsewhere
 from benchbcss.data.tables import near_miss
 from benchbcss.errors import DataError
 
@@ -75,11 +75,9 @@ class Source(ABC):
         self.path = path
         self.candidates = sorted(self._candidates(), key=lambda item: str(item.path))
         if not self.candidates:
-            others = sorted({PurePosixPath(n).suffix.lower() for n in self._names()} - {""})
-            kinds = f" Its files are {', '.join(others[:5])}." if others else ""
             raise DataError(
                 f"{path} holds no label map. Pass a folder or .zip of PNG, TIFF or .npy "
-                f"files.{kinds}"
+                f"files.{elsewhere(self._names())}"
             )
 
     def of(self, rois: Collection[str]) -> dict[str, list[Candidate]]:
@@ -96,9 +94,10 @@ class Source(ABC):
             table[roi] = [c for c in dict.fromkeys(near) if c.is_of(stem)]
         return table
 
-    def missing(self, roi: str) -> str:
-        """That there is none, and what is nearly called so."""
-        near = near_miss(PurePosixPath(roi).stem, [c.keys[0] for c in self.candidates], 0.8)
+    def missing(self, roi: str, taken: Collection[Candidate]) -> str:
+        """That there is none, and what is nearly called so beside those ``taken`` by others."""
+        free = [candidate.keys[0] for candidate in self.candidates if candidate not in taken]
+        near = near_miss(PurePosixPath(roi).stem, free, 0.8)
         return f"missing; is it '{near}'?" if near else "missing"
 
     def values(

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchbcss.errors import WeightsError
+from benchbcss.inference.networks import grouped
 from benchbcss.inference.views import pad
 
 STRIDE = 32
-FLOOR = 1e-6  # a class that the network has not is very unlikely, not impossible: log stays finite
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,4 @@ class Segmenter(nn.Module):
         logits = F.interpolate(logits.float(), x.shape[-2:], mode="bilinear", align_corners=False)[
             ..., :height, :width
         ]
-        if self.plain:
-            return logits
-        scores = logits.log_softmax(1)
-        nothing = scores.new_full(scores[:, 0].shape, FLOOR).log()
-        return torch.stack(
-            [scores[:, list(group)].logsumexp(1) if group else nothing for group in self.groups], 1
-        )
+        return logits if self.plain else grouped(logits, self.groups)

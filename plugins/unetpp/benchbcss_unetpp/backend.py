@@ -8,7 +8,8 @@ from typing import Any
 import segmentation_models_pytorch as smp
 from torch import nn
 
-from benchbcss.errors import RecipeError, WeightsError
+from benchbcss.data.class_maps import groups
+from benchbcss.errors import DataError, RecipeError, WeightsError
 from benchbcss.training.dense import DenseBackend
 from benchbcss.weights import Auto, File, Folder, Hub
 from benchbcss.weights.loading import load_into, located, report
@@ -37,9 +38,13 @@ class UNetPP(DenseBackend):
         if model["encoder"].startswith("tu-") and isinstance(self.context.weights, Auto | Hub):
             return self._by_timm(source)
         said: dict[str, Any] = {}
+        statistics = None
         if isinstance(self.context.weights, File | Folder):
-            said = stored.described(self.context.weights, self.task.num_classes)
-        network = self._wrap(self._make(model, **said))
+            weights, class_map = self.context.weights, model["class_map"]
+            said = stored.described(weights, self.task.num_classes, class_map)
+            statistics = stored.statistics(weights)
+        network = self._wrap(self._make(model, **said), statistics)
+        network.groups = self._groups(said.get("classes", self.task.num_classes))
         encoder = said.get("encoder_name", model["encoder"])
         load_into(network, self.context, stored.layout(network, encoder, source))
         return network
@@ -51,8 +56,22 @@ class UNetPP(DenseBackend):
         decoder = [p for n, p in model.net.named_parameters() if not n.startswith("encoder.")]
         return {"encoder": encoder, "decoder": decoder}
 
-    def _wrap(self, net: smp.UnetPlusPlus) -> Normalised:
-        statistics = self.recipe["model"]["normalisation"]
+    def _groups(self, outputs: int) -> tuple[tuple[int, ...], ...] | None:
+        """Which outputs stand for each class, by the recipe's class map; None: in their order."""
+        class_map = self.recipe["model"]["class_map"]
+        if not class_map:
+            return None
+        names = {index: f"output {index}" for index in range(outputs)}
+        task = self.task
+        try:
+            return groups(names, task.class_names, task.mean_classes, class_map, "the UNet++")
+        except DataError as error:
+            raise WeightsError(str(error)) from error
+
+    def _wrap(
+        self, net: smp.UnetPlusPlus, statistics: dict[str, list[float]] | None = None
+    ) -> Normalised:
+        statistics = statistics or self.recipe["model"]["normalisation"]
         return Normalised(net, statistics["mean"], statistics["std"])
 
     def _make(self, model: dict[str, Any], **said: Any) -> smp.UnetPlusPlus:
@@ -65,11 +84,11 @@ class UNetPP(DenseBackend):
             raise RecipeError(f"model.decoder_channels needs 3 to 5 widths, got {channels}")
         settings = {
             "encoder_weights": None,
+            "classes": self.task.num_classes,
             **said,
             "encoder_name": name,
             "encoder_depth": len(channels),
             "decoder_channels": channels,
-            "classes": self.task.num_classes,
         }
         try:
             with warnings.catch_warnings():

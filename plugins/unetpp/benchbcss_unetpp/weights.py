@@ -74,11 +74,14 @@ def known_encoder(name: str) -> dict[str, Any]:
     return encoders[name]  # type: ignore[no-any-return]
 
 
-def described(weights: File | Folder, classes: int) -> dict[str, Any]:
+def described(
+    weights: File | Folder, classes: int, class_map: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """What a checkpoint says of its network, as smp's arguments: from the ``config.json`` of
     ``save_pretrained``, from the hyper-parameters that Lightning keeps, and from its shapes.
 
-    Raises WeightsError for another architecture, and for another number of classes or channels.
+    Raises WeightsError for another architecture or number of channels, and, without a
+    ``class_map``, for another number of classes.
     """
     where = short(weights.path)
     config = Path(weights.path) / "config.json"
@@ -99,14 +102,17 @@ def described(weights: File | Folder, classes: int) -> dict[str, Any]:
     for _, state in state_dicts(content):
         heads = [tensor for name, tensor in state.items() if name.endswith(HEAD)]
         count = heads[0].shape[0] if heads else count
-    if isinstance(count, int) and count != classes:
+    if isinstance(count, int) and count != classes and not class_map:
         raise WeightsError(
-            f"The weights {where} are of {count} classes, and the suite has {classes}. Use a suite "
-            f"of the checkpoint's classes (--suite FILE)."
+            f"The weights {where} are of {count} classes, and the suite has {classes}. Say which "
+            f"are which with --set model.class_map=FILE, in lines such as '0: CLASS', or use a "
+            f"suite of the checkpoint's classes (--suite FILE)."
         )
     if said.get("in_channels", 3) != 3:
         raise WeightsError(f"The weights {where} take {said['in_channels']} channels, not RGB.")
     settings = {key: said[key] for key in _SETTINGS if said.get(key) is not None}
+    if isinstance(count, int):
+        settings["classes"] = int(count)
     if isinstance(said.get("encoder_name"), str):
         settings["encoder_name"] = said["encoder_name"]
     if isinstance(said.get("decoder_channels"), list | tuple):
@@ -114,6 +120,23 @@ def described(weights: File | Folder, classes: int) -> dict[str, Any]:
     elif widths := _widths(content):
         settings["decoder_channels"] = widths
     return settings
+
+
+def statistics(weights: File | Folder) -> dict[str, list[float]] | None:
+    """Mean and std of RGB in [0, 1] that a module around the network holds as buffers, as smp's
+    example for Lightning registers them; None where it holds none."""
+    if isinstance(weights, Folder):
+        return None
+    for _, state in state_dicts(read(weights.verified())):
+        plain = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+        named = [plain.get(name) for name in ("mean", "std")]
+        if any(name.endswith(HEAD) for name in plain) and all(
+            tensor is not None and tensor.numel() == 3 for tensor in named
+        ):
+            mean, std = ([float(v) for v in t.reshape(-1)] for t in named if t is not None)
+            unit = 255.0 if max(mean) > 1 else 1.0
+            return {"mean": [v / unit for v in mean], "std": [v / unit for v in std]}
+    return None
 
 
 def _widths(content: Mapping[str, Any]) -> list[int]:
