@@ -154,7 +154,7 @@ def notes(table: Table) -> list[str]:
     found.append(table.track.caveat)
     if any(row.tied and row.tied[0] != row.tied[1] for row in table.rows):
         found.append(
-            "ranks such as 1-3 are shared: these models cannot be told apart (benchbcss compare)"
+            "ranks such as 1-3 are shared: no significant difference (benchbcss compare)"
         )
     if any(row.scores.ceiling for row in table.rows):
         found.append(
@@ -162,7 +162,7 @@ def notes(table: Table) -> list[str]:
         )
     others = max((len(row.scores.others) for row in table.rows), default=0)
     if others:
-        found.append(f"{others} other promptings were scored as well")
+        found.append(f"{others} other combinations of prompt, scope and views were scored as well")
     return found
 
 

@@ -44,7 +44,7 @@ def _unranked(table: Table) -> str:
     why = next((row.not_ranked for row in table.rows if row.not_ranked), None)
     if why:
         return f"Nothing is ranked here: {why}."
-    return "No model yet, only floors." if table.rows else "Nothing comparable yet."
+    return "No model yet, only baselines." if table.rows else "Nothing comparable yet."
 
 
 def _standing(ranked: Sequence[Row]) -> str:
@@ -74,7 +74,7 @@ def _standing(ranked: Sequence[Row]) -> str:
         )
     return (
         f"{names(sharing)} share rank 1 of {len(ranked)} {noun} on {rois}: {first.name} leads with "
-        f"{mean}, {gap}, but they cannot be told apart"
+        f"{mean}, {gap}, but the difference is not significant"
     )
 
 
@@ -141,7 +141,7 @@ def _apart(table: Table, every: bool) -> str:
 
 
 def _below_floor(table: Table, every: bool) -> list[str]:
-    """A model that does not reach a floor has learnt nothing that the floor does not know."""
+    """Models that do not beat a trivial baseline have learned nothing beyond it."""
     floors = [row for row in (*table.rows, *table.hidden) if row.floor and row.sort_value() >= 0]
     if not floors:
         return []
@@ -152,13 +152,16 @@ def _below_floor(table: Table, every: bool) -> list[str]:
     return [f"not above the floor {best.name} ({number(best.sort_value())}): {names(below, every)}"]
 
 
+_SECTION = {"--prompts": "promptings"}  # options named otherwise than their section
+
+
 def more(board: Board) -> str:
     """Which options show what the board has beside this."""
     options = ["--details", "--costs"] if board.rows else []
     if any(row.scores.others for row in board.rows):
-        options.append("--promptings")
+        options.append("--prompts")
     options.append("--reported")
-    left = [option for option in options if option[2:] not in board.sections]
+    left = [option for option in options if _SECTION.get(option, option[2:]) not in board.sections]
     if not left:
         return ""
     everything = " or --all" if len(left) > 1 else ""

@@ -32,7 +32,7 @@ _SHARED = [
         envvar="BENCHBCSS_DATA",
         help="A folder laid out as BCSS; without it the embedded phantom is used.",
     ),
-    click.option("--split", help="brief, official, eva, or a CSV filename,split."),
+    click.option("--split", help="brief (official test set, 21 training ROIs held out for validation), official, eva, or a CSV with the columns filename,split."),
     click.option(
         "--preset", type=click.Choice(["full", "smoke"]), help="smoke: minutes on two cores."
     ),
@@ -100,10 +100,13 @@ def shared_options(command: Any) -> Any:
     "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Workers at a time."
 )
 @click.option(
+    "--baselines/--no-baselines",
     "--floors/--no-floors",
+    "floors",
     default=True,
     show_default=True,
-    help="Also run the suite's floors, which make the numbers readable.",
+    help="Also run the suite's trivial baselines (floor_majority and the like), which every model "
+    "has to beat.",
 )
 @click.option("--name", default="", help="Name of the runs on the leaderboard.")
 @click.option(
@@ -259,7 +262,7 @@ def _with_clip(definition: Suite, own: dict[str, str | None]) -> Suite:
 
 
 def _floors_beside(chosen: Sequence[str], definition: Suite) -> list[str]:
-    """The floors that make the numbers of ``chosen`` readable and are not among them."""
+    """The baselines to run beside ``chosen``, without those among them."""
     from benchbcss import registry
 
     plugins = registry.load()
@@ -268,7 +271,7 @@ def _floors_beside(chosen: Sequence[str], definition: Suite) -> list[str]:
     beside = []
     for name in installed if definition.floors is None else definition.floors:
         if name not in plugins.backends:
-            say(f"warning: the suite's floor '{name}' is not installed")
+            say(f"warning: the suite's baseline '{name}' is not installed")
         elif name not in chosen and plugins.backend(name).info.tracks & (
             tracks & set(definition.tracks)
         ):

@@ -41,7 +41,7 @@ from benchbcss.cli.main import say, workspace_option
     help="The folder with images and masks; without it the embedded phantom.",
 )
 @click.option("--suite", help="Name of a suite, or a suite file.")
-@click.option("--split", help="brief, official, eva, or a CSV filename,split.")
+@click.option("--split", help="brief, official, eva, or a CSV with the columns filename,split.")
 @click.option("--preset", type=click.Choice(["full", "smoke"]), help="The suite's preset.")
 @click.option(
     "--format",

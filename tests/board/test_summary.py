@@ -64,7 +64,7 @@ def test_a_shared_rank(tmp_path):
     assert [row.rank_text for row in found.rows] == ["1-2", "1-2", "3"]
     text = summary.sentence(found)
     assert text.startswith("one and two share rank 1 of 3 models on 45 test ROIs: one leads with")
-    assert "but they cannot be told apart" in text
+    assert "but the difference is not significant" in text
 
 
 def test_older_records_say_that_certainty_is_not_known(table):
@@ -83,7 +83,7 @@ def test_one_model_and_none(table):
 
 
 def test_only_floors(table):
-    assert summary.sentence(table(("f", 0.3, {"floor": True}))) == "No model yet, only floors."
+    assert summary.sentence(table(("f", 0.3, {"floor": True}))) == "No model yet, only baselines."
 
 
 OURS = {"name": "theirs", "fingerprint": "a" * 64}
