@@ -153,9 +153,7 @@ def notes(table: Table) -> list[str]:
         found.append(f"never ranked: {why}")
     found.append(table.track.caveat)
     if any(row.tied and row.tied[0] != row.tied[1] for row in table.rows):
-        found.append(
-            "ranks such as 1-3 are shared: no significant difference (benchbcss compare)"
-        )
+        found.append("ranks such as 1-3 are shared: no significant difference (benchbcss compare)")
     if any(row.scores.ceiling for row in table.rows):
         found.append(
             "ceiling: what a perfect outline of the part pointed at scores against the class"

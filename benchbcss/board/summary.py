@@ -53,7 +53,9 @@ def _standing(ranked: Sequence[Row]) -> str:
     mean = f"mean Dice {number(first.scores.headline.per_roi.mean)} {bounds}".rstrip()
     if len(ranked) == 1:
         return f"{first.name} is the only ranked model: {mean} on {rois}"
-    second = ranked[1]
+    sharing = [row for row in ranked if row.tied and row.tied[0] == 1]
+    # The next by score may be significantly worse while one below it, with more spread, is not.
+    second = sharing[1] if len(sharing) > 1 else ranked[1]
     noun = "models" if len({row.backend for row in ranked}) == len(ranked) else "results"
     gap = f"{first.sort_value() - second.sort_value():.3f} above {second.name}"
     if first.tied is None:
@@ -66,7 +68,6 @@ def _standing(ranked: Sequence[Row]) -> str:
             f"{first.name} leads {len(ranked)} {noun} on {rois}: {mean}, {gap}; not known whether "
             f"that is certain ({why})"
         )
-    sharing = [row for row in ranked if row.tied and row.tied[0] == 1]
     if len(sharing) == 1:
         return (
             f"{first.name} is best of {len(ranked)} {noun} on {rois}: {mean}, {gap}, and the "

@@ -53,7 +53,7 @@ def _show(found: dict[str, Any]) -> None:
     _wins(console, next(iter(found["estimands"].values())))
     console.print(
         "Interval and p-value come from one test; a pair counts as different when p, adjusted for "
-        "all pairs (Holm), is below 0.05. Models that do not differ significantly share their ranks.",
+        "all pairs (Holm), is below 0.05. Models that do not differ significantly share ranks.",
         markup=False,
     )
 

@@ -32,7 +32,10 @@ _SHARED = [
         envvar="BENCHBCSS_DATA",
         help="A folder laid out as BCSS; without it the embedded phantom is used.",
     ),
-    click.option("--split", help="brief (official test set, 21 training ROIs held out for validation), official, eva, or a CSV with the columns filename,split."),
+    click.option(
+        "--split",
+        help="brief (official test set, 21 training ROIs held out for validation), official, eva, or a CSV with the columns filename,split.",
+    ),
     click.option(
         "--preset", type=click.Choice(["full", "smoke"]), help="smoke: minutes on two cores."
     ),

@@ -67,6 +67,21 @@ def test_a_shared_rank(tmp_path):
     assert "but the difference is not significant" in text
 
 
+def test_the_gap_of_a_shared_rank_is_to_a_model_that_shares_it(tmp_path):
+    """The second by score is significantly worse; the third, which varies more, is not."""
+    found = board(
+        tmp_path,
+        with_rois("one", [0.7 + w for w in WAVE]),
+        with_rois("two", [0.6 + w for w in reversed(WAVE)]),
+        with_rois("wild", [0.2 if i % 2 else 0.9 for i in range(20)]),
+    )
+    assert [row.backend for row in found.rows] == ["one", "two", "wild"]
+    assert [row.tied[0] for row in found.rows] == [1, 2, 1]
+    text = summary.sentence(found)
+    assert text.startswith("one and wild share rank 1 of 3 models")
+    assert "0.170 above wild, but the difference is not significant" in text
+
+
 def test_older_records_say_that_certainty_is_not_known(table):
     text = summary.sentence(table(("a", 0.6), ("b", 0.5)))
     assert "a leads 2 models on 45 test ROIs: mean Dice 0.600 [0.50, 0.70], 0.100 above b" in text
