@@ -34,7 +34,8 @@ _SHARED = [
     ),
     click.option(
         "--split",
-        help="brief (official test set, 21 training ROIs held out for validation), official, eva, or a CSV with the columns filename,split.",
+        help="official, brief (official with 21 training ROIs held out for validation), eva, or a "
+        "CSV with the columns filename,split.",
     ),
     click.option(
         "--preset", type=click.Choice(["full", "smoke"]), help="smoke: minutes on two cores."
