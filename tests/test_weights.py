@@ -508,9 +508,9 @@ def test_random_starts_are_said_to_be_random():
     load_into(model, about, LAYOUT)
     with pytest.raises(WeightsError, match="There are no weights to evaluate"):
         settle(model, about, "mine")
-    with pytest.raises(WeightsError, match="owner/nothing cannot be had"):
+    with pytest.raises(WeightsError, match="owner/nothing are not available"):
         load_into(model, context("auto", strict=True), somewhere)
-    with pytest.raises(WeightsError, match="owner/other cannot be had"):
+    with pytest.raises(WeightsError, match="owner/other are not available"):
         load_into(model, context("owner/other@v1"), somewhere)
 
 

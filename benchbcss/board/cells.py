@@ -161,16 +161,14 @@ def notes(table: Table) -> list[str]:
         lines.append(f"never ranked: {why}")
     lines.append(table.track.caveat)
     if any(row.tied and row.tied[0] != row.tied[1] for row in table.rows):
-        lines.append(
-            "ranks such as 1-3 are shared: these models cannot be told apart (benchbcss compare)"
-        )
+        lines.append("ranks such as 1-3 are shared: no significant difference (benchbcss compare)")
     if any(row.scores.ceiling for row in table.rows):
         lines.append(
             "ceiling: what a perfect outline of the part pointed at scores against the class"
         )
     others = max((len(row.scores.others) for row in table.rows), default=0)
     if others:
-        lines.append(f"{others} other promptings were scored as well")
+        lines.append(f"{others} other combinations of prompt, scope and views were scored as well")
     return lines
 
 

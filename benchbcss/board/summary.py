@@ -44,7 +44,7 @@ def _unranked(table: Table) -> str:
     why = next((row.not_ranked for row in table.rows if row.not_ranked), None)
     if why:
         return f"Nothing is ranked here: {why}."
-    return "No model yet, only floors." if table.rows else "Nothing comparable yet."
+    return "No model yet, only baselines." if table.rows else "Nothing comparable yet."
 
 
 def _standing(ranked: Sequence[Row]) -> str:
@@ -54,7 +54,9 @@ def _standing(ranked: Sequence[Row]) -> str:
     mean = f"mean Dice {number(headline.mean)} {bounds}".rstrip()
     if len(ranked) == 1:
         return f"{first.name} is the only ranked model: {mean} on {rois}"
-    second = ranked[1]
+    sharing = [row for row in ranked if row.tied and row.tied[0] == 1]
+    # The next by score may be significantly worse while one below it, with more spread, is not.
+    second = sharing[1] if len(sharing) > 1 else ranked[1]
     noun = "models" if len({row.backend for row in ranked}) == len(ranked) else "results"
     more = first.sort_value() - second.sort_value()
     gap = f"{f'{more:.3f}' if more >= 0.0005 else 'less than 0.001'} above {second.name}"
@@ -68,7 +70,6 @@ def _standing(ranked: Sequence[Row]) -> str:
             f"{first.name} leads {len(ranked)} {noun} on {rois}: {mean}, {gap}; not known whether "
             f"that is certain ({why})"
         )
-    sharing = [row for row in ranked if row.tied and row.tied[0] == 1]
     if len(sharing) == 1:
         return (
             f"{first.name} is best of {len(ranked)} {noun} on {rois}: {mean}, {gap}, and the "
@@ -76,7 +77,7 @@ def _standing(ranked: Sequence[Row]) -> str:
         )
     return (
         f"{names(sharing)} share rank 1 of {len(ranked)} {noun} on {rois}: {first.name} leads with "
-        f"{mean}, {gap}, but they cannot be told apart"
+        f"{mean}, {gap}, but the difference is not significant"
     )
 
 
@@ -143,7 +144,7 @@ def _apart(table: Table, every: bool) -> str:
 
 
 def _below_floor(table: Table, every: bool) -> list[str]:
-    """A model that does not reach a floor has learnt nothing that the floor does not know."""
+    """Models that do not beat a trivial baseline have learned nothing beyond it."""
     floors = [row for row in (*table.rows, *table.hidden) if row.floor and row.sort_value() >= 0]
     if not floors:
         return []
@@ -154,13 +155,16 @@ def _below_floor(table: Table, every: bool) -> list[str]:
     return [f"not above the floor {best.name} ({number(best.sort_value())}): {names(below, every)}"]
 
 
+_SECTION = {"--prompts": "promptings"}  # options named otherwise than their section
+
+
 def more(board: Board) -> str:
     """Which options show what the board has beside this."""
     options = ["--details", "--costs"] if board.rows else []
     if any(row.scores.others for row in board.rows):
-        options.append("--promptings")
+        options.append("--prompts")
     options.append("--reported")
-    left = [option for option in options if option[2:] not in board.sections]
+    left = [option for option in options if _SECTION.get(option, option[2:]) not in board.sections]
     if not left:
         return ""
     everything = " or --all" if len(left) > 1 else ""

@@ -65,4 +65,4 @@ def _influence(row: Row) -> Influence:
     psi = np.array([np.nan if v is None else v for v in parts.influence])[:, None]
     residual = np.array(parts.contribution)[:, None] - share * point
     rois = np.array([int((share > 0).sum())])
-    return Influence(point, psi, residual, share, rois)
+    return Influence(point, psi, residual, share, rois, np.zeros(1))

@@ -39,7 +39,11 @@ from benchbcss.cli.main import FromRegistry, one_table_options, say, workspace_o
 )
 @click.option("--costs", is_flag=True, help="Also weights, steps, time and memory.")
 @click.option(
-    "--promptings", is_flag=True, help="Also the scores under every other oracle prompting."
+    "--prompts",
+    "--promptings",
+    "promptings",
+    is_flag=True,
+    help="Also the scores of every other combination of oracle prompt, scope and views.",
 )
 @click.option(
     "--reported/--no-reported",

@@ -125,7 +125,8 @@ def split_option(command: Any) -> Any:
     return click.option(
         "--split",
         shell_complete=complete.files,
-        help="brief, official, eva, or a CSV filename,split.",
+        help="official, brief (official with 21 training ROIs held out for validation), eva, or a "
+        "CSV with the columns filename,split.",
     )(command)
 
 

@@ -105,10 +105,13 @@ def shared_options(command: Any) -> Any:
     "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Workers at a time."
 )
 @click.option(
+    "--baselines/--no-baselines",
     "--floors/--no-floors",
+    "floors",
     default=True,
     show_default=True,
-    help="Also run the suite's floors, which make the numbers readable.",
+    help="Also run the suite's trivial baselines (floor_majority and the like), which every model "
+    "has to beat.",
 )
 @click.option("--name", default="", help="Name of the runs on the leaderboard.")
 @click.option(
@@ -170,7 +173,7 @@ def launch(backends: Sequence[str], asked: Asked, how: Launch, *, form: str, dry
                 _dry_run(specs, prepared.rois, how, form)
                 return
             display.expect(specs, how.workspace)
-            outcomes = launches.carry_out(specs, how, say, display.watch, display.ended)
+            outcomes = launches.carry_out(specs, how, say, watch=display.watch, ended=display.ended)
         except KeyboardInterrupt:
             _interrupted(specs, [outcome.spec for outcome in display.outcomes], how)
     _show(outcomes, prepared.suite, how, form)

@@ -7,7 +7,7 @@ next look. A suite that is no longer installed is judged by the bounds that its 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,9 +24,7 @@ from benchbcss.results.schema import (
     TrackResult,
 )
 from benchbcss.scoring.verdicts import (
-    FAIL,
     NOT_MEASURED,
-    PASS,
     Estimate,
     Verdict,
     judge,
@@ -140,23 +138,14 @@ def _metric_verdict(criterion: Criterion, part: TrackResult, label: str, bound: 
     used = part.metrics.get(name)
     if used is None:
         return not_applicable(criterion.metric, label, f"this track has no metric '{name}'")
-    sign = 1.0 if criterion.at_most is None else -1.0
     estimates = []
     for estimand, metrics in part.per_class.items():
         point = metrics.get(name, {}).get(wanted)
         span = used.intervals.get(estimand, {}).get(wanted)
-        turned = None
-        if span is not None:
-            turned = span if sign > 0 else (-span[1], -span[0])
         rois = float(part.rois_with_class.get(wanted, 0))
-        estimates.append(Estimate(estimand, None if point is None else sign * point, turned, rois))
-    verdict = judge(criterion.metric, label, sign * bound, estimates)
-    if sign > 0 or verdict.point is None:
-        return verdict
-    shown = [part.per_class[e.name][name][wanted] for e in estimates]
-    points = ", ".join(f"{v:.3f} {e.name}" for v, e in zip(shown, estimates, strict=True))
-    side = {PASS: "below", FAIL: "above"}.get(verdict.status, "against")
-    return replace(verdict, point=points, reason=f"intervals {side} {bound:g}")
+        estimates.append(Estimate(estimand, point, span, rois))
+    at_most = criterion.at_most is not None
+    return judge(criterion.metric, label, bound, estimates, at_most=at_most)
 
 
 def _clip_verdict(label: str, bound: float, regions: Regions) -> Verdict:

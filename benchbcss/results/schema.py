@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 SCHEMA_VERSION: Literal[3] = 3
 #: rises whenever the meaning of a number changes; results of different versions do not compare
-METRICS_VERSION = 2
+METRICS_VERSION = 3
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Bounds = tuple[Share, Share]

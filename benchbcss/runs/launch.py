@@ -95,23 +95,11 @@ def plan(
     return prepared, planning.specify(prepared, chosen, asked, how.workspace)
 
 
-def carry_out(
-    specs: Sequence[RunSpec],
-    how: Launch,
-    say: Say,
-    watch: Watch | None = None,
-    ended: Callable[[Outcome], None] | None = None,
-) -> list[Outcome]:
-    """Run what of ``specs`` is not done yet; their outcomes in order. ``watch`` and ``ended`` as in
-    ``executors.Settings``."""
-    hooks = {"watch": watch, "ended": ended}
+def carry_out(specs: Sequence[RunSpec], how: Launch, say: Say, **shown: Any) -> list[Outcome]:
+    """Run what of ``specs`` is not done yet; their outcomes in order. ``shown`` is what
+    ``executors.Settings`` takes besides, such as ``watch``."""
     settings = executors.Settings(
-        how.workspace,
-        say,
-        jobs=how.jobs,
-        timeout=how.timeout,
-        fresh=how.fresh,
-        **{name: hook for name, hook in hooks.items() if hook is not None},  # type: ignore
+        how.workspace, say, jobs=how.jobs, timeout=how.timeout, fresh=how.fresh, **shown
     )
     wants_cuda = any(spec.device == "cuda" for spec in specs) and how.executor == "local"
     if wants_cuda and not all(executors.finished(spec, settings) for spec in specs):
@@ -177,14 +165,14 @@ def _with_clip(definition: Suite, settings: Mapping[str, str | None]) -> Suite:
 
 
 def _floors_beside(chosen: Sequence[str], definition: Suite, say: Say) -> list[str]:
-    """The floors that make the numbers of ``chosen`` readable and are not among them."""
+    """The baselines to run beside ``chosen``, without those among them."""
     plugins = registry.load()
     tracks = {track for name in chosen for track in plugins.backend(name).info.tracks}
     installed = [name for name, entry in plugins.backends.items() if entry.info.floor]
     beside = []
     for name in installed if definition.floors is None else definition.floors:
         if name not in plugins.backends:
-            say(f"warning: the suite's floor '{name}' is not installed")
+            say(f"warning: the suite's baseline '{name}' is not installed")
         elif name not in chosen and plugins.backend(name).info.tracks & (
             tracks & set(definition.tracks)
         ):

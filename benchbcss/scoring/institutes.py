@@ -142,7 +142,7 @@ def institute_bounds(scores: LeftOut) -> Bounds:
     degrees = np.maximum(effective - 1, 1e-3)
     low, high = logit_t(point, error, degrees)
     return Bounds(
-        np.where(code == 0, low, np.nan), np.where(code == 0, high, np.nan), degrees, code
+        np.where(code == 0, low, np.nan), np.where(code == 0, high, np.nan), error, degrees, code
     )
 
 

@@ -15,6 +15,7 @@ from scipy.special import expit, logit, stdtrit
 
 from benchbcss.scoring.influence import (
     Influence,
+    effective_size,
     mean_of_classes,
     of_counts,
     of_ratio,
@@ -26,7 +27,7 @@ from benchbcss.scoring.metrics import Triple
 NO_SPREAD = 1e-12  # standard errors below it are rounding
 T, THREE = "t", "rule of three"
 # Why there is no interval, in the order in which it is asked; 0 is "there is one".
-UNDEFINED, SINGLE, FEW, EDGE, SAME = 1, 2, 3, 4, 5
+UNDEFINED, SINGLE, FEW, SAME, POOLED, EDGE = 1, 2, 3, 4, 5, 6
 
 
 @dataclass(frozen=True)
@@ -79,26 +80,27 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Arrays [..., C]: ``low`` and ``high`` (NaN where withheld), ``degrees`` of freedom, and the
-    ``code`` of the reason (0: an interval is given)."""
+    """Arrays [..., C]: ``low`` and ``high`` (NaN where withheld), standard ``error``, ``degrees``
+    of freedom, and the ``code`` of the reason (0: an interval is given)."""
 
     low: np.ndarray
     high: np.ndarray
+    error: np.ndarray
     degrees: np.ndarray
     code: np.ndarray
 
 
 def bounds_of(
     influence: Influence,
-    off_edge: np.ndarray | None = None,
+    off_edge: OffEdge | None = None,
     fewest: float = LIMITS.fewest_effective_rois,
     fewest_rois: int = 2,
+    fewest_counted: int = 2,
 ) -> Bounds:
-    """Intervals of many scores at once, withheld below ``fewest`` effective ROIs and below
-    ``fewest_rois`` that have the class.
+    """Intervals of many scores at once, withheld below ``fewest`` effective ROIs, ``fewest_rois``
+    that have the class and ``fewest_counted`` that count at all.
 
-    ``off_edge`` int64 [..., C]: the smaller of the number of ROIs with a hit and the number with an
-    error (``rois_off_the_edge``); without it that rule is not applied.
+    ``off_edge`` is that of pooled classes, and brings the rules of these.
     """
     point, effective = influence.point, influence.effective_rois
     variance = influence.variance
@@ -109,37 +111,63 @@ def bounds_of(
         (influence.rois == 0, UNDEFINED),
         ((influence.rois < fewest_rois) | ~known, SINGLE),
         (effective < fewest, FEW),
+        (~at_edge & ((influence.share > 0).sum(-2) < fewest_counted), POOLED),
         (~at_edge & (error < NO_SPREAD), SAME),
     ]
     if off_edge is not None:
-        rules.append((~at_edge & (off_edge < LIMITS.fewest_rois_off_the_edge), EDGE))
+        rules.append((~at_edge & (influence.rois < LIMITS.fewest_pooled_rois), POOLED))
+        rules.append((~at_edge & (off_edge.rois < LIMITS.fewest_rois_off_the_edge), EDGE))
     code = np.select([rule for rule, _ in rules], [number for _, number in rules], 0)
     degrees = effective - 1
-    low, high = logit_t(point, error, degrees)
+    if off_edge is not None:
+        # Level and slope on log area are both estimated, as in a regression.
+        error = error * np.sqrt(influence.rois / np.maximum(1, influence.rois - 2))
+        part = LIMITS.degrees_off_the_edge
+        fewer = np.clip(off_edge.effective - 1, 1, np.maximum(1, degrees))
+        degrees = np.where(degrees > 1, degrees ** (1 - part) * fewer**part, degrees)
+    shift = np.clip(np.nan_to_num(influence.area_shift), -error, error)
+    low, high = logit_t(point, error, degrees, shift)
     reach = np.minimum(1.0, LIMITS.rule_of_three / np.maximum(effective, 1.0))
     low = np.where(at_edge, np.where(point == 0, 0.0, 1 - reach), low)
     high = np.where(at_edge, np.where(point == 0, reach, 1.0), high)
     return Bounds(
-        np.where(code == 0, low, np.nan), np.where(code == 0, high, np.nan), degrees, code
+        np.where(code == 0, low, np.nan), np.where(code == 0, high, np.nan), error, degrees, code
     )
 
 
 def logit_t(
-    point: np.ndarray, error: np.ndarray, degrees: np.ndarray
+    point: np.ndarray, error: np.ndarray, degrees: np.ndarray, shift: np.ndarray | float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """point +- t * standard error on the logit scale, mapped back to (0, 1)."""
+    """point +- t * standard error on the logit scale, mapped back to (0, 1), and extended by
+    ``shift`` to the side of its sign."""
     inside = np.where((point > 0) & (point < 1), point, 0.5)
     quantile = stdtrit(np.maximum(degrees, 1e-3), (1 + LIMITS.level) / 2)
-    reach = quantile * error / (inside * (1 - inside))
-    return expit(logit(inside) - reach), expit(logit(inside) + reach)
+    scale = inside * (1 - inside)  # d point / d logit
+    down = (quantile * error - np.minimum(shift, 0)) / scale
+    up = (quantile * error + np.maximum(shift, 0)) / scale
+    return expit(logit(inside) - down), expit(logit(inside) + up)
 
 
-def rois_off_the_edge(triple: Triple) -> np.ndarray:
-    """int64 [..., C]: ROIs in which the class was hit, or those with an error in it if fewer."""
-    hits = (triple.hit > 0).sum(-2)
-    errors = (triple.true + triple.predicted > 2 * triple.hit).sum(-2)
-    fewer: np.ndarray = np.minimum(hits, errors)
-    return fewer
+@dataclass(frozen=True)
+class OffEdge:
+    """ROIs in which the class was hit, or those with an error in it if fewer: their number ``rois``
+    int64 [..., C], and their effective number, float64 [..., C]."""
+
+    rois: np.ndarray
+    effective: np.ndarray
+
+
+def off_the_edge(runs: Sequence[Triple]) -> OffEdge:
+    """The fewest of any of ``runs`` int64 [..., ROI, C], one per seed."""
+    rois, effective = [], []
+    for run in runs:
+        size = run.true + run.predicted
+        for some in (run.hit > 0, size > 2 * run.hit):
+            areas = np.where(some, size, 0).astype(np.float64)
+            total = areas.sum(-2, keepdims=True)
+            rois.append(some.sum(-2))
+            effective.append(effective_size(areas / np.where(total > 0, total, 1.0)))
+    return OffEdge(np.min(rois, axis=0), np.min(effective, axis=0))
 
 
 def intervals(
@@ -157,15 +185,13 @@ def intervals(
     seeds = [of_counts(run, estimand) for run in runs]
     classes = over_seeds(seeds)
     mean = mean_of_classes(classes, mean_classes)
-    off_edge = None
-    if estimand == "pooled":
-        off_edge = np.min([rois_off_the_edge(run) for run in runs], axis=0)
+    off_edge = off_the_edge(runs) if estimand == "pooled" else None
     of_class = _described(classes, bounds_of(classes, off_edge), off_edge)
     if len(mean_classes) == 1:
         of_mean = of_class[mean_classes[0]]
     else:
         needed = LIMITS.fewest_rois_of_a_class_in_a_mean
-        of_mean = _described(mean, bounds_of(mean, fewest_rois=needed))[0]
+        of_mean = _described(mean, bounds_of(mean, None, **fewest_of_a_mean(estimand)))[0]
         rare = next((c for c in mean_classes if 0 < classes.rois[c] < needed), None)
         if rare is not None:
             number, who = int(classes.rois[rare]), names[rare] if names else f"class {rare}"
@@ -183,6 +209,14 @@ def intervals(
         len(mean_classes),
         float(np.std(values, ddof=1)) if len(values) > 1 else None,
     )
+
+
+def fewest_of_a_mean(estimand: str) -> dict[str, int]:
+    """How many ROIs a mean over classes needs, as arguments of ``bounds_of``."""
+    return {
+        "fewest_rois": LIMITS.fewest_rois_of_a_class_in_a_mean,
+        "fewest_counted": LIMITS.fewest_pooled_rois if estimand == "pooled" else 2,
+    }
 
 
 def ratio_interval(top: np.ndarray, bottom: np.ndarray) -> Interval:
@@ -207,17 +241,22 @@ def region_interval(rois: Sequence[str], correct: Sequence[bool]) -> Interval:
 def _described(
     influence: Influence,
     bounds: Bounds,
-    off_edge: np.ndarray | None = None,
+    off_edge: OffEdge | None = None,
     fewest: float = LIMITS.fewest_effective_rois,
 ) -> list[Interval]:
     """One Interval per class, with the reason in words."""
-    effective = influence.effective_rois
+    effective, counted = influence.effective_rois, (influence.share > 0).sum(-2)
     rows = []
     for c, code in enumerate(bounds.code):
-        few = 0 if off_edge is None else int(off_edge[c])
+        few = 0 if off_edge is None else int(off_edge.rois[c])
+        having = int(influence.rois[c])
         reason = {
             UNDEFINED: "no ground truth of it in the scored ROIs",
             SINGLE: "only one ROI has it",
+            POOLED: (
+                f"only {having} ROIs have it" if off_edge else f"it is over only {counted[c]} ROIs"
+            )
+            + f"; a pooled interval needs {LIMITS.fewest_pooled_rois}",
             FEW: f"it rests on effectively {effective[c]:.1f} ROIs; an interval needs {fewest:g}",
             EDGE: f"only {few} ROIs {'have a hit' if influence.point[c] < 0.5 else 'have an error'}"
             f" in it; an interval needs {LIMITS.fewest_rois_off_the_edge}",
@@ -230,9 +269,9 @@ def _described(
                 float(influence.point[c]) if np.isfinite(influence.point[c]) else None,
                 float(bounds.low[c]) if given else None,
                 float(bounds.high[c]) if given else None,
-                int(influence.rois[c]),
+                having,
                 float(effective[c]),
-                float(np.sqrt(influence.variance[c])) if given else None,
+                float(bounds.error[c]) if given else None,
                 float(bounds.degrees[c]) if given and not at_edge else None,
                 (THREE if at_edge else T) if given else None,
                 reason,

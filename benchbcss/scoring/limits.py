@@ -15,6 +15,8 @@ class Limits:
     level: float
     fewest_effective_rois: float
     fewest_rois_off_the_edge: int
+    degrees_off_the_edge: float
+    fewest_pooled_rois: int
     fewest_rois_of_a_class_in_a_mean: int
     fewest_effective_rois_of_an_accuracy: float
     fewest_effective_institutes: float

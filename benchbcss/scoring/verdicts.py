@@ -57,19 +57,31 @@ class Estimate:
     reason: str | None = None
 
 
-def judge(metric: str, label: str, at_least: float, estimates: Sequence[Estimate]) -> Verdict:
-    """``pass`` when every interval lies at or above ``at_least``, ``fail`` when every one lies
-    below, else ``undecided``. Below ten effective ROIs it is ``undecided`` in either case, and
-    ``not measured`` where an estimate is undefined or there is none."""
+def judge(
+    metric: str,
+    label: str,
+    bound: float,
+    estimates: Sequence[Estimate],
+    *,
+    at_most: bool = False,
+) -> Verdict:
+    """``pass`` when every interval lies at or above ``bound`` (``at_most``: at or below), ``fail``
+    when every one lies on the other side, else ``undecided``. Below ten effective ROIs it is
+    ``undecided`` in any case, and ``not measured`` where an estimate is undefined or there is
+    none."""
     lost = next((estimate for estimate in estimates if estimate.point is None), None)
     if lost is not None or not estimates:
         reason = lost.reason if lost is not None else None
         return Verdict(
             metric, label, NOT_MEASURED, reason or "no ground truth of it in the scored ROIs"
         )
+
+    def meets(value: float) -> bool:
+        return value <= bound if at_most else value >= bound
+
     points = [e.point for e in estimates if e.point is not None]
     shown = ", ".join(f"{e.point:.3f} {e.name}" for e in estimates)
-    by_point = _of([p >= at_least for p in points], [p < at_least for p in points])
+    by_point = _of([meets(p) for p in points], [not meets(p) for p in points])
 
     def verdict(status: str, reason: str) -> Verdict:
         return Verdict(metric, label, status, reason, shown, by_point)
@@ -79,24 +91,28 @@ def judge(metric: str, label: str, at_least: float, estimates: Sequence[Estimate
             why = estimate.reason or "too few ROIs"
             return verdict(UNDECIDED, f"no interval for {estimate.name}: {why}")
     bounds = [e.interval for e in estimates if e.interval is not None]
-    status = _of([low >= at_least for low, _ in bounds], [high < at_least for _, high in bounds])
+    status = _of(
+        [meets(low) and meets(high) for low, high in bounds],
+        [not meets(low) and not meets(high) for low, high in bounds],
+    )
     text = "; ".join(
         f"{e.name} [{low:.3f}, {high:.3f}]"
         for e, (low, high) in zip(estimates, bounds, strict=True)
     )
-    side = {PASS: "above", FAIL: "below", UNDECIDED: "against"}[status]
+    better, worse = ("below", "above") if at_most else ("above", "below")
+    side = {PASS: better, FAIL: worse, UNDECIDED: "against"}[status]
     fewest = min(estimate.rois for estimate in estimates)
     if status != UNDECIDED and fewest < LIMITS.fewest_rois_for_a_verdict:
         return verdict(
             UNDECIDED,
-            f"{text} {side} {at_least:g}, but it rests on effectively {fewest:.1f} ROIs (fewer "
+            f"{text} {side} {bound:g}, but it rests on effectively {fewest:.1f} ROIs (fewer "
             f"than {LIMITS.fewest_rois_for_a_verdict:g})",
         )
-    return verdict(status, f"{text} {side} {at_least:g}")
+    return verdict(status, f"{text} {side} {bound:g}")
 
 
-def _of(above: Sequence[bool], below: Sequence[bool]) -> str:
-    return PASS if all(above) else FAIL if all(below) else UNDECIDED
+def _of(met: Sequence[bool], missed: Sequence[bool]) -> str:
+    return PASS if all(met) else FAIL if all(missed) else UNDECIDED
 
 
 def not_applicable(metric: str, label: str, reason: str) -> Verdict:

@@ -4,9 +4,10 @@ The start is the validation of the weights as loaded, before the first step. Sta
 in which they are looked for: ``diverged`` (a loss, gradient, weight or prediction that was not
 finite, or a gradient spike that the loss did not survive), ``undefined`` (no validation has a pixel
 to judge), ``no learning`` (neither start nor training rose above the floor), ``collapsed`` (a
-validation far below the best so far or the start, or a sunken tail), ``no learning`` again (only
-the start is above the floor), ``no gain`` (training never rose above its start), ``stable``.
-``not applicable`` is said of runs without training. Thresholds and their source: stability.yaml.
+validation far below the best so far or the start, or a sunken tail, by more than noise explains),
+``no learning`` again (only the start is above the floor), ``no gain`` (training never rose above
+its start), ``stable``. ``not applicable`` is said of runs without training. Thresholds and their
+source: stability.yaml.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from statistics import median
+from statistics import NormalDist, median
 from typing import Any
 
+import numpy as np
 import yaml
 
 from benchbcss.recipes import Strict
 from benchbcss.training.history import History
+
+#: Upper quartile of |difference| of two normal values, in units of their standard deviation
+_UPPER_QUARTILE = math.sqrt(2) * NormalDist().inv_cdf(0.875)
 
 
 class Thresholds(Strict):
@@ -33,6 +38,8 @@ class Thresholds(Strict):
     fall: float
     tail: float
     tail_validations: int
+    false_alarm: float
+    most_noise: float
     spike: float
     loss_rise: float
     recovered: float
@@ -135,7 +142,8 @@ def judge(course: Course, floor: Floor | None = None) -> Stability:
     summit = best if course.start is None else max(best, course.start)
     if floor is not None and summit <= floor.value:
         return _no_learning(best, floor, evidence)
-    collapse = _fall(course) or _sunken_tail(known, best_epoch, best)
+    noise = evidence["noise"]
+    collapse = _fall(course, noise) or _sunken_tail(known, best_epoch, best, noise)
     if collapse is not None:
         return Stability("collapsed", *collapse, evidence=evidence)
     if floor is not None and best <= floor.value:
@@ -158,6 +166,7 @@ def _evidence(course: Course, floor: Floor | None) -> dict[str, Any]:
         "values": [value for _, value in course.known],
         "start": course.start,
         "epochs_run": course.epochs_run,
+        "noise": _noise(course),
         "floor": None if floor is None else {"value": floor.value, "name": floor.name},
         "thresholds": thresholds().model_dump(exclude={"source"}),
     }
@@ -171,19 +180,43 @@ def _no_learning(best: float, floor: Floor, evidence: dict[str, Any]) -> Stabili
     )
 
 
-def _fall(course: Course) -> tuple[str, str | None] | None:
+def _noise(course: Course) -> float:
+    """Standard deviation of a validation, from the differences of successive ones.
+
+    By their upper quartile: a median would be too small where noise is cut off at 0. A trend or a
+    fall makes the differences larger, which must not excuse a collapse, so there is a bound.
+    """
+    values = [value for _, value in course.known]
+    if course.start is not None:
+        values.insert(0, course.start)
+    if len(values) < 2:
+        return 0.0
+    upper = float(np.quantile(np.abs(np.diff(values)), 0.75))
+    return min(thresholds().most_noise, upper / _UPPER_QUARTILE)
+
+
+def _quantile(looks: int) -> float:
+    """Normal quantile of the false-alarm rate, shared by so many looks (Bonferroni)."""
+    return NormalDist().inv_cdf(1 - thresholds().false_alarm / max(1, looks))
+
+
+def _fall(course: Course, noise: float) -> tuple[str, str | None] | None:
     """The first validation far below the best so far or the start, and whether a later one
     regained what the last fall had lost."""
     limits = thresholds()
     known = course.known
     run = course.epochs_run or known[-1][0]
+    # Any two validations may be the highest and the lowest that noise makes.
+    looks = (len(known) + 1) * len(known) // 2
+    explained = math.sqrt(2) * noise * _quantile(looks)
     height, where = (-math.inf, "")
     if course.start is not None:
         height, where = course.start, "before training"
     first: str | None = None
     lost, last = 0.0, -1
     for index, (epoch, value) in enumerate(known):
-        if epoch > limits.after * run and value < limits.fall * height:
+        fell = value < limits.fall * height and height - value > explained
+        if epoch > limits.after * run and fell:
             first = first or (
                 f"validation fell to {value:.3f} after epoch {epoch}; it had been {height:.3f} "
                 f"{where}"
@@ -201,12 +234,16 @@ def _fall(course: Course) -> tuple[str, str | None] | None:
 
 
 def _sunken_tail(
-    known: Sequence[tuple[int, float]], best_epoch: int, best: float
+    known: Sequence[tuple[int, float]], best_epoch: int, best: float, noise: float
 ) -> tuple[str, str | None] | None:
     """The validations since the best lie far below it."""
     limits = thresholds()
     since = [value for epoch, value in known if epoch > best_epoch]
     if len(since) < limits.tail_validations or median(since) >= limits.tail * best:
+        return None
+    # The variance of a median of n is pi / 2 times that of a mean.
+    error = noise * math.sqrt(1 + math.pi / 2 / len(since))
+    if best - median(since) <= error * _quantile(len(known)):
         return None
     return (
         f"the {len(since)} validations since the best, {best:.3f} after epoch {best_epoch}, have "

@@ -27,11 +27,11 @@ def reachable() -> bool:
 
 
 def missing(source: str, reason: str, download: str) -> WeightsError:
-    """The error for weights that cannot be had; ``download`` is the command that would get them."""
+    """The error for weights that are not available; ``download`` is the command that gets them."""
     return WeightsError(
-        f"Pretrained weights {source} cannot be had: {reason}. Download them where there is a "
-        f"network with `{download}` and give them with --weights PATH, or start from random ones "
-        f"with --weights none."
+        f"Pretrained weights {source} are not available: {reason}. Download them on a machine "
+        f"with network access (`{download}`) and pass them with --weights PATH, or start from "
+        f"random weights with --weights none."
     )
 
 

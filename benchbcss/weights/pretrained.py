@@ -1,5 +1,6 @@
 """Loads what a library's ``from_pretrained`` reads: a folder, or a hub repository, from the cache
-first. A network that cannot be had is an error within seconds, and no library's progress is shown.
+first. A network that is not available is an error within seconds, and no library's progress bar is
+shown.
 """
 
 from __future__ import annotations

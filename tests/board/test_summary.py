@@ -64,7 +64,22 @@ def test_a_shared_rank(tmp_path):
     assert [row.rank_text for row in found.rows] == ["1-2", "1-2", "3"]
     text = summary.sentence(found)
     assert text.startswith("one and two share rank 1 of 3 models on 45 test ROIs: one leads with")
-    assert "but they cannot be told apart" in text
+    assert "but the difference is not significant" in text
+
+
+def test_the_gap_of_a_shared_rank_is_to_a_model_that_shares_it(tmp_path):
+    """The second by score is significantly worse; the third, which varies more, is not."""
+    found = board(
+        tmp_path,
+        with_rois("one", [0.7 + w for w in WAVE]),
+        with_rois("two", [0.6 + w for w in reversed(WAVE)]),
+        with_rois("wild", [0.2 if i % 2 else 0.9 for i in range(20)]),
+    )
+    assert [row.backend for row in found.rows] == ["one", "two", "wild"]
+    assert [row.tied[0] for row in found.rows] == [1, 2, 1]
+    text = summary.sentence(found)
+    assert text.startswith("one and wild share rank 1 of 3 models")
+    assert "0.170 above wild, but the difference is not significant" in text
 
 
 def test_older_records_say_that_certainty_is_not_known(table):
@@ -83,7 +98,7 @@ def test_one_model_and_none(table):
 
 
 def test_only_floors(table):
-    assert summary.sentence(table(("f", 0.3, {"floor": True}))) == "No model yet, only floors."
+    assert summary.sentence(table(("f", 0.3, {"floor": True}))) == "No model yet, only baselines."
 
 
 OURS = {"name": "theirs", "fingerprint": "a" * 64}

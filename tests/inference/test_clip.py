@@ -119,14 +119,14 @@ def test_own_prompts_and_what_they_lack(files, tmp_path):
 
 def test_weights_that_cannot_be_had_are_a_reason():
     made = Source(clip_spec(Clip()), torch.device("cpu"))
-    assert "timm/vit_base_patch32_clip_224.openai cannot be had" in made.problem()
+    assert "timm/vit_base_patch32_clip_224.openai are not available" in made.problem()
 
 
 @pytest.mark.parametrize(
     ("over", "message"),
     [
         ({"model": "ViT-B-32", "weights": "opena"}, "neither a file nor a tag of ViT-B-32"),
-        ({"model": "hf-hub:some/clip"}, "some/clip cannot be had"),
+        ({"model": "hf-hub:some/clip"}, "some/clip are not available"),
     ],
 )
 def test_mistakes_in_naming_a_model(files, over, message):

@@ -1,7 +1,8 @@
 """Whoever changes what a number means has to raise ``METRICS_VERSION``, or this fails.
 
 ``fixtures/metrics/`` holds six small ROIs with masks, a label map of each (some pixels given no
-class) and prompted masks, and for each version the numbers that they scored. Results of different
+class) and prompted masks, and for each version the numbers that they scored. Six ROIs are too few
+for pooled intervals, so those of forty simulated ROIs stand beside them. Results of different
 versions do not compare, so the numbers of one version never change. After raising the version,
 store the new ones::
 
@@ -15,8 +16,10 @@ import json
 import shutil
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchbcss.contract import Prompting
@@ -26,6 +29,9 @@ from benchbcss.data.store import TileStore
 from benchbcss.results import evaluate
 from benchbcss.results.schema import METRICS_VERSION
 from benchbcss.runs import planning
+from benchbcss.scoring.institutes import institute_intervals
+from benchbcss.scoring.intervals import intervals, ratio_interval
+from benchbcss.scoring.metrics import Triple
 from benchbcss.tracks import TRACKS
 from benchbcss.tracks.base import Facts, Frame
 
@@ -51,7 +57,28 @@ def numbers(folder):
     shutil.copytree(FIXTURE / "predictions", folder / "run" / "predictions")
     facts = {name: Facts("native") for name in TRACKS}
     tracks = evaluate.evaluate(frame, list(TRACKS.values()), rois, folder / "run", facts)
-    return dict(leaves({name: part.model_dump(mode="json") for name, part in tracks.items()}))
+    parts = {name: part.model_dump(mode="json") for name, part in tracks.items()}
+    return dict(leaves({**parts, "simulated": simulated()}))
+
+
+def simulated():
+    """Intervals of forty ROIs in six institutes, as plain data."""
+    rng = np.random.default_rng(0)
+    area = np.exp(rng.normal(10, 1, (40, 3)))
+    true = np.where(rng.random((40, 3)) < [1, 0.8, 0.4], area, 0).astype(np.int64)
+    hit = (true * rng.uniform(0.3, 0.9, (40, 3))).astype(np.int64)
+    triple = Triple(hit, true, hit + (area * rng.uniform(0, 0.3, (40, 3))).astype(np.int64))
+    sites = [f"S{i % 6}" for i in range(40)]
+    found = {}
+    for name in ("pooled", "per_roi"):
+        over_rois = intervals(triple, [0, 1, 2], name)
+        over_sites = institute_intervals(triple, sites, [0, 1, 2], name)
+        found[name] = {
+            kind: [asdict(one) for one in (*some.classes, some.mean)]
+            for kind, some in (("rois", over_rois), ("institutes", over_sites))
+        }
+    found["accuracy"] = asdict(ratio_interval(rng.binomial(4, 0.7, 40), np.full(40, 4)))
+    return found
 
 
 def leaves(value, path=""):
@@ -102,6 +129,9 @@ def test_the_fixture_reaches_every_kind_of_number(now):
         ("prompted", "headline per_class conventions spread by_roi ceiling others"),
     ):
         assert {f"{track}/{kind}" for kind in kinds.split()} <= reached
+    for name in ("pooled", "per_roi"):
+        for kind in ("rois", "institutes"):
+            assert all(now[f"/simulated/{name}/{kind}/{c}/low"] is not None for c in range(4))
     known = [value for value in now.values() if value is not None]
     assert len(known) > 500
     distinct = {value for value in known if isinstance(value, float) and 0 < value < 1}

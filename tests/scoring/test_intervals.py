@@ -50,11 +50,38 @@ def naive(triple, classes, estimand):
     return score[classes].mean(), (psi**2).sum(), 1 / (weight**2).sum() - 1
 
 
-def by_hand(point, variance, degrees):
-    """The t interval on the logit scale, from scipy's quantile."""
-    reach = stats.t.ppf(0.975, degrees) * np.sqrt(variance) / (point * (1 - point))
-    middle = np.log(point / (1 - point))
-    return [1 / (1 + np.exp(-(middle + sign * reach))) for sign in (-1, 1)]
+def by_hand(point, variance, degrees, shift=0.0):
+    """The t interval on the logit scale, from scipy's quantile, extended to the side of ``shift``,
+    which is at most a standard error."""
+    error = np.sqrt(variance)
+    shift = max(-error, min(error, shift))
+    reach = stats.t.ppf(0.975, degrees) * error
+    middle, slope = np.log(point / (1 - point)), point * (1 - point)
+    bounds = (-reach + min(shift, 0)) / slope, (reach + max(shift, 0)) / slope
+    return [1 / (1 + np.exp(-(middle + bound))) for bound in bounds]
+
+
+def naive_shift(triple, c):
+    """Slope of Dice on log area by least squares, times what the pooled log area falls short of its
+    expectation under lognormal areas; less the more the log area is skewed to the left."""
+    rows = [i for i in range(len(triple.true)) if triple.true[i, c] > 0]
+    area = np.array([float(triple.true[i, c] + triple.predicted[i, c]) for i in rows])
+    dice = np.array([2 * triple.hit[i, c] for i in rows]) / area
+    log = np.log(area)
+    slope = stats.linregress(log, dice).slope
+    expected = log.mean() + log.var(ddof=1)
+    weight = min(1, max(0, 1.3 + stats.skew(log)))
+    return weight * slope * (expected - np.average(log, weights=area))
+
+
+def naive_degrees(triple, c, degrees):
+    """With a fifth of the weight on the ROIs with a hit, or with an error, whichever are fewer."""
+    area = (triple.true + triple.predicted)[:, c].astype(float)
+    fewer = min(
+        area[some].sum() ** 2 / (area[some] ** 2).sum()
+        for some in (triple.hit[:, c] > 0, 2 * triple.hit[:, c] < area)
+    )
+    return degrees**0.8 * min(degrees, fewer - 1) ** 0.2
 
 
 @BOTH
@@ -62,17 +89,25 @@ def by_hand(point, variance, degrees):
 def test_classes_and_mean_equal_a_naive_loop(estimand, seed):
     triple = counts(40, seed=seed)
     found = intervals(triple, [0, 1, 2], estimand)
+    shifts = []
     for c in range(3):
         point, variance, degrees = naive(triple, [c], estimand)
         interval = found.classes[c]
+        shifts.append(0.0)
         assert interval.point == pytest.approx(point)
+        assert interval.effective_rois == pytest.approx(degrees + 1)
+        if estimand == "pooled":
+            rois = (triple.true[:, c] > 0).sum()
+            shifts[c], variance = naive_shift(triple, c), variance * rois / (rois - 2)
+            degrees = naive_degrees(triple, c, degrees)
         assert interval.degrees == pytest.approx(degrees)
         assert interval.standard_error == pytest.approx(np.sqrt(variance))
-        assert interval.bounds == pytest.approx(by_hand(point, variance, degrees))
+        assert interval.bounds == pytest.approx(by_hand(point, variance, degrees, shifts[c]))
     point, variance, degrees = naive(triple, [0, 1, 2], estimand)
+    expected = by_hand(point, variance, degrees, np.mean(shifts))
     assert found.mean.point == pytest.approx(point)
     assert found.mean.effective_rois == pytest.approx(degrees + 1)
-    assert found.mean.bounds == pytest.approx(by_hand(point, variance, degrees))
+    assert found.mean.bounds == pytest.approx(expected)
 
 
 @BOTH
@@ -115,6 +150,58 @@ def test_effective_rois_of_equal_areas_are_the_rois():
     for estimand in SCORES:
         found = intervals(Triple(hit, true, true), [0], estimand)
         assert found.mean.effective_rois == pytest.approx(30)
+
+
+def sized(slope, seed=0, rois=45):
+    """One class of lognormal areas whose Dice grows with the log of the area by ``slope``."""
+    rng = np.random.default_rng(seed)
+    log = rng.normal(0, 1, rois)
+    area = np.round(np.exp(10 + log)).astype(np.int64)[:, None]
+    dice = (0.5 + slope * log + rng.normal(0, 0.1, rois)).clip(0.05, 0.95)
+    return Triple(np.round(area[:, 0] * dice).astype(np.int64)[:, None], area, area)
+
+
+def test_a_pooled_interval_reaches_further_to_the_side_of_the_large_rois_not_drawn():
+    """Easier if larger: other samples have larger ROIs, and score higher; and the reverse."""
+
+    def excess(triple):
+        """How much further the interval reaches up than down, on the logit scale."""
+        found = intervals(triple, [0], "pooled").mean
+        low, point, high = (np.log(p / (1 - p)) for p in (found.low, found.point, found.high))
+        return (high - point) - (point - low)
+
+    ups = 0
+    for seed in range(10):
+        for slope in (0.1, -0.1):
+            shift = naive_shift(sized(slope, seed), 0)
+            assert np.sign(excess(sized(slope, seed))) == np.sign(shift)
+            ups += np.sign(shift) == np.sign(slope)
+    assert ups >= 14  # the other samples happen to have drawn more large ROIs than expected
+    per_roi = intervals(sized(0.1), [0], "per_roi").mean
+    assert per_roi.bounds == pytest.approx(by_hand(*naive(sized(0.1), [0], "per_roi")))
+
+
+def test_areas_that_are_alike_need_no_extension():
+    triple = equal(np.random.default_rng(0).uniform(0.3, 0.9, 30))
+    found = intervals(triple, [0], "pooled").mean
+    point, variance, degrees = naive(triple, [0], "pooled")
+    assert found.bounds == pytest.approx(by_hand(point, variance * 30 / 28, degrees))
+
+
+def test_a_pooled_interval_needs_ten_rois():
+    for rois in (9, 10):
+        classes = counts(20, (1.0, 1.0), seed=2)
+        classes.true[rois:, 1] = classes.hit[rois:, 1] = 0
+        found = intervals(classes, [0, 1], "pooled")
+        assert (found.classes[1].bounds is not None) == (rois == 10)
+        assert found.mean.bounds is not None  # the other class is in twenty
+        few = intervals(counts(rois, (1.0, 1.0)), [0, 1], "pooled")
+        assert (few.mean.bounds is not None) == (rois == 10)
+    assert found.classes[1].reason is None
+    few = intervals(counts(9, (1.0, 1.0)), [0, 1], "pooled")
+    assert few.classes[0].reason == "only 9 ROIs have it; a pooled interval needs 10"
+    assert few.mean.reason == "it is over only 9 ROIs; a pooled interval needs 10"
+    assert intervals(counts(9, (1.0, 1.0)), [0, 1], "per_roi").mean.bounds is not None
 
 
 # -- edges -----------------------------------------------------------------------------------

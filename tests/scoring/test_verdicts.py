@@ -146,3 +146,25 @@ def test_a_semantic_backend_can_meet_every_criterion():
 def test_only_pass_and_not_applicable_meet_a_check():
     statuses = ["pass", "fail", "undecided", "not measured", "not applicable"]
     assert [v.status for v in unmet([verdict(s) for s in statuses])] == statuses[1:4]
+
+
+@pytest.mark.parametrize(
+    ("span", "rois", "status", "reason"),
+    [
+        ((0.1, 0.2), 45, "pass", "pooled [0.100, 0.200] below 0.3"),
+        ((0.1, 0.3), 45, "pass", "pooled [0.100, 0.300] below 0.3"),
+        ((0.4, 0.5), 45, "fail", "pooled [0.400, 0.500] above 0.3"),
+        ((0.2, 0.5), 45, "undecided", "pooled [0.200, 0.500] against 0.3"),
+        ((0.1, 0.2), 5, "undecided", "pooled [0.100, 0.200] below 0.3, but it rests on"),
+        (None, 45, "undecided", "no interval for pooled"),
+    ],
+)
+def test_what_is_better_lower_is_judged_the_other_way_round(span, rois, status, reason):
+    point = 0.25 if span is None else sum(span) / 2
+    verdict = judge(
+        "missed", "missed <= 0.3", 0.3, [Estimate("pooled", point, span, rois)], at_most=True
+    )
+    assert verdict.status == status
+    assert verdict.reason.startswith(reason)
+    assert verdict.point == f"{point:.3f} pooled"
+    assert verdict.by_point == ("pass" if point <= 0.3 else "fail")

@@ -12,7 +12,7 @@ from benchbcss.tracks.base import number
 
 LEGEND = (
     "Interval and p-value come from one test; a pair counts as different when p, adjusted for "
-    "all pairs (Holm), is below 0.05. Models that cannot be told apart share their ranks."
+    "all pairs (Holm), is below 0.05. Models that do not differ significantly share ranks."
 )
 
 

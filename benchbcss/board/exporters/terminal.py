@@ -231,7 +231,7 @@ def _legend(part: Table, page: Page, titles: Sequence[str]) -> None:
         words = [f"{mark} {status}" for status, mark in page.marks.items()]
         page.say("marks: " + ", ".join(together(text) for text in words))
     if any(row.tied and row.tied[0] != row.tied[1] for row in part.rows):
-        page.say("ranks such as 1-3 are shared by models that cannot be told apart")
+        page.say("ranks such as 1-3 are shared by models without a significant difference")
     if any(row.scores.prompting for row in part.rows) or "tissue Dice" in titles:
         page.say(part.track.caveat)
 

@@ -223,7 +223,7 @@ def test_other_promptings_stand_in_a_table_of_their_own(tmp_path):
     write(tmp_path, prompted("b", {"box-class": 0.41}))
     board = model.load(tmp_path)
     plain, full = shown(board), shown(board, "table", "promptings")
-    assert "--promptings" in " ".join(plain.splitlines()[-2:])
+    assert "--prompts" in " ".join(plain.splitlines()[-2:])
     assert "centroid-class" not in plain
     lines = {line.split()[0]: line.split() for line in full.splitlines() if line.strip()}
     assert lines["centroid-class"] == ["centroid-class", "0.220", "-", "-"]  # b: none; no ceiling
