@@ -498,11 +498,12 @@ def test_random_starts_are_said_to_be_random():
         load_into(model, context("owner/other@v1"), somewhere)
 
 
-# -- the four plugins --------------------------------------------------------------------------
+# -- the plugins -------------------------------------------------------------------------------
 
 ENCODERS = {
     "unetpp": "net.encoder.",
     "transunet": "vit.",
+    "segformer": "net.segformer.",
     "mask2former": "net.model.pixel_level_module.encoder.",
     "sam2_v3": "sam.image_encoder.",
 }

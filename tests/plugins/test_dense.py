@@ -1,4 +1,4 @@
-"""unetpp, transunet and mask2former: shapes, ignore, learning, weights."""
+"""The dense backends: shapes, ignore, learning, weights."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from benchbcss.weights import Weights
 
 NAMES = ("tumor", "stroma", "lymphocyte", "necrosis", "blood_vessel", "other")
 TASK = Task(NAMES, (0, 1, 2, 3, 4), 0.3, 64)
-DENSE = ["unetpp", "transunet", "mask2former"]
+DENSE = ["unetpp", "transunet", "segformer", "mask2former"]
 
 
 def backend(name, weights="none", preset="smoke", **overrides):
@@ -102,7 +102,8 @@ def test_a_batch_without_a_known_pixel_teaches_nothing(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "steps"), [("unetpp", 80), ("transunet", 100), ("mask2former", 150)]
+    ("name", "steps"),
+    [("unetpp", 80), ("transunet", 100), ("segformer", 120), ("mask2former", 150)],
 )
 def test_one_batch_can_be_learnt(name, steps):
     from benchbcss.scoring import confusion_counts, pooled
@@ -172,6 +173,7 @@ def test_mistaken_weights_are_named(name, tmp_path):
     [
         ("unetpp", {"model.encoder": "resnet35"}, "no encoder 'resnet35'. Did you mean resnet"),
         ("unetpp", {"loss.class_weights": "inversed"}, "no scheme 'inversed'"),
+        ("segformer", {"model.variant": "b6"}, "no 'b6'. Known: b0, b1, b2"),
         ("mask2former", {"model.variant": "huge"}, "no 'huge'. Known: tiny"),
     ],
 )
@@ -182,12 +184,16 @@ def test_mistakes_in_the_recipe(name, override, message):
 
 
 def test_full_size_networks_have_the_published_size():
-    def millions(name):
-        return sum(p.numel() for p in backend(name, preset="full").build().parameters()) / 1e6
+    def millions(name, **overrides):
+        net = backend(name, preset="full", **overrides).build()
+        return sum(p.numel() for p in net.parameters()) / 1e6
 
     assert millions("unetpp") == pytest.approx(26.1, abs=0.5)  # smp's UNet++ with resnet34
     assert millions("transunet") == pytest.approx(105.3, abs=1)  # Chen et al. 2021
     assert millions("mask2former") == pytest.approx(47, abs=1.5)  # Cheng et al. 2022, Swin-T
+    for variant, published in (("b0", 3.8), ("b2", 27.5), ("b5", 84.7)):  # Xie et al. 2021
+        found = millions("segformer", **{"model.variant": variant})
+        assert found == pytest.approx(published, rel=0.03), variant
 
 
 @pytest.mark.parametrize("name", DENSE)

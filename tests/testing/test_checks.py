@@ -14,6 +14,14 @@ from benchbcss.weights import Random
 from benchbcss.weights.loading import load_into
 
 FLOORS = ["floor_majority", "floor_colour", "floor_box_fill"]
+MODELS = [
+    "unetpp",
+    "transunet",
+    "segformer",
+    "mask2former",
+    "sam2_v3",
+    "sam_zeroshot",
+]
 
 
 @pytest.mark.parametrize("name", FLOORS)
@@ -24,7 +32,7 @@ def test_the_floors_keep_the_contract(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["unetpp", "transunet", "mask2former", "sam2_v3", "sam_zeroshot"])
+@pytest.mark.parametrize("name", MODELS)
 def test_the_models_keep_the_contract(name):
     failed = {o.name: o.detail for o in run_checks(name) if o.status == "FAIL"}
     assert failed == {}

@@ -1,4 +1,4 @@
-"""Any semantic segmentation network of transformers, its classes mapped to the suite's."""
+"""Networks of transformers with one softmax per pixel: SegFormer, and any other by its weights."""
 
 from __future__ import annotations
 
@@ -11,14 +11,26 @@ from benchbcss.hookspecs import hookimpl
 
 @hookimpl
 def benchbcss_register_backends(register: Callable[[Any, str], None]) -> None:
-    register(
-        BackendInfo(
-            name="hf_semantic",
-            summary="Any AutoModelForSemanticSegmentation (SegFormer, UPerNet, ...) by --weights",
-            tracks=frozenset({"semantic"}),
-            recipe="benchbcss_hf:hf_semantic.yaml",
-            requires=("transformers", "huggingface_hub", "safetensors"),
-            extra="hf",
+    for name, summary, target in (
+        (
+            "hf_semantic",
+            "Any AutoModelForSemanticSegmentation (SegFormer, UPerNet, ...) by --weights",
+            "benchbcss_hf.backend:HFSemantic",
         ),
-        "benchbcss_hf.backend:HFSemantic",
-    )
+        (
+            "segformer",
+            "SegFormer (MiT-B2, ImageNet; B0 to B5 by recipe), class-balanced CE + Dice",
+            "benchbcss_hf.segformer:Segformer",
+        ),
+    ):
+        register(
+            BackendInfo(
+                name=name,
+                summary=summary,
+                tracks=frozenset({"semantic"}),
+                recipe=f"benchbcss_hf:{name}.yaml",
+                requires=("transformers", "huggingface_hub", "safetensors"),
+                extra="hf",
+            ),
+            target,
+        )

@@ -34,10 +34,9 @@ class HFSemantic(Backend):
         configuration that transformers cannot build, WeightsError for weights that are missing, of
         another kind, or, where they are scored as they are, of classes that are not the suite's.
         """
-        model, context = self.recipe["model"], self.context
+        context = self.context
         automatic = isinstance(context.weights, Auto)
-        source = Hub(id=model["weights"]) if model["weights"] else None
-        given = source if automatic else context.weights
+        given = self._pretrained() if automatic else context.weights
         note = "random (smoke size has no pretrained weights)"
         if isinstance(given, Hub) or (isinstance(given, Folder) and has_config(given)):
             try:
@@ -46,10 +45,23 @@ class HFSemantic(Backend):
                 if context.strict_weights or not automatic:
                     raise
             note = f"random (pretrained weights {given} were not available)"
-        network = self._random(model["config"])
-        layout = Layout(what="the recipe's network (model.config)", unpretrained=note)
-        load_into(network, context, layout)
+        network = self._random(self._config())
+        load_into(network, context, self._layout(note))
         return network
+
+    def _pretrained(self) -> Hub | None:
+        """Where ``--weights auto`` leads; None where the recipe names nothing."""
+        name = self.recipe["model"]["weights"]
+        return Hub(id=name) if name else None
+
+    def _config(self) -> dict[str, Any]:
+        """The architecture of a random start, in transformers' terms."""
+        config: dict[str, Any] = self.recipe["model"]["config"]
+        return config
+
+    def _layout(self, note: str) -> Layout:
+        """What files of tensors alone hold; ``note`` says why a network is random."""
+        return Layout(what="the recipe's network (model.config)", unpretrained=note)
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Class-balanced cross-entropy and soft Dice of the known pixels."""
