@@ -11,7 +11,8 @@ from benchbcss.weights import Weights
 
 NAMES = ("tumor", "stroma", "lymphocyte", "necrosis", "blood_vessel", "other")
 TASK = Task(NAMES, (0, 1, 2, 3, 4), 0.3, 64)
-DENSE = ["unetpp", "transunet", "segformer", "mask2former"]
+DENSE = ["unetpp", "transunet", "segformer", "mask2former", "eomt"]
+QUERIES = ["mask2former", "eomt"]
 
 
 def backend(name, weights="none", preset="smoke", **overrides):
@@ -69,7 +70,7 @@ def test_labels_under_ignored_pixels_change_neither_loss_nor_gradient(name, monk
     made = backend(name)
     net = made.build().train()
     image, target = batch()
-    if name != "mask2former":
+    if name not in QUERIES:
         logits = net(image).detach().requires_grad_()
         total(made, lambda _: logits, image, target).backward()
         assert (logits.grad[:, :, :9] == 0).all()
@@ -78,7 +79,7 @@ def test_labels_under_ignored_pixels_change_neither_loss_nor_gradient(name, monk
     layers = [
         (c.detach().requires_grad_(), m.detach().requires_grad_()) for c, m in net.queries(image)
     ]
-    monkeypatch.setattr(net, "queries", lambda _: layers)
+    monkeypatch.setattr(net, "queries", lambda *_: layers)
     first = total(made, net, image, target)
     first.backward()
     for _, masks in layers:
@@ -86,7 +87,7 @@ def test_labels_under_ignored_pixels_change_neither_loss_nor_gradient(name, monk
         assert (masks.grad[:, :, :1] == 0).all()
         assert (masks.grad[:, :, 4:] != 0).any()
     moved = [(c, (m + 20 * (torch.arange(m.shape[2]) < 1)[:, None]).detach()) for c, m in layers]
-    monkeypatch.setattr(net, "queries", lambda _: moved)
+    monkeypatch.setattr(net, "queries", lambda *_: moved)
     assert torch.allclose(total(made, net, image, target), first)
 
 
@@ -103,7 +104,13 @@ def test_a_batch_without_a_known_pixel_teaches_nothing(name):
 
 @pytest.mark.parametrize(
     ("name", "steps"),
-    [("unetpp", 80), ("transunet", 100), ("segformer", 120), ("mask2former", 150)],
+    [
+        ("unetpp", 80),
+        ("transunet", 100),
+        ("segformer", 120),
+        ("mask2former", 150),
+        ("eomt", 150),
+    ],
 )
 def test_one_batch_can_be_learnt(name, steps):
     from benchbcss.scoring import confusion_counts, pooled
@@ -175,6 +182,7 @@ def test_mistaken_weights_are_named(name, tmp_path):
         ("unetpp", {"loss.class_weights": "inversed"}, "no scheme 'inversed'"),
         ("segformer", {"model.variant": "b6"}, "no 'b6'. Known: b0, b1, b2"),
         ("mask2former", {"model.variant": "huge"}, "no 'huge'. Known: tiny"),
+        ("eomt", {"model.variant": "huge"}, "no 'huge'. Known: dinov2_small"),
     ],
 )
 def test_mistakes_in_the_recipe(name, override, message):
