@@ -142,3 +142,12 @@ def test_warnings_are_a_line_for_each_kind(table):
     assert "weights chosen by any-tissue Dice, which misleads: m0, m1, m2 and 3 more" in texts
     assert "1 not comparable, by preset: other" in texts
     assert any("m0, m1, m2, m3, m4 and m5" in text for text in summary.warnings(found, every=True))
+
+
+def test_rows_whose_pretraining_saw_tcga_are_named(table):
+    def weights(overlap):
+        return {"weights": {"provenance": "pretrained: a/b", "tcga_overlap": overlap}}
+
+    found = table(("seen", 0.6, weights("yes")), ("clean", 0.5, weights("no")), ("silent", 0.4))
+    lines = [line for line in summary.warnings(found) if "TCGA" in line]
+    assert lines == ["pretrained on TCGA slides, from which BCSS was taken: seen"]
