@@ -3,6 +3,8 @@
 A recipe is a YAML file beside its plugin. ``model``, ``loss`` and ``predict`` belong to the
 backend; ``train`` and ``view`` belong to the harness and are validated here. A ``presets``
 section holds overrides that are merged over the rest (``smoke`` for two CPU cores and minutes).
+``extends: FILE.yaml`` (of the same package) or ``extends: PACKAGE:FILE.yaml`` takes everything that
+is not said from there.
 """
 
 from __future__ import annotations
@@ -188,14 +190,26 @@ def resolve(reference: str, preset: str, overrides: tuple[str, ...] = ()) -> Rec
 
 def load(reference: str, preset: str) -> tuple[dict[str, Any], Path]:
     """``"package:file.yaml"`` as plain data with its preset merged, and the file's path."""
+    raw, path = _read(reference, ())
+    presets = raw.pop("presets", None) or {}
+    return merge(raw, presets.get(preset) or {}), path
+
+
+def _read(reference: str, above: tuple[str, ...]) -> tuple[dict[str, Any], Path]:
+    """A file merged over the one that it extends. Raises RecipeError."""
     package, _, filename = reference.partition(":")
     path = Path(str(resources.files(package))) / filename
+    if reference in above:
+        raise RecipeError(f"Recipe {path} extends itself, by way of {', '.join(above)}.")
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise RecipeError(f"Recipe {path} cannot be read: {error}") from error
-    presets = raw.pop("presets", None) or {}
-    return merge(raw, presets.get(preset) or {}), path
+    base = raw.pop("extends", None)
+    if base is None:
+        return raw, path
+    base = base if ":" in base else f"{package}:{base}"
+    return merge(_read(base, (*above, reference))[0], raw), path
 
 
 def validated(raw: dict[str, Any], path: Path, preset: str) -> Recipe:

@@ -157,3 +157,64 @@ def test_of_two_lengths_the_idle_one_is_refused():
         resolve(V3, "smoke", ("train.epochs=3",))
     assert resolve(V3, "smoke", ("train.epochs=3", "train.steps=null")).train.epochs == 3
     assert resolve(V3, "full", ("train.epochs=3",)).train.epochs == 3
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """A package of recipes, made of {name: content}."""
+
+    def write(**recipes):
+        package = tmp_path / f"of_{tmp_path.name}"  # a module of one name is imported once
+        package.mkdir()
+        (package / "__init__.py").write_text("")
+        for name, content in recipes.items():
+            (package / f"{name}.yaml").write_text(yaml.safe_dump(content))
+        monkeypatch.syspath_prepend(str(tmp_path))
+        return f"{package.name}:{{}}.yaml".format
+
+    return write
+
+
+def test_a_recipe_says_what_differs_from_the_one_it_extends(written):
+    base = {
+        "name": "base",
+        "sources": {"train": "a"},
+        "train": {"lr": 1, "batch_size": 4, "augment": {"flips": True, "rot90": True}},
+        "loss": {"weights": {"tumor": 1.0}},
+        "presets": {"smoke": {"train": {"lr": 2, "batch_size": 2}}},
+    }
+    middle = {"extends": "base.yaml", "name": "middle", "train": {"lr": 3}}
+    own = {
+        "extends": "middle.yaml",
+        "name": "own",
+        "sources": {"loss": "b"},
+        "train": {"augment": {"rot90": False}},
+        "loss": {"weights": None},
+        "presets": {"smoke": {"train": {"batch_size": 1}}},
+    }
+    reference = written(base=base, middle=middle, own=own)
+    full, smoke = (resolve(reference("own"), preset) for preset in ("full", "smoke"))
+    assert (full.name, full.sources) == ("own", {"train": "a", "loss": "b"})
+    assert (full.train.lr, full.train.batch_size) == (3, 4)
+    assert (full.train.augment.flips, full.train.augment.rot90) == (True, False)
+    assert full.loss == {"weights": None}
+    assert (smoke.train.lr, smoke.train.batch_size) == (2, 1)  # a preset goes over everything
+    assert resolve(reference("base"), "full").train.augment.rot90
+
+
+def test_a_recipe_that_extends_what_is_not_there_or_itself_is_named(written):
+    lost = {"extends": "nothing.yaml", "name": "lost"}
+    one, two = {"extends": "two.yaml", "name": "one"}, {"extends": "one.yaml", "name": "two"}
+    reference = written(lost=lost, one=one, two=two)
+    with pytest.raises(RecipeError, match=r"nothing\.yaml cannot be read"):
+        resolve(reference("lost"), "full")
+    with pytest.raises(RecipeError, match=r"one\.yaml extends itself, by way of .*one.*two"):
+        resolve(reference("one"), "full")
+
+
+def test_a_recipe_extends_one_of_another_package(written):
+    reference = written(own={"extends": V3, "name": "own", "train": {"lr": 1}})
+    recipe, v3 = resolve(reference("own"), "full"), resolve(V3, "full")
+    assert (recipe.name, recipe.train.lr) == ("own", 1)
+    assert recipe.train.unfreeze == v3.train.unfreeze
+    assert recipe.loss == v3.loss

@@ -132,6 +132,7 @@ def warnings(table: Table, every: bool = False) -> list[str]:
     trapped = [row for row in table.rows if row.result.training.monitor == "any_tissue_dice"]
     if trapped:
         lines.append(f"weights chosen by any-tissue Dice, which misleads: {names(trapped, every)}")
+    lines += _seen_before(table, every)
     apart = Counter(why.partition(" differs")[0] for _, why in table.not_comparable)
     if apart:
         total = sum(apart.values())
@@ -141,6 +142,13 @@ def warnings(table: Table, every: bool = False) -> list[str]:
 
 def _apart(table: Table, every: bool) -> str:
     return names((row for row, _ in table.not_comparable), every)
+
+
+def _seen_before(table: Table, every: bool) -> list[str]:
+    """BCSS's slides are TCGA's: weights that were pretrained on those may have seen the test's."""
+    rows = [row for row in table.rows if row.result.weights.tcga_overlap == "yes"]
+    said = "pretrained on TCGA slides, from which BCSS was taken"
+    return [f"{said}: {names(rows, every)}"] if rows else []
 
 
 def _below_floor(table: Table, every: bool) -> list[str]:

@@ -163,3 +163,12 @@ def test_no_gap_is_said_to_be_nothing(tmp_path):
     write(tmp_path, result("a", 0.5002))
     write(tmp_path, result("b", 0.5))
     assert "less than 0.001 above b" in summary.sentence(model.load(tmp_path).tables[0])
+
+
+def test_rows_whose_pretraining_saw_tcga_are_named(table):
+    def weights(overlap):
+        return {"weights": {"provenance": "pretrained: a/b", "tcga_overlap": overlap}}
+
+    found = table(("seen", 0.6, weights("yes")), ("clean", 0.5, weights("no")), ("silent", 0.4))
+    lines = [line for line in summary.warnings(found) if "TCGA" in line]
+    assert lines == ["pretrained on TCGA slides, from which BCSS was taken: seen"]

@@ -1,4 +1,4 @@
-"""unetpp, transunet and mask2former: shapes, ignore, learning, weights."""
+"""The dense backends: shapes, ignore, learning, weights."""
 
 import pytest
 import torch
@@ -11,7 +11,8 @@ from benchbcss.weights import Weights
 
 NAMES = ("tumor", "stroma", "lymphocyte", "necrosis", "blood_vessel", "other")
 TASK = Task(NAMES, (0, 1, 2, 3, 4), 0.3, 64)
-DENSE = ["unetpp", "transunet", "mask2former"]
+DENSE = ["unetpp", "transunet", "segformer", "mask2former", "eomt"]
+QUERIES = ["mask2former", "eomt"]
 
 
 def backend(name, weights="none", preset="smoke", **overrides):
@@ -69,7 +70,7 @@ def test_labels_under_ignored_pixels_change_neither_loss_nor_gradient(name, monk
     made = backend(name)
     net = made.build().train()
     image, target = batch()
-    if name != "mask2former":
+    if name not in QUERIES:
         logits = net(image).detach().requires_grad_()
         total(made, lambda _: logits, image, target).backward()
         assert (logits.grad[:, :, :9] == 0).all()
@@ -78,7 +79,7 @@ def test_labels_under_ignored_pixels_change_neither_loss_nor_gradient(name, monk
     layers = [
         (c.detach().requires_grad_(), m.detach().requires_grad_()) for c, m in net.queries(image)
     ]
-    monkeypatch.setattr(net, "queries", lambda _: layers)
+    monkeypatch.setattr(net, "queries", lambda *_: layers)
     first = total(made, net, image, target)
     first.backward()
     for _, masks in layers:
@@ -86,7 +87,7 @@ def test_labels_under_ignored_pixels_change_neither_loss_nor_gradient(name, monk
         assert (masks.grad[:, :, :1] == 0).all()
         assert (masks.grad[:, :, 4:] != 0).any()
     moved = [(c, (m + 20 * (torch.arange(m.shape[2]) < 1)[:, None]).detach()) for c, m in layers]
-    monkeypatch.setattr(net, "queries", lambda _: moved)
+    monkeypatch.setattr(net, "queries", lambda *_: moved)
     assert torch.allclose(total(made, net, image, target), first)
 
 
@@ -102,7 +103,14 @@ def test_a_batch_without_a_known_pixel_teaches_nothing(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "steps"), [("unetpp", 80), ("transunet", 100), ("mask2former", 150)]
+    ("name", "steps"),
+    [
+        ("unetpp", 80),
+        ("transunet", 100),
+        ("segformer", 120),
+        ("mask2former", 150),
+        ("eomt", 150),
+    ],
 )
 def test_one_batch_can_be_learnt(name, steps):
     from benchbcss.scoring import confusion_counts, pooled
@@ -172,7 +180,9 @@ def test_mistaken_weights_are_named(name, tmp_path):
     [
         ("unetpp", {"model.encoder": "resnet35"}, "no encoder 'resnet35'. Did you mean resnet"),
         ("unetpp", {"loss.class_weights": "inversed"}, "no scheme 'inversed'"),
+        ("segformer", {"model.variant": "b6"}, "no 'b6'. Known: b0, b1, b2"),
         ("mask2former", {"model.variant": "huge"}, "no 'huge'. Known: tiny"),
+        ("eomt", {"model.variant": "huge"}, "no 'huge'. Known: dinov2_small"),
     ],
 )
 def test_mistakes_in_the_recipe(name, override, message):
@@ -182,12 +192,16 @@ def test_mistakes_in_the_recipe(name, override, message):
 
 
 def test_full_size_networks_have_the_published_size():
-    def millions(name):
-        return sum(p.numel() for p in backend(name, preset="full").build().parameters()) / 1e6
+    def millions(name, **overrides):
+        net = backend(name, preset="full", **overrides).build()
+        return sum(p.numel() for p in net.parameters()) / 1e6
 
     assert millions("unetpp") == pytest.approx(26.1, abs=0.5)  # smp's UNet++ with resnet34
     assert millions("transunet") == pytest.approx(105.3, abs=1)  # Chen et al. 2021
     assert millions("mask2former") == pytest.approx(47, abs=1.5)  # Cheng et al. 2022, Swin-T
+    for variant, published in (("b0", 3.8), ("b2", 27.5), ("b5", 84.7)):  # Xie et al. 2021
+        found = millions("segformer", **{"model.variant": variant})
+        assert found == pytest.approx(published, rel=0.03), variant
 
 
 @pytest.mark.parametrize("name", DENSE)

@@ -1,4 +1,5 @@
-"""Any semantic segmentation network of transformers, its classes mapped to the suite's."""
+"""Networks of transformers and timm with one softmax per pixel: SegFormer, any other by its
+weights, and foundation encoders under a head."""
 
 from __future__ import annotations
 
@@ -8,17 +9,60 @@ from typing import Any
 from benchbcss.contract import BackendInfo
 from benchbcss.hookspecs import hookimpl
 
+#: one encoder each; any other is a recipe that extends foundation.yaml
+FOUNDATION = {
+    "foundation": "DINOv2 ViT-L, or any encoder of timm or transformers, with LoRA and a head",
+    "foundation_dinov3": "DINOv3 ViT-L with LoRA and a head",
+    "foundation_uni2h": "UNI2-h with LoRA and a head",
+    "foundation_virchow2": "Virchow2 with LoRA and a head",
+    "foundation_hoptimus0": "H-optimus-0 with LoRA and a head",
+    "foundation_hoptimus1": "H-optimus-1 with LoRA and a head",
+    "foundation_gigapath": "Prov-GigaPath's tile encoder with LoRA and a head",
+    "foundation_phikon2": "Phikon-v2 with LoRA and a head; TCGA was in its pretraining",
+}
+
 
 @hookimpl
 def benchbcss_register_backends(register: Callable[[Any, str], None]) -> None:
-    register(
-        BackendInfo(
-            name="hf_semantic",
-            summary="Any AutoModelForSemanticSegmentation (SegFormer, UPerNet, ...) by --weights",
-            tracks=frozenset({"semantic"}),
-            recipe="benchbcss_hf:hf_semantic.yaml",
-            requires=("transformers", "huggingface_hub", "safetensors"),
-            extra="hf",
+    for name, summary, target in (
+        (
+            "hf_semantic",
+            "Any AutoModelForSemanticSegmentation (SegFormer, UPerNet, ...) by --weights",
+            "benchbcss_hf.backend:HFSemantic",
         ),
-        "benchbcss_hf.backend:HFSemantic",
-    )
+        (
+            "segformer",
+            "SegFormer (MiT-B2, ImageNet; B0 to B5 by recipe), class-balanced CE + Dice",
+            "benchbcss_hf.segformer:Segformer",
+        ),
+    ):
+        register(
+            BackendInfo(
+                name=name,
+                summary=summary,
+                tracks=frozenset({"semantic"}),
+                recipe=f"benchbcss_hf:{name}.yaml",
+                requires=("transformers", "huggingface_hub", "safetensors"),
+                extra="hf",
+            ),
+            target,
+        )
+    for name, summary in FOUNDATION.items():
+        register(
+            BackendInfo(
+                name=name,
+                summary=summary,
+                tracks=frozenset({"semantic"}),
+                recipe=f"benchbcss_hf:{name}.yaml",
+                requires=(
+                    "peft",
+                    "segmentation_models_pytorch",
+                    "timm",
+                    "transformers",
+                    "huggingface_hub",
+                    "safetensors",
+                ),
+                extra="foundation",
+            ),
+            "benchbcss_hf.foundation:FoundationBackend",
+        )

@@ -38,10 +38,9 @@ class HFSemantic(DenseBackend):
         configuration that transformers cannot build, WeightsError for weights that are missing, of
         another kind, or, where they are scored as they are, of classes that are not the suite's.
         """
-        model, context = self.recipe["model"], self.context
+        context = self.context
         automatic = isinstance(context.weights, Auto)
-        source = self.automatic_weights(self.recipe)
-        given = source if automatic else context.weights
+        given = self.automatic_weights(self.recipe) if automatic else context.weights
         note = "random (smoke size has no pretrained weights)"
         if isinstance(given, Hub) or (isinstance(given, Folder) and has_config(given)):
             try:
@@ -50,10 +49,18 @@ class HFSemantic(DenseBackend):
                 if context.strict_weights or not automatic:
                     raise
             note = f"random (pretrained weights {given} were not available)"
-        network = self._random(model["config"])
-        layout = Layout(what="the recipe's network (model.config)", unpretrained=note)
-        load_into(network, context, layout)
+        network = self._random(self._config())
+        load_into(network, context, self._layout(note))
         return network
+
+    def _config(self) -> dict[str, Any]:
+        """The architecture of a random start, in transformers' terms."""
+        config: dict[str, Any] = self.recipe["model"]["config"]
+        return config
+
+    def _layout(self, note: str) -> Layout:
+        """What files of tensors alone hold; ``note`` says why a network is random."""
+        return Layout(what="the recipe's network (model.config)", unpretrained=note)
 
     def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """``backbone`` and ``head``, where the network tells them apart; else ``all``."""

@@ -1,4 +1,4 @@
-"""Mask2Former on the harness's data, with a loss that knows what to ignore."""
+"""Mask2Former and EoMT on the harness's data, with a loss that knows what to ignore."""
 
 from __future__ import annotations
 
@@ -11,14 +11,26 @@ from benchbcss.hookspecs import hookimpl
 
 @hookimpl
 def benchbcss_register_backends(register: Callable[[Any, str], None]) -> None:
-    register(
-        BackendInfo(
-            name="mask2former",
-            summary="Mask2Former (Swin, ADE20K weights), points sampled off ignored pixels",
-            tracks=frozenset({"semantic"}),
-            recipe="benchbcss_mask2former:mask2former.yaml",
-            requires=("transformers", "huggingface_hub", "safetensors", "scipy"),
-            extra="mask2former",
+    for name, summary, target in (
+        (
+            "mask2former",
+            "Mask2Former (Swin, ADE20K weights), points sampled off ignored pixels",
+            "benchbcss_mask2former.backend:Mask2Former",
         ),
-        "benchbcss_mask2former.backend:Mask2Former",
-    )
+        (
+            "eomt",
+            "EoMT (DINOv2 or DINOv3 ViT), points sampled off ignored pixels",
+            "benchbcss_mask2former.eomt:Eomt",
+        ),
+    ):
+        register(
+            BackendInfo(
+                name=name,
+                summary=summary,
+                tracks=frozenset({"semantic"}),
+                recipe=f"benchbcss_mask2former:{name}.yaml",
+                requires=("transformers", "huggingface_hub", "safetensors", "scipy"),
+                extra="mask2former",
+            ),
+            target,
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import Mask2FormerForUniversalSegmentation
 
 from benchbcss.contract import Backend, Batch
 from benchbcss.data.class_maps import groups
@@ -16,14 +15,15 @@ from benchbcss.weights.loading import load_into, report
 from benchbcss.weights.pretrained import has_config
 from benchbcss.weights.value import short
 from benchbcss_mask2former import weights as stored
-from benchbcss_mask2former.criterion import SetLoss
-from benchbcss_mask2former.network import STRIDE, SemanticMask2Former, pad_target
+from benchbcss_mask2former.criterion import Queries, SetLoss
+from benchbcss_mask2former.network import QueryNetwork, SemanticMask2Former, pad_target
 
 
 class Mask2Former(Backend):
     """A set of queries, each a class and a mask; their sum is the label map."""
 
     made_here = ("mean", "std")
+    layout = stored.LAYOUT  # of files of tensors alone
 
     @classmethod
     def automatic_weights(cls, recipe: dict[str, Any]) -> Hub | None:
@@ -36,7 +36,7 @@ class Mask2Former(Backend):
         alone are for the recipe's. Raises RecipeError for an unknown variant, WeightsError for
         weights that are asked for and missing or of another network.
         """
-        model, context = self.recipe["model"], self.context
+        context = self.context
         source = self.automatic_weights(self.recipe)
         given = source if isinstance(context.weights, Auto) else context.weights
         if isinstance(given, Hub) or (isinstance(given, Folder) and has_config(given)):
@@ -45,19 +45,24 @@ class Mask2Former(Backend):
             except WeightsError:
                 if context.strict_weights or not isinstance(context.weights, Auto):
                     raise
-            network = self._wrap(stored.random_network(model, self.task.num_classes))
+            network = self._random()
             report(network, context, f"random (pretrained weights {given} were not available)", ())
             return network
-        network = self._wrap(stored.random_network(model, self.task.num_classes))
-        load_into(network, context, stored.LAYOUT)
+        network = self._random()
+        load_into(network, context, self.layout)
         return network
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Class, mask and Dice terms of every decoder layer, at known pixels only."""
-        assert isinstance(model, SemanticMask2Former)
+        """Class, mask and Dice terms of every layer that predicts, at known pixels only."""
+        assert isinstance(model, QueryNetwork)
         ignore = self.task.ignore_index
         criterion = SetLoss(self.task.num_classes, **self.recipe["loss"], ignore_index=ignore)
-        return criterion(model.queries(pad(batch.image, STRIDE)), pad_target(batch.target, ignore))
+        layers = self._layers(model, pad(batch.image, model.stride), batch.step)
+        return criterion(layers, pad_target(batch.target, ignore, model.stride))
+
+    def _layers(self, model: QueryNetwork, image: Tensor, step: int) -> list[Queries]:
+        """What the loss sees of ``image``, padded, at an optimiser step."""
+        return model.queries(image)
 
     def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """``backbone`` (Swin) and ``head`` (pixel decoder, transformer decoder, class head)."""
@@ -66,13 +71,25 @@ class Mask2Former(Backend):
         head = [p for n, p in model.named_parameters() if mark not in n]
         return {"backbone": backbone, "head": head}
 
-    def _by_transformers(self, given: Hub | Folder) -> SemanticMask2Former:
+    def _random(self) -> QueryNetwork:
+        """The recipe's architecture with random weights."""
+        return self._wrap(stored.random_network(self.recipe["model"], self.task.num_classes))
+
+    def _names(self, given: Hub | Folder) -> dict[int, str]:
+        """The classes of a network that is to be scored, by output. Raises WeightsError."""
+        return stored.names_of(given)
+
+    def _loaded(self, given: Hub | Folder, classes: int | None) -> tuple[Any, set[str]]:
+        """See ``weights.pretrained_network``."""
+        return stored.pretrained_network(given, classes)
+
+    def _by_transformers(self, given: Hub | Folder) -> QueryNetwork:
         """Trained from, it gets a head of the task's classes, which starts at random where it had
         another one. Scored as it is, it keeps its own, and its classes are mapped to the task's."""
-        names = stored.names_of(given) if self.context.evaluating else {}
+        names = self._names(given) if self.context.evaluating else {}
         unnamed = names == {i: f"LABEL_{i}" for i in range(self.task.num_classes)}
         chosen = self._groups(given, names, unnamed) if self.context.evaluating else None
-        net, lacking = stored.pretrained_network(given, None if chosen else self.task.num_classes)
+        net, lacking = self._loaded(given, None if chosen else self.task.num_classes)
         network = self._wrap(net)
         network.groups = chosen
         local = isinstance(given, Folder)
@@ -98,6 +115,6 @@ class Mask2Former(Backend):
         except DataError as error:
             raise WeightsError(str(error)) from error
 
-    def _wrap(self, net: Mask2FormerForUniversalSegmentation) -> SemanticMask2Former:
+    def _wrap(self, net: Any) -> QueryNetwork:
         statistics = self.recipe["model"]["normalisation"]
         return SemanticMask2Former(net, statistics["mean"], statistics["std"])

@@ -18,10 +18,11 @@ from benchbcss.inference.networks import TakesRgb
 
 VARIANTS = {"t": "tiny", "s": "small", "b+": "base-plus", "l": "large"}
 CELL = 16  # pixels per embedding cell
+STRIDE = 32  # what the encoder halves an image to
 FEATURES = 256 + 64 + 32  # embedding and the two high-resolution maps, averaged per cell
 
 # ImageNet statistics, as upstream's transforms use them.
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass
@@ -88,24 +89,54 @@ class Promptable(TakesRgb):
         return torch.cat([encoded.embedding.float(), *pooled], 1)
 
 
+def sam2(variant: str, size: int) -> SAM2Base:
+    """SAM2.1 with random weights for images of ``size`` px. Raises RecipeError."""
+    if variant not in VARIANTS:
+        raise RecipeError(f"model.variant: there is no '{variant}'. Known: {', '.join(VARIANTS)}.")
+    if size % STRIDE:
+        raise RecipeError(f"view.size must be a multiple of {STRIDE} for SAM2, got {size}.")
+    made: SAM2Base = build_sam2(
+        f"configs/sam2.1/sam2.1_hiera_{variant}.yaml",
+        device="cpu",
+        mode="train",
+        hydra_overrides_extra=[f"++model.image_size={size}"],
+        apply_postprocessing=False,
+    )
+    return made
+
+
+def encoder_groups(encoder: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """SAM2's image encoder by the names that recipes use for gradual unfreezing."""
+    trunk = encoder.trunk
+    half = trunk.stage_ends[1] + 1
+    early = [
+        *trunk.patch_embed.parameters(),
+        trunk.pos_embed,
+        trunk.pos_embed_window,
+        *trunk.blocks[:half].parameters(),
+    ]
+    return {
+        "encoder_stages12": early,
+        "encoder_stages34": list(trunk.blocks[half:].parameters()),
+        "encoder_neck": list(encoder.neck.parameters()),
+    }
+
+
+def feature_levels(encoder: nn.Module, image: Tensor) -> list[Tensor]:
+    """Maps [B, 256, S/4, S/4], [.., S/8, S/8] and [.., S/16, S/16] of a normalised image; a frozen
+    encoder keeps no graph."""
+    learns = torch.is_grad_enabled() and any(p.requires_grad for p in encoder.parameters())
+    with torch.set_grad_enabled(learns):
+        levels: list[Tensor] = encoder(image)["backbone_fpn"]
+    return levels
+
+
 class SamNet(Promptable):
     """SAM2 and the linear probe that names regions."""
 
     def __init__(self, variant: str, size: int, num_classes: int) -> None:
-        super().__init__(_MEAN, _STD)
-        if variant not in VARIANTS:
-            raise RecipeError(
-                f"model.variant: there is no '{variant}'. Known: {', '.join(VARIANTS)}."
-            )
-        if size % 32:
-            raise RecipeError(f"view.size must be a multiple of 32 for SAM2, got {size}.")
-        self.sam: SAM2Base = build_sam2(
-            f"configs/sam2.1/sam2.1_hiera_{variant}.yaml",
-            device="cpu",
-            mode="train",
-            hydra_overrides_extra=[f"++model.image_size={size}"],
-            apply_postprocessing=False,
-        )
+        super().__init__(MEAN, STD)
+        self.sam: SAM2Base = sam2(variant, size)
         used = {id(p) for group in self.groups().values() for p in group}
         for parameter in self.sam.parameters():  # video memory: part of the checkpoint, not used
             parameter.requires_grad_(id(parameter) in used)
@@ -114,18 +145,8 @@ class SamNet(Promptable):
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """Trainable parameters by the names that recipes use."""
-        trunk = self.sam.image_encoder.trunk
-        half = trunk.stage_ends[1] + 1
-        early = [
-            *trunk.patch_embed.parameters(),
-            trunk.pos_embed,
-            trunk.pos_embed_window,
-            *trunk.blocks[:half].parameters(),
-        ]
         return {
-            "encoder_stages12": early,
-            "encoder_stages34": list(trunk.blocks[half:].parameters()),
-            "encoder_neck": list(self.sam.image_encoder.neck.parameters()),
+            **encoder_groups(self.sam.image_encoder),
             "decoder": [
                 *self.sam.sam_prompt_encoder.parameters(),
                 *self.sam.sam_mask_decoder.parameters(),
@@ -135,10 +156,7 @@ class SamNet(Promptable):
 
     def encode(self, image: Tensor) -> Encoded:
         """image float [B, 3, S, S] in [0, 1]; a frozen encoder keeps no graph."""
-        encoder = self.sam.image_encoder
-        learns = torch.is_grad_enabled() and any(p.requires_grad for p in encoder.parameters())
-        with torch.set_grad_enabled(learns):
-            levels = encoder(self.normalised(image))["backbone_fpn"]
+        levels = feature_levels(self.sam.image_encoder, self.normalised(image))
         decoder = self.sam.sam_mask_decoder
         embedding = levels[2] + self.sam.no_mem_embed.reshape(1, -1, 1, 1)
         return Encoded(embedding, [decoder.conv_s0(levels[0]), decoder.conv_s1(levels[1])])

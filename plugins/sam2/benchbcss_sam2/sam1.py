@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import SamConfig, SamModel
 
 from benchbcss.errors import RecipeError
-from benchbcss_sam2.network import _MEAN, _STD, CELL, Encoded, Probe, Promptable
+from benchbcss_sam2.network import CELL, MEAN, STD, Encoded, Probe, Promptable
 
 FEATURES = 256
 #: recipe's variant -> hub id, and the encoder's width, depth, heads and global-attention layers
@@ -22,7 +22,7 @@ class Sam1Net(Promptable):
     """SAM at its own 1024 px, or from random weights at any multiple of 16 px."""
 
     def __init__(self, variant: str, size: int, num_classes: int) -> None:
-        super().__init__(_MEAN, _STD)
+        super().__init__(MEAN, STD)
         if variant not in VARIANTS:
             raise RecipeError(
                 f"model.variant: SAM has no '{variant}'. Known: {', '.join(VARIANTS)}."

@@ -1,0 +1,198 @@
+"""Foundation encoders: any of timm or transformers, frozen, with adapters or trained in full,
+under a head for classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoModel
+
+from benchbcss.contract import Backend, Batch
+from benchbcss.errors import RecipeError, WeightsError
+from benchbcss.inference.networks import TakesRgb
+from benchbcss.inference.views import pad
+from benchbcss.training.adapters import adapt, is_adapter, load_plain
+from benchbcss.training.losses import balanced_loss
+from benchbcss.weights import Auto, Folder, Hub, Provenance, fetch
+from benchbcss.weights.loading import Layout, load_into, report
+from benchbcss.weights.pretrained import from_pretrained, has_config
+from benchbcss.weights.value import short
+from benchbcss_hf import heads
+from benchbcss_hf.encoders import Encoder, TransformersVit, timm_encoder, transformers_encoder
+
+ADAPTATIONS = ("frozen", "lora", "dora", "full")
+FILES = ("model.safetensors", "pytorch_model.bin")  # what a repository's weights may be called
+_INSIDE = "encoder.net."
+
+
+class Foundation(TakesRgb):
+    """float [B, 3, H, W] in [0, 1] -> logits float32 [B, K, H, W], for any H, W >= 1.
+
+    The image is resized by ``scale`` first, so that the encoder sees the pixel size it was trained
+    with. A frozen encoder keeps no graph and stays in evaluation mode.
+    """
+
+    def __init__(
+        self, encoder: Encoder, head: nn.Module, scale: float, statistics: dict[str, Any]
+    ) -> None:
+        super().__init__(statistics["mean"], statistics["std"])
+        self.encoder, self.head, self.scale = encoder, head, scale
+
+    def forward(self, image: Tensor) -> Tensor:
+        size = image.shape[-2:]
+        x = self.normalised(image)
+        if self.scale != 1:
+            inner = [max(1, round(side * self.scale)) for side in size]
+            x = F.interpolate(x, inner, mode="bilinear", align_corners=False, antialias=True)
+        height, width = x.shape[-2:]
+        x = pad(x, self.encoder.multiple)
+        learns = torch.is_grad_enabled() and any(p.requires_grad for p in self.encoder.parameters())
+        with torch.set_grad_enabled(learns):
+            maps = self.encoder(x)
+        logits = self.head(maps, x).float()
+        logits = F.interpolate(logits, x.shape[-2:], mode="bilinear", align_corners=False)
+        logits = logits[..., :height, :width]
+        return F.interpolate(logits, size, mode="bilinear", align_corners=False)
+
+    def train(self, mode: bool = True) -> Foundation:
+        super().train(mode)
+        if not any(p.requires_grad for p in self.encoder.parameters()):
+            self.encoder.eval()  # frozen are running statistics too, and no block is skipped
+        return self
+
+
+class FoundationBackend(Backend):
+    """One forward pass, one softmax per pixel."""
+
+    made_here = ("mean", "std")
+
+    def build(self) -> nn.Module:
+        """The recipe's encoder, adapted as it says, under its head; the encoder's weights loaded,
+        or all. Raises RecipeError, and WeightsError that says where gated weights are asked for."""
+        given = self._source()
+        encoder_settings = self.recipe["model"]["encoder"]
+        whole = isinstance(given, Hub) or (isinstance(given, Folder) and has_config(given))
+        try:
+            if encoder_settings["library"] == "transformers" and whole:
+                return self._by_transformers(given)
+            network = self._made(self._encoder())
+            load_into(network, self.context, self._layout(network))
+        except WeightsError as error:
+            automatic = isinstance(self.context.weights, Auto)
+            if automatic and not self.context.strict_weights:
+                network = self._made(self._encoder())
+                note = f"random (pretrained weights {given} were not available)"
+                report(network, self.context, note, ())
+                return network
+            raise self._with_address(error, given) from error
+        self._declare()
+        return network
+
+    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Class-balanced cross-entropy and soft Dice of the known pixels."""
+        return balanced_loss(
+            model(batch.image),
+            batch.target,
+            self.context.class_pixels,
+            self.recipe["loss"],
+            self.task.ignore_index,
+        )
+
+    def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
+        """``head``, and ``encoder`` (in full) or ``adapters``; nothing of a frozen encoder."""
+        assert isinstance(model, Foundation)
+        learning = [(n, p) for n, p in model.encoder.named_parameters() if p.requires_grad]
+        name = "adapters" if learning and is_adapter(learning[0][0]) else "encoder"
+        groups = {name: [p for _, p in learning], "head": list(model.head.parameters())}
+        return {key: value for key, value in groups.items() if value}
+
+    def _source(self) -> Any:
+        source = self.recipe["model"]["encoder"]["weights"]
+        automatic = isinstance(self.context.weights, Auto)
+        return (Hub(id=source) if source else None) if automatic else self.context.weights
+
+    def _encoder(self) -> Encoder:
+        model = self.recipe["model"]
+        settings, head = model["encoder"], model["head"]
+        if settings["library"] == "timm":
+            return timm_encoder(settings, head["layers"], head["kind"] == "unetpp")
+        if settings["library"] == "transformers":
+            return transformers_encoder(settings, head["layers"])
+        raise RecipeError(
+            f"model.encoder.library: there is no '{settings['library']}'. Known: timm, "
+            f"transformers."
+        )
+
+    def _made(self, encoder: Encoder) -> Foundation:
+        model = self.recipe["model"]
+        kind = model["adaptation"]["kind"]
+        if kind not in ADAPTATIONS:
+            known = ", ".join(ADAPTATIONS)
+            raise RecipeError(f"model.adaptation.kind: there is no '{kind}'. Known: {known}.")
+        if kind == "frozen":
+            encoder.requires_grad_(False)
+        elif kind != "full":
+            adapt(encoder.net, {**model["adaptation"], "dora": kind == "dora"})
+        head = heads.make(encoder, self.task.num_classes, model["head"])
+        scale = self.task.mpp / model["mpp"] if model["mpp"] else 1.0
+        return Foundation(encoder, head, scale, model["normalisation"])
+
+    def _layout(self, network: Foundation) -> Layout:
+        settings = self.recipe["model"]["encoder"]
+        what = f"the recipe's network on {settings['name']}"
+        given = f"The weights {short(self.context.weights)} are not of {what}"
+
+        def load(state: dict[str, Tensor]) -> Any:
+            encoder = network.encoder
+            return load_plain(encoder.net, encoder.plain_state(state), given, extra=True)
+
+        return Layout(
+            what=what,
+            pretrained=Hub(id=settings["weights"]) if settings["weights"] else None,
+            unpretrained="random (smoke size has no pretrained weights)",
+            filename=_filename,
+            parts={_INSIDE: load},
+        )
+
+    def _by_transformers(self, given: Hub | Folder) -> Foundation:
+        net = from_pretrained(AutoModel.from_pretrained, given)
+        network = self._made(TransformersVit(net, self.recipe["model"]["head"]["layers"]))
+        local = isinstance(given, Folder)
+        note = f"file: {given.sha256[:16]}" if local else f"pretrained: {given}"
+        names = [n for n in network.state_dict() if n.startswith(_INSIDE) and not is_adapter(n)]
+        report(network, self.context, note, names, wrapping=f"as {_INSIDE}")
+        self._declare()
+        return network
+
+    def _declare(self) -> None:
+        """Whether the encoder has seen slides of TCGA, as the recipe says of its weights."""
+        made, about = self.context.provenance, self.recipe["model"]["pretraining"]
+        if isinstance(made, Provenance) and not made.random and self._is_the_recipes():
+            made.tcga_overlap = about["tcga"]
+
+    def _is_the_recipes(self) -> bool:
+        source, weights = self.recipe["model"]["encoder"]["weights"], self.context.weights
+        return isinstance(weights, Auto) or (isinstance(weights, Hub) and weights.id == source)
+
+    def _with_address(self, error: WeightsError, given: Any) -> WeightsError:
+        about = self.recipe["model"]["pretraining"]
+        if not (about["gated"] and self._is_the_recipes()):
+            return error
+        return WeightsError(
+            f"{error} They are gated under the licence {about['licence']}: ask for access at "
+            f"https://huggingface.co/{given.id}, then log in with `hf auth login`."
+        )
+
+
+def _filename(repository: str) -> str:
+    """What the weights in a repository are called: the first that can be had, else the usual."""
+    for name in FILES:
+        try:
+            fetch(repository, name)
+        except WeightsError:
+            continue
+        return name
+    return FILES[0]

@@ -1,0 +1,58 @@
+"""EoMT (Kerssies et al. 2025) for semantic segmentation: a plain ViT that reads queries itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchbcss.weights import Folder, Hub
+from benchbcss_mask2former import eomt_weights as stored
+from benchbcss_mask2former.backend import Mask2Former
+from benchbcss_mask2former.criterion import Queries
+from benchbcss_mask2former.eomt_network import SemanticEomt
+from benchbcss_mask2former.network import QueryNetwork
+
+
+class Eomt(Mask2Former):
+    """Mask2Former's queries and loss without its decoder. Masked attention is annealed: at the end
+    of training, and whenever it predicts, the network attends everywhere."""
+
+    layout = stored.LAYOUT
+
+    def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
+        """``backbone`` (the ViT) and ``head`` (queries, mask and class heads, upscaling)."""
+        backbone = [p for n, p in model.named_parameters() if n.startswith(stored.BACKBONE)]
+        head = [p for n, p in model.named_parameters() if not n.startswith(stored.BACKBONE)]
+        return {"backbone": backbone, "head": head}
+
+    def _layers(self, model: QueryNetwork, image: Tensor, step: int) -> list[Queries]:
+        assert isinstance(model, SemanticEomt)
+        return model.queries(image, annealed(model.blocks, step, self.recipe["model"]["annealing"]))
+
+    def _random(self) -> QueryNetwork:
+        return self._wrap(stored.random_network(self.recipe["model"], self.task.num_classes))
+
+    def _names(self, given: Hub | Folder) -> dict[int, str]:
+        return stored.names_of(given)
+
+    def _loaded(self, given: Hub | Folder, classes: int | None) -> tuple[Any, set[str]]:
+        return stored.pretrained_network(given, classes, self.recipe["model"])
+
+    def _wrap(self, net: Any) -> QueryNetwork:
+        statistics = self.recipe["model"]["normalisation"]
+        return SemanticEomt(net, statistics["mean"], statistics["std"])
+
+
+def annealed(blocks: int, step: int, settings: dict[str, Any]) -> Tensor:
+    """With which probability each of the last ``blocks`` blocks masks a query's attention at
+    ``step``: float32 [blocks].
+
+    From ``begin`` to ``end``, one block after the other falls from 1 to 0 by a polynomial of
+    ``power``, in equal shares of the time; 1 before its own share and 0 after it.
+    """
+    begin, span = settings["begin"], settings["end"] - settings["begin"]
+    starts = begin + span * torch.arange(blocks) / blocks
+    done = ((step - starts) / max(span / blocks, 1e-9)).clamp(0, 1)
+    return (1 - done) ** float(settings["power"])
