@@ -204,7 +204,8 @@ def _content(path: Path) -> Any:
 
 
 def _listed(path: Path) -> Iterator[str]:
-    return (line for line in path.read_text().splitlines() if f"/{PASSING[0]}" not in line)
+    lines = path.read_text().splitlines()
+    return (line for line in lines if not any(f"/{name}" in line for name in PASSING))
 
 
 def _digest(content: bytes) -> str:
@@ -228,7 +229,20 @@ def differences(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
     phrases = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
     phrases += [f"{name} is left over" for name in sorted(found.keys() - wanted.keys())]
     both = sorted(wanted.keys() & found.keys())
-    return phrases + [f"{name} is another" for name in both if wanted[name] != found[name]]
+    return phrases + [
+        f"{name} is another{_where(wanted[name], found[name])}"
+        for name in both
+        if wanted[name] != found[name]
+    ]
+
+
+def _where(wanted: Any, found: Any) -> str:
+    """The first place within plain data that differs."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        for key in sorted(wanted.keys() | found.keys()):
+            if wanted.get(key) != found.get(key):
+                return f".{key}{_where(wanted.get(key), found.get(key))}"
+    return f": {str(found)[:80]} instead of {str(wanted)[:80]}"
 
 
 def damaged(workspace: Path) -> list[str]:
