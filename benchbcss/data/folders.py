@@ -75,10 +75,11 @@ class FolderReader:
         return Source(pair.image, pair.mask, mask_variant=colour_variant(self.reading))
 
     def image(self, roi: str) -> np.ndarray:
-        return decode_image(self._pairs[roi].image)
+        return decode_image(self._pairs[roi].image, self._pairs[roi].mask)
 
     def codes(self, roi: str) -> np.ndarray:
-        return decode_mask(self._pairs[roi].mask, self.reading.colours)
+        pair = self._pairs[roi]
+        return decode_mask(pair.mask, self.reading.colours, pair.image)
 
     def patient(self, roi: str) -> str | None:
         """From the pairs' column ``patient``, else by the suite's pattern on the image's path."""
