@@ -19,6 +19,7 @@ its own files are read in ``build``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -152,7 +153,8 @@ class Context:
     ``benchbcss.weights.loading.load_into`` loads and then says in ``provenance`` what came of it;
     ``class_pixels`` counts non-ignored training pixels per class (int, length K);
     ``strict_weights``: missing weights are an error rather than a random start. ``clip`` is the
-    suite's ``benchbcss.inference.clip.Source``; ``evaluating``: weights are scored, not trained."""
+    suite's ``benchbcss.inference.clip.Source``; ``evaluating``: weights are scored, not trained.
+    ``remarks``: plain data on the ROI being predicted, stored with it (see ``Backend.summary``)."""
 
     seed: int
     device: Any
@@ -163,13 +165,16 @@ class Context:
     clip: Any = None
     evaluating: bool = False
     provenance: Provenance | None = None
+    remarks: dict[str, Any] = field(default_factory=dict)
 
 
 class Backend:
     """Base class of all backends; override what your model needs.
 
     Attributes: ``task``, ``recipe`` (the resolved recipe as plain data), ``context``.
-    Write facts worth keeping (fallback shares, say) to ``self.context.notes``.
+    Write facts worth keeping to ``self.context.notes``; those of single predictions (fallback
+    shares, say) to ``self.context.remarks``, since a run that was interrupted goes on with another
+    object, after the last ROI that it predicted.
     """
 
     #: how validation scores this backend while training
@@ -222,6 +227,10 @@ class Backend:
 
     def after_training(self, model: nn.Module, samples: Any) -> None:
         """Fit what follows the training loop (a probe, say) into buffers of ``model``."""
+
+    def summary(self, remarks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Notes on all predictions, from the ``context.remarks`` of each ROI that has any."""
+        return {}
 
     def predict(self, model: nn.Module, image: Tensor) -> Tensor:
         """Tiles float32 [B, 3, H, W] in [0, 1] -> logits float [B, K, H, W]."""

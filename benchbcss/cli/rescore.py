@@ -14,7 +14,11 @@ from benchbcss.progress import Progress
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN_DIR]...")
 @workspace_option
 def rescore(runs: tuple[Path, ...], workspace: Path) -> None:
-    """Recompute the results of RUN_DIRs (default: every finished run of the workspace)."""
+    """Recompute the results of RUN_DIRs (default: every finished run of the workspace).
+
+    They are computed from predictions and masks, or from the count tables where predictions are
+    gone.
+    """
     from benchbcss.cli import progress
     from benchbcss.errors import BenchError, InputError, RunError
     from benchbcss.results import store
@@ -43,9 +47,24 @@ def rescore(runs: tuple[Path, ...], workspace: Path) -> None:
 
 
 def _rescore(run_dir: Path, display: Progress) -> None:
+    from benchbcss.errors import DataError
     from benchbcss.io import ensure_list
     from benchbcss.results import evaluate, store
 
     with store.owned(run_dir):
         ensure_list(run_dir)
-        store.save(run_dir, evaluate.rescore(run_dir, display))
+        lost = evaluate.lost(run_dir)
+        if not lost:
+            store.save(run_dir, evaluate.rescore(run_dir, display))
+            return
+        try:
+            result = evaluate.rebuild(run_dir)
+        except DataError as error:
+            raise DataError(f"{_gone(lost)}, and its tables do not serve: {error}") from error
+        store.save(run_dir, result)
+        say(f"warning: {_gone(lost)}: the result follows from its tables, masks are not compared")
+
+
+def _gone(lost: list[Path]) -> str:
+    more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+    return f"the prediction {lost[0]}{more} is missing or damaged"

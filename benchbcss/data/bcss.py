@@ -71,10 +71,11 @@ class BcssReader:
         return Source(self.image_folder / roi, self.mask_folder / roi, mask_variant=variant)
 
     def image(self, roi: str) -> np.ndarray:
-        return decode_image(self.image_folder / roi)
+        return decode_image(self.image_folder / roi, self.mask_folder / roi)
 
     def codes(self, roi: str) -> np.ndarray:
-        return decode_mask(self.mask_folder / roi, self.reading.colours)
+        image = self.image_folder / roi
+        return decode_mask(self.mask_folder / roi, self.reading.colours, image)
 
     def patient(self, roi: str) -> str | None:
         return matched(self.reading.patient_pattern or PATIENT, roi, "patient")

@@ -79,10 +79,11 @@ class FolderReader:
         return Source(pair.image, pair.mask, mask_variant=variant)
 
     def image(self, roi: str) -> np.ndarray:
-        return decode_image(self._pairs[roi].image)
+        return decode_image(self._pairs[roi].image, self._pairs[roi].mask)
 
     def codes(self, roi: str) -> np.ndarray:
-        codes = decode_mask(self._pairs[roi].mask, self.reading.colours)
+        pair = self._pairs[roi]
+        codes = decode_mask(pair.mask, self.reading.colours, pair.image)
         return (codes > 0).astype(np.uint8) if self.reading.instances else codes
 
     def patient(self, roi: str) -> str | None:

@@ -54,9 +54,11 @@ def _end(name: str) -> str:
     return "".join(pure.suffixes[-2:]) if packed else pure.suffix
 
 
-def decode_image(path: Path) -> np.ndarray:
-    """Any RGB image file -> uint8 [H, W, 3]; alpha is dropped. Raises DataError naming the file."""
-    with _opened(path) as image:
+def decode_image(path: Path, beside: Path | None = None) -> np.ndarray:
+    """Any RGB image file -> uint8 [H, W, 3]; alpha is dropped. Raises DataError naming the file,
+    also where ``beside``, its mask, is of another size: that is seen before it is decoded."""
+    with opened(path) as image:
+        _check_beside(path, image, beside)
         if image.mode == "P":
             return np.asarray(image.convert("RGB"), dtype=np.uint8)
         if image.mode not in ("RGB", "RGBA"):
@@ -67,15 +69,19 @@ def decode_image(path: Path) -> np.ndarray:
         return np.asarray(image, dtype=np.uint8)[..., :3]
 
 
-def decode_mask(path: Path, colours: Mapping[Colour, int] | None = None) -> np.ndarray:
+def decode_mask(
+    path: Path, colours: Mapping[Colour, int] | None = None, beside: Path | None = None
+) -> np.ndarray:
     """A mask file -> codes [H, W], uint8 where all are below 256, else uint16.
 
     Grey values and palette indices are codes as stored. With ``colours`` the mask's colours are
-    looked up there instead, each pixel exactly. Raises DataError naming the file and the remedy.
+    looked up there instead, each pixel exactly. Raises DataError naming the file and the remedy,
+    also where ``beside``, its image, is of another size.
     """
     if path.suffix.lower() in LOSSY:
         raise DataError(_lossy(path, path.suffix.lower().lstrip(".").upper()))
-    with _opened(path) as image:
+    with opened(path) as image:
+        _check_beside(path, image, beside)
         compression = str(image.info.get("compression", "")).lower()
         if image.format in ("JPEG", "WEBP", "MPO") or compression in _LOSSY_TIFF:
             raise DataError(_lossy(path, compression or str(image.format)))
@@ -90,6 +96,24 @@ def decode_mask(path: Path, colours: Mapping[Colour, int] | None = None) -> np.n
         raise DataError(
             f"{path} is not a mask with one channel of codes in 8 or 16 bits: its mode is "
             f"{image.mode}. {_remedy(image.mode)}"
+        )
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """(height, width) as the file's header says, nothing decoded; None where none can be read."""
+    try:
+        with opened(path) as image:
+            return image.height, image.width
+    except DataError:
+        return None  # decoding says what is wrong with it
+
+
+def _check_beside(path: Path, image: Image.Image, beside: Path | None) -> None:
+    other = size_of(beside) if beside is not None else None
+    if other not in (None, (image.height, image.width)):
+        raise DataError(
+            f"{path} is {image.width} x {image.height} px but {beside} is {other[1]} x {other[0]} "
+            f"px. An image and its mask must have one size."
         )
 
 
@@ -170,7 +194,7 @@ _BROKEN = (
 )
 
 
-class _opened:
+class opened:
     """An image file; what goes wrong with it, while it is open, is a DataError naming it.
 
     Pillow's decompression-bomb limit is lower than the largest real ROI, so it is lifted here."""

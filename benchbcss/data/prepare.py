@@ -14,12 +14,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
 from benchbcss.data import bcss, clues
 from benchbcss.data.class_maps import ClassMap
 from benchbcss.data.dataset import Dataset, Roi
-from benchbcss.data.images import Colour
+from benchbcss.data.images import Colour, opened
 from benchbcss.data.proposal import Proposal, suite_text
 from benchbcss.data.reader import LAST, Reader, Reading, choose, matched, open_reader
 from benchbcss.data.splits import PARTS
@@ -254,11 +253,11 @@ def _colours(masks: Sequence[Path]) -> dict[Colour, int]:
     present: set[int] = set()
     for path in masks:
         try:
-            with Image.open(path) as image:
+            with opened(path) as image:
                 if image.mode not in ("RGB", "RGBA"):
                     continue
                 rgb = np.asarray(image.convert("RGB"), np.uint32)
-        except (OSError, SyntaxError, ValueError):
+        except DataError:
             continue  # reading it properly says what is wrong with it
         present |= set(np.unique(rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]).tolist())
         if len(present) > MOST_COLOURS:

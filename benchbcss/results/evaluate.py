@@ -18,9 +18,9 @@ from benchbcss.data.dataset import Dataset, Roi, fingerprint
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.store import TileStore
 from benchbcss.errors import DataError
-from benchbcss.io import Coded, read_table, write_table
+from benchbcss.io import AGAIN, Coded, check, listed, read_table, write_table
 from benchbcss.progress import SILENT, Progress
-from benchbcss.results import store
+from benchbcss.results import parts, store
 from benchbcss.results.schema import METRICS_VERSION, MetricUsed, RunResult, TrackResult
 from benchbcss.results.spec import RunSpec
 from benchbcss.scoring.per_class import BY_ROI, measure
@@ -29,6 +29,7 @@ from benchbcss.tracks.base import Facts, Frame
 from benchbcss.tracks.estimates import bounds, by_class
 
 ROIS = "rois.parquet"  # roi, site: what the rows of every table belong to
+SCORES = "scores-"  # and a track's name: its scores by ROI and class
 
 
 def frame_of(
@@ -50,25 +51,30 @@ def evaluate(
 ) -> dict[str, TrackResult]:
     """Score the predictions in ``run_dir``, and write the tables that the result follows from.
 
-    ``facts`` holds those of each track by its name. Raises DataError naming a missing or mis-sized
-    prediction.
+    ROIs that were counted before an interruption are not counted again. ``facts`` holds those of
+    each track by its name. Raises DataError naming a missing or mis-sized prediction.
     """
     results: dict[str, TrackResult] = {}
     for track in tracks:
         progress("scoring", track=track.name)
-        counts = track.count(frame, rois, run_dir, progress)
+        measured = [
+            parts.measured(track, frame, rois[name], run_dir)
+            for name in progress.counted(frame.rois)
+        ]
+        counts = track.gather(frame, measured)
         track.write(counts, frame, run_dir)
         results[track.name] = _result(track, counts, frame, run_dir, facts[track.name])
     number = np.arange(len(frame.rois))
     columns = {"roi": Coded(number, frame.rois), "site": Coded(number, frame.sites)}
     write_table(run_dir / ROIS, columns)
+    parts.discard(run_dir)
     return results
 
 
 def from_tables(spec: RunSpec, run_dir: Path, old: RunResult) -> dict[str, TrackResult]:
     """The track results of a finished run from its tables alone. Raises DataError."""
     table = read_table(run_dir / ROIS)
-    labels = spec.suite.labels()
+    labels = _labels_of(old)
     frame = Frame(spec.suite, labels, tuple(table["roi"]), tuple(table["site"]), _promptings(old))
     results: dict[str, TrackResult] = {}
     for name in old.tracks:
@@ -112,7 +118,7 @@ def _result(track: Track, counts: Any, frame: Frame, run_dir: Path, facts: Facts
     number, label = np.indices((len(frame.rois), len(classes))).reshape(2, -1)
     columns = {name: scores.reshape(-1) for name, scores in by_roi.items()}
     names = {"roi": Coded(number, frame.rois), "class": Coded(label, classes)}
-    write_table(run_dir / f"scores-{track.name}.parquet", {**names, **columns})
+    write_table(run_dir / f"{SCORES}{track.name}.parquet", {**names, **columns})
     return result.model_copy(update={"per_class": values, "metrics": used})
 
 
@@ -122,6 +128,7 @@ def rescore(run_dir: Path, progress: Progress = SILENT) -> RunResult:
 
     Raises DataError for masks that have changed, naming the ROI, and for missing predictions.
     """
+    parts.discard(run_dir)
     old = store.load(run_dir)
     spec = store.load_spec(run_dir)
     source = Dataset(
@@ -138,6 +145,37 @@ def rescore(run_dir: Path, progress: Progress = SILENT) -> RunResult:
     return old.model_copy(
         update={"metrics_version": METRICS_VERSION, "tracks": tracks, "data": data}
     )
+
+
+def lost(run_dir: Path) -> list[Path]:
+    """The stored predictions of a finished run that are missing, or not as they were written.
+    Raises DataError."""
+    old, spec = store.load(run_dir), store.load_spec(run_dir)
+    frame = Frame(spec.suite, _labels_of(old), spec.scored, (), _promptings(old))
+    files = [
+        path
+        for name in old.tracks
+        for roi in frame.rois
+        for path in TRACKS[name].files(frame, roi, run_dir)
+    ]
+    return [path for path in files if check(path) in ("missing", "altered")]
+
+
+def rebuild(run_dir: Path) -> RunResult:
+    """The record of a finished run with its scores computed anew from its tables alone, where its
+    predictions are gone. Raises DataError where the tables do not serve for that."""
+    old, spec = store.load(run_dir), store.load_spec(run_dir)
+    if old.metrics_version != METRICS_VERSION:
+        raise DataError(
+            f"The tables in {run_dir} were counted by metrics version {old.metrics_version}, this "
+            f"program's is {METRICS_VERSION}. {AGAIN}."
+        )
+    tables = {ROIS, *(name for name in listed(run_dir) if name.endswith(".parquet"))}
+    for name in sorted(tables):
+        state = check(run_dir / name)
+        if state in ("missing", "altered") and not name.startswith(SCORES):  # written anew
+            raise DataError(f"{run_dir / name} is {state}. {AGAIN}.")
+    return old.model_copy(update={"tracks": from_tables(spec, run_dir, old)})
 
 
 def mask_hashes(rois: Mapping[str, Roi]) -> dict[str, str]:
@@ -161,6 +199,13 @@ def _check_masks(
             f"The mask of {changed[0]}{more} is not the one this run was scored against. Restore "
             f"the file, or run the backend again on the corrected data."
         )
+
+
+def _labels_of(old: RunResult) -> LabelMap:
+    """As the record says: the dataset, whose code table decides it too, may be gone."""
+    used = old.label_map
+    classes = tuple((name, tuple(codes)) for name, codes in used.classes.items())
+    return LabelMap(used.name, classes, tuple(used.ignore), tuple(used.mean), used.not_ranked)
 
 
 def _facts(old: RunResult, track: str) -> Facts:

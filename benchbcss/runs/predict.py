@@ -35,11 +35,15 @@ def predict(job: Job, stage: Progress) -> dict[str, float]:
         with stage.counting(total) as count:
             count(done)
             for number, name in enumerate(missing, start=done + 1):
+                job.context.remarks.clear()
                 try:
-                    index.add(track.name, name, *_pictures(job, predictor, track, name))
+                    made = _pictures(job, predictor, track, name)
+                    index.add(track.name, name, *made, dict(job.context.remarks))
                 except BenchError as error:
                     raise PluginError(f"{job.plugin} on {name}: {error}") from error
                 count(number)
+    with job.guarded("running summary"):
+        job.context.notes.update(job.backend.summary(index.remarks(frame.rois)))
     job.context.notes["encoder_calls"] = index.total("encoder_calls")
     for track in job.tracks:
         facts = track.name_regions(job.context.clip, frame, job.rois, job.run_dir, stage)
@@ -82,10 +86,25 @@ class _Index:
         entry = self._entries.get(track, {}).get(roi)
         return entry is not None and all(trusted(self.run_dir / file) for file in entry["files"])
 
-    def add(self, track: str, roi: str, files: list[str], seconds: float, calls: int) -> None:
-        entry = {"files": files, "seconds": seconds, "encoder_calls": calls}
+    def add(
+        self,
+        track: str,
+        roi: str,
+        files: list[str],
+        seconds: float,
+        calls: int,
+        remarks: dict[str, Any],
+    ) -> None:
+        entry: dict[str, Any] = {"files": files, "seconds": seconds, "encoder_calls": calls}
+        if remarks:
+            entry["remarks"] = remarks
         self._entries.setdefault(track, {})[roi] = entry
         write_json(self.path, self._entries)
+
+    def remarks(self, rois: Sequence[str]) -> list[dict[str, Any]]:
+        """What the backend said of the predictions of ``rois``, in their order."""
+        entries = [self._entries[track].get(roi, {}) for track in self._entries for roi in rois]
+        return [entry["remarks"] for entry in entries if "remarks" in entry]
 
     def total(self, field: str, track: str | None = None) -> Any:
         """The sum over all ROIs of one track, or of all."""

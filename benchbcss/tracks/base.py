@@ -149,14 +149,17 @@ class Track(ABC, Generic[Counts]):
     # -- scoring: predictions and masks -> counts -> result ----------------------------------------
 
     @abstractmethod
-    def count(
-        self,
-        frame: Frame,
-        rois: Mapping[str, Roi],
-        run_dir: Path,
-        progress: Progress = SILENT,
-    ) -> Counts:
-        """Compare the stored predictions with the masks. Raises DataError naming the file."""
+    def files(self, frame: Frame, roi: str, run_dir: Path) -> list[Path]:
+        """The stored pictures that the score of ``roi`` follows from."""
+
+    @abstractmethod
+    def measure(self, frame: Frame, roi: Roi, run_dir: Path) -> dict[str, np.ndarray]:
+        """Compare the stored predictions of one ROI with its mask: arrays by name. Raises DataError
+        naming the file."""
+
+    @abstractmethod
+    def gather(self, frame: Frame, parts: Sequence[Mapping[str, np.ndarray]]) -> Counts:
+        """The counts of all ROIs from what ``measure`` returned for each, in the frame's order."""
 
     @abstractmethod
     def write(self, counts: Counts, frame: Frame, run_dir: Path) -> None:

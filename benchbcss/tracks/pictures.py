@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchbcss.data.store import decode_mask
+from benchbcss.data.images import decode_mask, size_of
 from benchbcss.errors import DataError
 from benchbcss.io import AGAIN, verify
 
@@ -83,8 +83,9 @@ def read(path: Path, shape: tuple[int, int], classes: int = 1) -> np.ndarray:
     if not path.is_file():
         raise DataError(f"The prediction {path} is missing. {AGAIN}.")
     verify(path, f"{AGAIN}.")
-    array = decode_mask(path)
     height, width = shape
-    if array.shape != (height * planes(classes), width):
-        raise DataError(f"The prediction {path} is {array.shape}, its mask is {shape}.")
-    return array
+    wanted = (height * planes(classes), width)
+    size = size_of(path)  # before it is decoded, which could take any memory
+    if size is not None and size != wanted:
+        raise DataError(f"The prediction {path} is {size}, its mask is {shape}. {AGAIN}.")
+    return decode_mask(path)

@@ -151,13 +151,10 @@ class Prompted(Track[PromptedCounts]):
 
     # -- scoring -----------------------------------------------------------------------------------
 
-    def count(
-        self,
-        frame: Frame,
-        rois: Mapping[str, Roi],
-        run_dir: Path,
-        progress: Progress = SILENT,
-    ) -> PromptedCounts:
+    def files(self, frame: Frame, roi: str, run_dir: Path) -> list[Path]:
+        return [self.folder(run_dir, prompting.key) / roi for prompting in frame.promptings]
+
+    def measure(self, frame: Frame, roi: Roi, run_dir: Path) -> dict[str, np.ndarray]:
         import numpy as np
 
         from benchbcss.inference.prompts import covered
@@ -165,23 +162,28 @@ class Prompted(Track[PromptedCounts]):
         from benchbcss.tracks import pictures
 
         labels, classes = frame.labels, frame.labels.mean_classes
-        shape = (len(frame.rois), len(classes))
-        scores = {p: np.zeros((*shape, 4), np.int64) for p in frame.promptings}
-        reached = {p.scope: np.zeros(shape, np.int64) for p in frame.promptings}
-        for i, name in enumerate(progress.counted(frame.rois)):
-            target = rois[name].target(labels)
-            for prompting, counts in scores.items():
-                path = self.folder(run_dir, prompting.key) / name
-                packed = pictures.read(path, target.shape, len(labels.classes))
-                masks = pictures.unpacked(packed, classes, target.shape[0])
-                counts[i] = prompted_counts(target, masks, classes)
-            for c, label in enumerate(classes):
-                mask = target == label
-                for scope, pixels in reached.items():
-                    pixels[i, c] = (
-                        np.count_nonzero(mask) if scope == "class" else covered(mask, scope)
-                    )
-        return PromptedCounts(scores, reached)
+        target, scopes = roi.target(labels), _scopes(frame)
+        scores = np.zeros((len(frame.promptings), len(classes), 4), np.int64)
+        reached = np.zeros((len(scopes), len(classes)), np.int64)
+        for counts, path in zip(scores, self.files(frame, roi.name, run_dir), strict=True):
+            packed = pictures.read(path, roi.shape, len(labels.classes))
+            found = pictures.unpacked(packed, classes, roi.shape[0])
+            counts[:] = prompted_counts(target, found, classes)
+        for c, label in enumerate(classes):
+            mask = target == label
+            for pixels, scope in zip(reached, scopes, strict=True):
+                pixels[c] = np.count_nonzero(mask) if scope == "class" else covered(mask, scope)
+        return {"scores": scores, "reached": reached}
+
+    def gather(self, frame: Frame, parts: Sequence[Mapping[str, np.ndarray]]) -> PromptedCounts:
+        import numpy as np
+
+        scores = np.stack([part["scores"] for part in parts], 1)
+        reached = np.stack([part["reached"] for part in parts], 1)
+        return PromptedCounts(
+            dict(zip(frame.promptings, scores, strict=True)),
+            dict(zip(_scopes(frame), reached, strict=True)),
+        )
 
     def write(self, counts: PromptedCounts, frame: Frame, run_dir: Path) -> None:
         from benchbcss.tracks import prompted_tables
@@ -254,6 +256,11 @@ def usable(backend: Backend, promptings: Sequence[Prompting]) -> list[Prompting]
     """Those whose strategy ``backend`` can use, in their order."""
     allowed = backend.strategies
     return [p for p in promptings if allowed is None or p.strategy in allowed]
+
+
+def _scopes(frame: Frame) -> list[Scope]:
+    """Those of the promptings, each once."""
+    return list(dict.fromkeys(prompting.scope for prompting in frame.promptings))
 
 
 def _ceilings(counts: PromptedCounts, frame: Frame) -> dict[Scope, MeanDice | None]:

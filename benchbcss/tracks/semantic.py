@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from benchbcss.results.schema import TrackResult
     from benchbcss.scoring.components import Objects
     from benchbcss.scoring.metrics import Triple
+
+
+_SIDES = ("truth", "predicted")
 
 
 @dataclass(frozen=True)
@@ -114,46 +117,44 @@ class Semantic(Track[SemanticCounts]):
 
     # -- scoring -----------------------------------------------------------------------------------
 
-    def count(
-        self,
-        frame: Frame,
-        rois: Mapping[str, Roi],
-        run_dir: Path,
-        progress: Progress = SILENT,
-    ) -> SemanticCounts:
+    def files(self, frame: Frame, roi: str, run_dir: Path) -> list[Path]:
+        return [self.folder(run_dir) / roi]
+
+    def gather(self, frame: Frame, parts: Sequence[Mapping[str, np.ndarray]]) -> SemanticCounts:
         import numpy as np
 
-        maps = [
-            self._measure(rois[name], frame, self.folder(run_dir) / name)
-            for name in progress.counted(frame.rois)
-        ]
-        some, inner, surface, objects = zip(*maps, strict=True)
-        pairs, off_border = np.stack(some), np.stack(inner)
+        pairs, off_border, surface = (
+            np.stack([part[name] for part in parts]) for name in ("pairs", "off_border", "surface")
+        )
         if frame.abstaining and not pairs[..., -1].any():
             pairs, off_border = pairs[..., :-1], off_border[..., :-1]
-        return SemanticCounts(pairs, off_border, np.stack(surface), list(objects))
+        return SemanticCounts(pairs, off_border, surface, [_objects_of(part) for part in parts])
 
-    def _measure(self, roi: Roi, frame: Frame, path: Path) -> tuple[Any, ...]:
+    def measure(self, frame: Frame, roi: Roi, run_dir: Path) -> dict[str, np.ndarray]:
         from benchbcss.errors import DataError
         from benchbcss.scoring import pair_counts
         from benchbcss.scoring.boundary import TOLERANCE_UM, surface_counts, without_border
         from benchbcss.scoring.components import match_objects
         from benchbcss.tracks import pictures
 
-        labels, mpp = frame.labels, frame.suite.mpp
+        labels, mpp, (path,) = frame.labels, frame.suite.mpp, self.files(frame, roi.name, run_dir)
         prediction = pictures.read(path, roi.shape)
         target, classes, mean = roi.target(labels), len(labels.classes), labels.mean_classes
         tolerance = TOLERANCE_UM / mpp
         inner = without_border(target, tolerance)
         try:
-            return (
-                pair_counts(target, prediction, classes, frame.abstaining),
-                pair_counts(inner, prediction, classes, frame.abstaining)[:-1],
-                surface_counts(target, prediction, mean, tolerance),
-                match_objects(target, prediction, mean, mpp),
-            )
+            pairs = pair_counts(target, prediction, classes, frame.abstaining)
+            off_border = pair_counts(inner, prediction, classes, frame.abstaining)[:-1]
+            surface = surface_counts(target, prediction, mean, tolerance)
+            objects = match_objects(target, prediction, mean, mpp)
         except ValueError as error:
             raise DataError(f"{path}: {error}") from error
+        columns = {
+            f"{side}_{name}": values
+            for side, part in zip(_SIDES, objects, strict=True)
+            for name, values in vars(part).items()
+        }
+        return {"pairs": pairs, "off_border": off_border, "surface": surface, **columns}
 
     def write(self, counts: SemanticCounts, frame: Frame, run_dir: Path) -> None:
         from benchbcss.tracks import semantic_tables
@@ -272,6 +273,15 @@ class Semantic(Track[SemanticCounts]):
             Column("tissue Dice", _tissue_cell),
             Column("region acc.", _regions_cell),
         ]
+
+
+def _objects_of(part: Mapping[str, np.ndarray]) -> tuple[Objects, Objects]:
+    """Truth's and prediction's, from the arrays of one ROI."""
+    from benchbcss.scoring.components import Objects
+
+    names = [field.name for field in fields(Objects)]
+    truth, predicted = (Objects(*(part[f"{side}_{name}"] for name in names)) for side in _SIDES)
+    return truth, predicted
 
 
 def mean_cell(part: Any) -> str:

@@ -45,11 +45,7 @@ def test_an_unknown_code_names_file_value_and_count(folder, tmp_path):
 def test_sizes_must_agree(folder, tmp_path):
     Image.fromarray(np.zeros((41, 56), np.uint8)).save(folder / "masks" / "roi1.png")
     source = Dataset(folder, TileStore(tmp_path / "store"))
-    with pytest.raises(
-        DataError,
-        match=r"roi1\.png: the image is 56 x 40 px but its mask is 56 x "
-        "41",
-    ):
+    with pytest.raises(DataError, match=r"roi1\.png is 56 x 40 px but .*roi1\.png is 56 x 41 px"):
         source.roi("roi1.png")
 
 

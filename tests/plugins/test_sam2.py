@@ -428,7 +428,7 @@ def test_every_labeller_leaves_no_pixel_out(labeller, clip):
         labels = made.predict_roi(net, image)
     assert labels.shape == (128, 128)
     assert labels.max() < 6
-    assert made.context.notes["semantic"]["labeller"] == labeller
+    assert made.summary([made.context.remarks])["semantic"]["labeller"] == labeller
     assert bool(net.probe.weight.any()) == (labeller != "clip")
     if labeller == "clip_probe":
         assert net.probe.weight.shape == (6, 16)

@@ -7,8 +7,11 @@ file of ours, within the limits of ``limits.yaml``.
 from __future__ import annotations
 
 import json
+import lzma
 import stat
+import struct
 import tempfile
+import tokenize
 import unicodedata
 import zipfile
 import zlib
@@ -39,6 +42,12 @@ DATASET_JSON = "dataset.json"
 _LEVELS_UP = 2  # nnU-Net keeps dataset.json above fold_0/validation
 
 _DEFLATE64 = 9
+#: what zipfile, its decompressors and NumPy raise for damaged content
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError),
+    *(EOFError, ValueError, RuntimeError, SyntaxError, MemoryError),
+    *(ArithmeticError, AttributeError, LookupError, TypeError),
+)
 _PACKED = {".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".tar"}
 
 
@@ -202,7 +211,7 @@ class Archive(Source):
         self.read_bytes = 0
         try:
             self.zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        except (OSError, *_BROKEN) as error:
             raise DataError(_no_zip(path, error)) from error
         super().__init__(path)
 
@@ -260,7 +269,7 @@ class Archive(Source):
                 f"is compressed in a way that Python does not read ({error}). Unpack the archive, "
                 f"pass the folder"
             ) from error
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
+        except _BROKEN as error:
             raise DataError(
                 f"is damaged in the archive ({error}). Pack or copy the archive again"
             ) from error
@@ -363,7 +372,7 @@ def _check_picture(
 def _array(path: Path, shape: tuple[int, int]) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, OverflowError, MemoryError) as error:
+    except (OSError, *_BROKEN) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"cannot be read as a NumPy array ({reason})") from error
     if not isinstance(array, np.ndarray):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,6 @@ class Sam2(Backend):
         """SAM2 of the recipe's variant at the view's size; weights from the hub, Meta's ``.pt``
         or a checkpoint of this harness. Raises RecipeError and WeightsError."""
         self._labeller = self._make_labeller(self.recipe["predict"]["labeller"])
-        self._shares = Shares()
         variant = self.recipe["model"]["variant"]
         learned = self._labeller.module(FEATURES)  # first: it may draw random numbers
         net = self._network(variant, self.recipe["view"]["size"])
@@ -143,9 +143,17 @@ class Sam2(Backend):
         encoded = model.encode(to_float(image)[None].to(self.context.device))
         names = self._labeller.open(self._scene(model, image, encoded))
         settings = self.recipe["predict"]
-        labels = paint(model, encoded, names, image.shape[0], settings, self._shares)
-        self.context.notes["semantic"] = {"labeller": self._labeller_name, **self._shares.plain()}
+        shares = Shares(**self.context.remarks.get("shares", {}))
+        labels = paint(model, encoded, names, image.shape[0], settings, shares)
+        self.context.remarks["shares"] = vars(shares)
         return labels
+
+    def summary(self, remarks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """How the label maps came about, in means over ROIs."""
+        if not remarks:
+            return {}
+        total = Shares.total(Shares(**remark["shares"]) for remark in remarks)
+        return {"semantic": {"labeller": self._labeller_name, **total.plain()}}
 
     def _scene(self, model: Promptable, image: np.ndarray, encoded: Encoded | None = None) -> Scene:
         """``image`` uint8 [S, S, 3] for a labeller; it is encoded when features are asked for."""

@@ -5,7 +5,8 @@ What no proposal covers is labelled cell by cell of a grid; both shares are reco
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,11 @@ class Shares:
     proposals: int = 0
     painted: float = 0.0
     dropped_large: int = 0
+
+    @classmethod
+    def total(cls, parts: Iterable[Shares]) -> Shares:
+        sums = zip(*(astuple(part) for part in parts), strict=True)
+        return cls(*(sum(column) for column in sums))
 
     def plain(self) -> dict[str, Any]:
         """Means per ROI; the two shares sum to 1."""

@@ -1,0 +1,88 @@
+"""A result follows from predictions and masks, or from its tables where predictions are gone."""
+
+import shutil
+
+import pytest
+from click.testing import CliRunner
+from runs_support import finished_run
+
+from benchbcss.cli.rescore import rescore as command
+from benchbcss.results import store
+
+
+@pytest.fixture(scope="module", params=["floor_colour", "floor_box_fill"])
+def done(request, phantom, tmp_path_factory):
+    """A finished run of either track, whose list of checksums is current."""
+    return finished_run(phantom, tmp_path_factory.mktemp("workspace"), request.param)[2]
+
+
+@pytest.fixture
+def run_dir(done, tmp_path):
+    return shutil.copytree(done, tmp_path / "run")
+
+
+def rescore(run_dir):
+    """(exit status, what was said)."""
+    from click import ClickException
+
+    from benchbcss.errors import BenchError
+
+    outcome = CliRunner().invoke(command, [str(run_dir)], standalone_mode=False)
+    if outcome.exception and not isinstance(outcome.exception, (BenchError, ClickException)):
+        raise outcome.exception
+    return outcome.exception is None, outcome.stderr
+
+
+def a_prediction(run_dir):
+    return min(run_dir.glob("predictions/**/*.png"))
+
+
+LOSSES = {
+    "one": lambda run_dir: a_prediction(run_dir).unlink(),
+    "damaged": lambda run_dir: a_prediction(run_dir).write_bytes(b"torn"),
+    "all": lambda run_dir: shutil.rmtree(run_dir / "predictions"),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_without_predictions_it_follows_from_the_tables_and_says_so(run_dir, loss):
+    before = store.load(run_dir)
+    LOSSES[loss](run_dir)
+    for table in run_dir.glob("scores-*.parquet"):  # these follow from the others
+        table.unlink()
+    ended, said = rescore(run_dir)
+    assert ended, said
+    assert "missing or damaged: the result follows from its tables" in said
+    assert store.load(run_dir) == before
+    assert sorted(run_dir.glob("scores-*.parquet"))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("table", ["rois.parquet", "counts.parquet|prompted.parquet"])
+@pytest.mark.parametrize("damage", ["deleted", "altered"])
+def test_without_both_it_is_refused_with_what_to_do(run_dir, loss, table, damage):
+    record = (run_dir / "result.json").read_bytes()
+    LOSSES[loss](run_dir)
+    for name in table.split("|"):
+        path = run_dir / name
+        if not path.exists():
+            continue
+        if damage == "deleted":
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes()[:-1] + b"x")
+    ended, said = rescore(run_dir)
+    assert not ended
+    assert "missing or damaged, and its tables do not serve" in said
+    assert "Run the command that made it once more" in said
+    assert (run_dir / "result.json").read_bytes() == record
+
+
+def test_tables_of_older_metrics_do_not_serve(run_dir, monkeypatch):
+    from benchbcss.results import evaluate
+
+    LOSSES["all"](run_dir)
+    monkeypatch.setattr(evaluate, "METRICS_VERSION", evaluate.METRICS_VERSION + 1)
+    ended, said = rescore(run_dir)
+    assert not ended
+    assert "were counted by metrics version" in said
