@@ -78,7 +78,8 @@ def test_the_ground_imports_nothing_above_it():
         ("training", {"results", "runs", "board", "cli"}),
         ("results", {"runs", "board", "training", "cli"}),
         ("runs", {"board", "cli"}),
-        ("board", {"runs", "training", "cli", "inference"}),
+        ("board", {"runs", "training", "cli", "inference", "report"}),
+        ("report", {"runs", "training", "cli", "inference"}),
     ],
 )
 def test_no_import_runs_back_up(below, never):

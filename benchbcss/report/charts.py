@@ -21,6 +21,8 @@ LABEL = 150  # the longest label before it is cut
 #: CSS variables of the page
 INK, SOFT, LINE, PAPER = "var(--text)", "var(--soft)", "var(--line)", "var(--page)"
 ACCENT, SECOND, GOOD, BAD = "var(--accent)", "var(--second)", "var(--good)", "var(--bad)"
+#: ticks of an axis from 0 to 1; Vega would leave some out without their number
+SHARES: dict[str, Any] = {"values": [0, 0.2, 0.4, 0.6, 0.8, 1], "tickCount": 6, "format": ".1f"}
 #: steps of the page's sequential and diverging ramps
 HEAT, DIVERGING = 10, 5
 
@@ -59,7 +61,6 @@ def _themed(chart: Any) -> Any:
             labelFontSize=11,
             titleFontSize=11,
             labelLimit=LABEL,
-            labelOverlap=False,
             gridColor=LINE,
             gridOpacity=0.6,
             domainColor=LINE,
@@ -71,22 +72,36 @@ def _themed(chart: Any) -> Any:
 
 
 def _accessible(svg: str, title: str, text: str) -> Markup:
-    """One image with a name and a description for screen readers; clip paths' ids stay unique."""
+    """One image with a name and a description for screen readers."""
     name = ids.new("chart")
     about = f"{name}-text"
-    svg = re.sub(r"\b(id=\"|url\(#)(clip\d+)", rf"\g<1>{name}-\g<2>", svg)
-    svg = re.sub(r'(role|aria-roledescription)="[^"]*" ?', "", svg)
-    svg = re.sub(r' ?aria-hidden="true"| ?opacity="1"| ?pointer-events="none"', "", svg)
-    svg = re.sub(r'<path class="(?:background|foreground)"[^>]*display="none"/>', "", svg)
-    svg = re.sub(r'<path class="background" d="M0,0h0v0h0Z"/>', "", svg)
-    svg = re.sub(r' (?:class|font-family)="[^"]*"', "", svg)
-    head = (
-        f'<svg role="img" aria-labelledby="{name}" aria-describedby="{about}" '
-        f'xmlns="http://www.w3.org/2000/svg"'
+    svg = _TAG.sub(lambda tag: _spare(tag[0], name), svg)  # never what stands between the tags
+    svg = svg.replace(f'<path d="{_NOWHERE}"/>', "")
+    _, _, drawing = svg.partition(">")
+    size = re.search(r' width="(\d+)" height="(\d+)" viewBox="[^"]*"', svg)
+    assert size is not None
+    return Markup(
+        f'<svg role="img" aria-labelledby="{name}" aria-describedby="{about}"{size[0]}>'
+        f'<title id="{name}">{escape(title)}</title><desc id="{about}">{escape(text)}</desc>'
+        f"{drawing}"
     )
-    svg = re.sub(r'^<svg xmlns="[^"]*" xmlns:xlink="[^"]*" version="1.1"', head, svg)
-    words = f'<title id="{name}">{escape(title)}</title><desc id="{about}">{escape(text)}</desc>'
-    return Markup(svg.replace(">", f">{words}", 1))
+
+
+_TAG = re.compile(r"<[^>]*>")
+_NOWHERE = "M0,0h0v0h0Z"
+#: what says nothing to who looks at one picture, or what is usual
+_IDLE = re.compile(
+    r' (?:class|font-family|role|aria-\w+|pointer-events)="[^"]*"| opacity="1"| display="none"'
+)
+
+
+def _spare(tag: str, name: str) -> str:
+    """Without idle attributes, in hundredths of a pixel; ids of clip paths are the picture's own
+    (``name``), since all pictures of a page share one space of names."""
+    if 'display="none"' in tag:
+        return f'<path d="{_NOWHERE}"/>'
+    tag = re.sub(r'\b(id="|url\(#)(clip\d+)', rf"\g<1>{name}-\g<2>", _IDLE.sub("", tag))
+    return re.sub(r"(\.\d\d)\d+", r"\1", tag)
 
 
 def data(rows: Iterable[Mapping[str, Any]]) -> Any:
@@ -100,7 +115,7 @@ def models_axis(names: Sequence[str], **options: Any) -> Any:
     import altair as alt
 
     # Without ticks: a line from each name to the axis says nothing.
-    axis = alt.Axis(title=None, ticks=False, domain=False, labelPadding=6, **options)
+    axis = alt.Axis(title=None, ticks=False, domain=False, labelPadding=9, **options)
     return alt.Y("model:N", sort=list(names), axis=axis)
 
 
@@ -111,7 +126,7 @@ def share_axis(field: str, title: str, domain: Sequence[float] = (0.0, 1.0)) -> 
     return alt.X(
         f"{field}:Q",
         scale=alt.Scale(domain=list(domain), nice=False),
-        axis=alt.Axis(title=title, values=[0, 0.2, 0.4, 0.6, 0.8, 1], format=".1f"),
+        axis=alt.Axis(title=title, labelOverlap=False, **SHARES),
     )
 
 
@@ -140,7 +155,7 @@ def cells(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], lines: Sequ
     """A table of coloured cells: ``rows`` hold column, line, fill, ink and text."""
     import altair as alt
 
-    width = max(34, min(56, 260 // max(1, len(columns))))
+    width = max(30, min(56, 216 // max(1, len(columns))))
     base = alt.Chart(data(rows)).encode(
         x=alt.X(
             "column:N",

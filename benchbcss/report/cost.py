@@ -67,7 +67,7 @@ def figure(table: Table) -> Figure | None:
     y = alt.Y(
         "value:Q",
         scale=alt.Scale(domain=[0, 1]),
-        axis=alt.Axis(title="mean Dice", values=[0, 0.2, 0.4, 0.6, 0.8, 1], format=".1f"),
+        axis=alt.Axis(title="mean Dice", **charts.SHARES),
     )
     rows = [
         {

@@ -26,10 +26,13 @@ from benchbcss.tracks.base import number
 from benchbcss.tracks.gallery import FALSE, IGNORED, MISSED, Colour, Scene, colour
 
 #: pixels along the longer side of a picture; labels are reduced to single pixels, never mixed
-SIZE = 256
+SIZE = 320
 #: models with pictures, best first; floors have none
 MOST = 12
 QUALITY = 60
+#: characters of pictures in a whole page, so that it stays below five megabytes; noise takes most
+ROOM = 3_500_000
+FULL = "those of better models fill the page; see benchbcss show-roi"
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,11 @@ class Gallery:
             ("ignored", _hex(IGNORED)),
         ]
 
+    @property
+    def taken(self) -> int:
+        """Characters of what is stored."""
+        return sum(map(len, self.stored.values()))
+
     def keep(self, uri: str, size: tuple[int, int]) -> str:
         """The id of a picture; the same one is stored once."""
         name = self.known.get(uri)
@@ -103,12 +111,16 @@ class Gallery:
         return name
 
 
-def gallery(rows: Sequence[Row], scores: Mapping[int, RoiScores]) -> Gallery:
-    """Of the models among ``rows``, whose ROIs' ``scores`` are by ``id(row)``."""
+def gallery(rows: Sequence[Row], scores: Mapping[int, RoiScores], room: int = ROOM) -> Gallery:
+    """Of the models among ``rows``, whose ROIs' ``scores`` are by ``id(row)``; ``room`` is what all
+    pictures together may take."""
     models = [row for row in rows if not row.floor]
     made = Gallery(ids.new("gallery"), left_out=max(0, len(models) - MOST))
     for row in models[:MOST]:
-        made.models.append(_model(made, row, scores[id(row)]))
+        if made.taken > room:
+            made.models.append(Model(row.name, reason=FULL))
+        else:
+            made.models.append(_model(made, row, scores[id(row)]))
     return made
 
 

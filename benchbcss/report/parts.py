@@ -15,7 +15,7 @@ from benchbcss.report.answers import Answer, answers
 from benchbcss.report.charts import Figure
 from benchbcss.report.commands import command
 from benchbcss.report.comparison import compared
-from benchbcss.report.gallery import Gallery, gallery
+from benchbcss.report.gallery import ROOM, Gallery, gallery
 from benchbcss.report.rois import RoiScores, scores_of
 from benchbcss.tracks.base import number
 
@@ -62,7 +62,8 @@ class Shown:
 
 
 def shown(board: Board, table: Table, seen: set[Path]) -> Shown:
-    """``seen`` are runs whose training and provenance an earlier table shows; it is added to."""
+    """One of ``board``'s tables. ``seen`` are runs whose training and provenance an earlier one
+    shows; it is added to."""
     scores = [scores_of(row) for row in table.rows]
     fresh = [row for row in table.rows if row.run not in seen]
     seen.update(row.run for row in table.rows)
@@ -75,7 +76,7 @@ def shown(board: Board, table: Table, seen: set[Path]) -> Shown:
         _objects(table),
         _rois(table, scores),
         _institutes(table),
-        _pictures(table, scores),
+        _pictures(table, scores, ROOM // len(board.tables)),
         _pairs(board, table),
         _cost(table),
         _provenance(fresh, len(table.rows)),
@@ -222,9 +223,9 @@ def _institutes(table: Table) -> Part:
     )
 
 
-def _pictures(table: Table, scores: Sequence[RoiScores]) -> Part:
+def _pictures(table: Table, scores: Sequence[RoiScores], room: int) -> Part:
     by_row = {id(row): part for row, part in zip(table.rows, scores, strict=True)}
-    made = gallery(table.rows, by_row)
+    made = gallery(table.rows, by_row, room)
     notes = [f"{model.name}: no pictures: {model.reason}" for model in made.models if model.reason]
     if made.left_out:
         notes.append(f"{made.left_out} more models have no pictures here: benchbcss show-roi")

@@ -40,7 +40,10 @@ def by_class(table: Table) -> list[Figure]:
             part = row.scores.headline.per_roi
             rows.append(_dot(row, part.dice.get(name), part.intervals.get(name)))
         rois = {row.scores.rois_with_class.get(name) for row in table.rows} - {None}
-        where = f", in {rois.pop()} ROIs" if len(rois) == 1 else ""
+        where = ""
+        if len(rois) == 1:
+            count = rois.pop()
+            where = f", in {count} ROI" + "s" * (count != 1)
         text = "; ".join(f"{r['model']} {r['words']}" for r in rows)
         chart = _dots(rows, "Dice", ranks=False)
         found.append(charts.figure(chart, f"{name}{where}", f"Dice of {name}: {text}"))

@@ -24,6 +24,7 @@ class Shown:
     id: str
     title: str
     html: Markup
+    lines: int
 
 
 def table(grid: Grid, *, faint: Collection[int] = (), code: Collection[int] = ()) -> Shown:
@@ -53,7 +54,7 @@ def table(grid: Grid, *, faint: Collection[int] = (), code: Collection[int] = ()
     found = _TABLE.search(_STYLE.sub("", drawn.as_raw_html()))
     assert found is not None
     html = found[0].replace("<table ", f'<table aria-label="{escape(grid.title)}" ', 1)
-    return Shown(name, grid.title, Markup(_sparing(html)))
+    return Shown(name, grid.title, Markup(_sparing(html)), len(grid.rows))
 
 
 def _order(grid: Grid) -> list[int]:

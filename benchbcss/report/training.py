@@ -168,7 +168,7 @@ def _validation(curve: Curve, scale: Any) -> Any:
     y = alt.Y(
         "value:Q",
         scale=alt.Scale(domain=[0, 1]),
-        axis=alt.Axis(title="validation Dice", tickCount=5, format=".1f"),
+        axis=alt.Axis(title="validation Dice", **charts.SHARES),
     )
 
     def chart(points: Sequence[tuple[int, float]]) -> Any:
