@@ -34,7 +34,9 @@ def data_of(folder, rois, size=96):
             turned = np.rot90(array, index // len(few))
             turned = turned if (index // len(few)) % 8 < 4 else turned[:, ::-1]
             Image.fromarray(np.ascontiguousarray(turned)).save(folder / "data" / kind / name)
-        lines.append(f"{name},{'test' if index < rois else ['train', 'train', 'val'][index - rois]}")
+        lines.append(
+            f"{name},{'test' if index < rois else ['train', 'train', 'val'][index - rois]}"
+        )
     (folder / "data" / "splits.csv").write_text("\n".join(lines) + "\n")
     return folder / "data"
 
@@ -142,4 +144,3 @@ def html(workspace, **options):
 def table(workspace):
     """The first table of a board."""
     return model.load(workspace).tables[0]
-

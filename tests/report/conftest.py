@@ -1,7 +1,7 @@
 """A workspace that has everything a report shows, and its report, made once."""
 
-import report_support as support
 import pytest
+import report_support as support
 
 #: text that would be markup, or a script, if it were not escaped
 HOSTILE = '<script>alert("&\'")</script><img src=x onerror=alert(1)>'

@@ -84,7 +84,11 @@ def test_there_is_no_accessibility_violation(visit, size, scheme):
     page.add_script_tag(path=AXE)
     found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     told = [
-        (violation["id"], violation["help"], [node["html"][:200] for node in violation["nodes"]][:3])
+        (
+            violation["id"],
+            violation["help"],
+            [node["html"][:200] for node in violation["nodes"]][:3],
+        )
         for violation in found["violations"]
     ]
     assert told == []
@@ -102,7 +106,9 @@ def test_a_violation_would_be_found(visit):
 
 
 def _column(table, index):
-    return [row.locator("th, td").nth(index).inner_text() for row in table.locator("tbody tr").all()]
+    return [
+        row.locator("th, td").nth(index).inner_text() for row in table.locator("tbody tr").all()
+    ]
 
 
 def test_a_heading_sorts_up_and_down_by_number(visit):

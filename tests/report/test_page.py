@@ -15,7 +15,7 @@ from benchbcss.report import page
 class Page(HTMLParser):
     """Elements with their attributes, ids, and the text that is shown."""
 
-    VOID = {"meta", "link", "input", "img", "br", "hr"}
+    VOID = ("meta", "link", "input", "img", "br", "hr")
 
     def __init__(self, text):
         super().__init__()
