@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from benchbcss import interrupt
 from benchbcss.contract import BOX_CLASS, Prompting
 from benchbcss.errors import NonFiniteError, PluginError, RecipeError
 from benchbcss.inference.guard import lifted
@@ -132,7 +133,7 @@ def _loop(job: Job, data: TrainingData, stage: Stage) -> dict[str, Any]:
         workers=8 if job.accelerator.device.type == "cuda" else 0,
     )
     try:
-        with job.guarded("training"):
+        with interrupt.deferred(), job.guarded("training"):
             history = loop.train(
                 trainer,
                 data,
