@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-#: SIGUSR2 is what Slurm sends ahead of a limit (NCCL may take SIGUSR1), SIGTERM what it pre-empts by
+#: SIGUSR2 is what schedulers are told to send ahead of a limit (NCCL may take SIGUSR1)
 SIGNALS = (signal.SIGUSR2, signal.SIGTERM)
 #: exit status of a worker that stopped on request and can be continued
 STOPPED = 76
 
 
 class StopRequested(BaseException):
-    """The run stops here and can be continued. Not an Exception: no plugin's handler swallows it."""
+    """The run stops here and can be continued. No Exception, so that no handler swallows it."""
 
 
 _asked = threading.Event()

@@ -15,6 +15,6 @@ def benchbcss_register_executors(register: Callable[..., None]) -> None:
         "jobs of a Slurm cluster",
         requires=("submitit",),
         extra="slurm",
-        options="a parameter of sbatch, such as partition=gpu or time=04:00:00; setup=COMMAND is run "
-        "first on the node, resubmit=N is how often a job that was stopped goes on",
+        options="A parameter of sbatch, such as partition=gpu or time=04:00:00; setup=COMMAND runs "
+        "first on the node, resubmit=N is how often a job that was stopped goes on.",
     )

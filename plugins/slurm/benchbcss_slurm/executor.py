@@ -1,11 +1,11 @@
 """Runs as jobs of a Slurm cluster, submitted by submitit (Meta, MIT).
 
 A run is one job and ``resubmit`` successors, each of which starts only if the one before it ended
-without the run being at its end (``afternotok``). So a job that is pre-empted, killed or out of time
-goes on by itself, also where the cluster cancels instead of requeueing and where nodes have no
-commands of Slurm. Slurm sends a signal ahead of a time limit; the worker then saves a checkpoint and
-the job queues itself again where it can. A result, and a failure that has a reason, end the job well:
-what became of the run is in its folder.
+while the run was not at its end (``afternotok``). So a run that is pre-empted, killed or out of
+time goes on by itself, also where the cluster cancels instead of requeueing and where nodes have
+no commands of Slurm; the last job queues itself again where it can. Slurm sends a signal ahead of
+a time limit, and the worker then saves a checkpoint. A result, or a failure that has a reason, ends
+the job well: what became of the run is in its folder.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Slurm(Executor):
             )
 
     def script(self, specs: Sequence[RunSpec]) -> str:
-        """The batch script of each run, as sbatch would get it, tested by ``sbatch --test-only``."""
+        """Each run's batch script as sbatch would get it, tested by ``sbatch --test-only``."""
         scripts = []
         for spec in specs:
             executor, _ = self._submitter(spec)
@@ -181,6 +181,7 @@ class Slurm(Executor):
             nodes=nodes,
             ntasks_per_node=spec.processes // nodes,
             srun_args=["--kill-on-bad-exit=1"],
+            wckey=None,
             **parameters,
         )
         return executor, successors
@@ -200,7 +201,9 @@ class Slurm(Executor):
         place = spec.run_dir(self.settings.workspace)
         if ended:
             return judge(spec, place)
-        return failed(spec, place, "its jobs have left the queue without a result")
+        logs = self.settings.workspace / "slurm"
+        reason = f"its jobs have left the queue without a result (what Slurm said: {logs})"
+        return failed(spec, place, reason)
 
 
 def parse(options: Mapping[str, Sequence[str]]) -> tuple[dict[str, Any], int, str | None]:

@@ -53,7 +53,8 @@ class Work:
         if (self.run_dir / store.FAILURE).is_file():
             self._free_successors()
             return "failed"
-        if code == STOPPED and self._advanced(begun) and self._requeued():
+        last = [os.environ.get("SLURM_JOB_ID")] == self._jobs()[-1:]
+        if code == STOPPED and last and self._advanced(begun) and self._requeued():
             time.sleep(3600)  # Slurm ends this job to queue it again
         raise Interrupted(f"the worker ended with {code}; the run goes on in the next job")
 
@@ -82,13 +83,13 @@ class Work:
 
     def _advanced(self, begun: float) -> bool:
         """Whether this job saved something to go on from. A run whose time limit is too short for
-        that is not queued for ever: its successors are counted."""
+        that is not queued for ever."""
         saved = [*self.run_dir.glob("checkpoints/*"), self.run_dir / "predictions.json"]
         return any(path.stat().st_mtime >= begun for path in saved if path.exists())
 
     def _requeued(self) -> bool:
-        """Whether Slurm queued this job again, which keeps its number. Where a node has no
-        ``scontrol``, or the cluster does not requeue, the successor takes over."""
+        """Whether Slurm queued this job, which has no successor, again. That takes it minutes, so
+        it comes second; it needs ``scontrol`` on the node and a cluster that requeues."""
         if shutil.which("scontrol") is None:
             return False
         asked = subprocess.run(
@@ -96,10 +97,12 @@ class Work:
         )
         return asked.returncode == 0
 
+    def _jobs(self) -> list[str]:
+        return [str(job) for job in submission(self.run_dir).get("jobs", ())]
+
     def _free_successors(self) -> None:
-        """They wait for a failure that will not come: those behind the first would start in vain."""
-        mine = os.environ.get("SLURM_JOB_ID")
-        others = [job for job in submission(self.run_dir).get("jobs", ()) if job != mine]
+        """They wait for a failure that will not come, and all but the first would start."""
+        others = [job for job in self._jobs() if job != os.environ.get("SLURM_JOB_ID")]
         if others and shutil.which("scancel"):
             subprocess.run(["scancel", *others], capture_output=True, timeout=60)
 
