@@ -6,10 +6,10 @@ Names become folders and cells, and some come from files that strangers wrote.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
-from benchbcss.errors import DataError, InputError
+from benchbcss.errors import DataError
 
 LONGEST = 100  # bytes of a folder's name; file systems allow 255, and a path has several
 LONGEST_FILE = 255
@@ -52,12 +52,15 @@ def _problem(name: str, longest: int) -> str | None:
     return None
 
 
-def checked(kind: str, name: str) -> str:
-    """``name``, as it is. Raises InputError saying why it cannot be the name of a ``kind``."""
-    why = problem(name)
-    if why:
-        raise InputError(f"{shown(name)} cannot be the name of a {kind}: {why}.")
-    return name
+def validator(kind: str) -> Callable[[str], str]:
+    """For a model's field: a name as it is, or ValueError saying why it cannot be a ``kind``'s."""
+
+    def validate(name: str) -> str:
+        if why := problem(name):
+            raise ValueError(f"{shown(name)} cannot be the name of a {kind}: {why}")
+        return name
+
+    return validate
 
 
 def checked_rois(names: Iterable[str]) -> None:
@@ -84,8 +87,8 @@ def printable(text: str) -> str:
     return visible(text).replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
 
 
-def _escape(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def csv_cell(value: Any) -> Any:

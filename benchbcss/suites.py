@@ -7,10 +7,10 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from benchbcss import names, registry
 from benchbcss.contract import (
@@ -110,7 +110,7 @@ class PromptingSet(Strict):
     @model_validator(mode="after")
     def _headline_is_one_of_them(self) -> PromptingSet:
         Prompting.parse(self.headline)
-        if self.headline not in [each.key for each in self.all()]:
+        if self.headline not in [prompting.key for prompting in self.all()]:
             raise ValueError(f"the headline '{self.headline}' is not among the promptings")
         return self
 
@@ -122,7 +122,7 @@ class PromptingSet(Strict):
             for scope in self.scopes
             for strategy in self.strategies
         ]
-        return sorted(every, key=lambda each: each.key != self.headline)
+        return sorted(every, key=lambda prompting: prompting.key != self.headline)
 
     def numbers(self) -> dict[str, Any]:
         """What can change a number, as the fingerprints of stored results have it: ``postprocess``
@@ -194,7 +194,7 @@ _HEX = re.compile(r"#?([0-9a-fA-F]{6})$")
 class Suite(Strict):
     """A validated suite, preset applied."""
 
-    name: str
+    name: Annotated[str, AfterValidator(names.validator("suite"))]  # a folder of the workspace
     summary: str = ""
     phantom: Phantom | None = None
     label_map: str | CustomLabelMap
@@ -225,14 +225,6 @@ class Suite(Strict):
         None, description="regular expression: its group, searched in an ROI's name, is the patient"
     )
     site_pattern: str | None = Field(None, description="likewise for the institute")
-
-    @field_validator("name")
-    @classmethod
-    def _name_is_a_name(cls, value: str) -> str:
-        """It becomes a folder of the workspace."""
-        if why := names.problem(value):
-            raise ValueError(f"{names.shown(value)} cannot be the name of a suite: {why}")
-        return value
 
     @field_validator("patient_pattern", "site_pattern")
     @classmethod
@@ -283,15 +275,15 @@ class Suite(Strict):
         )
 
     def _colour_table(self) -> dict[Colour, int]:
-        own = self.label_map if isinstance(self.label_map, CustomLabelMap) else None
-        names = (own.codes if own else None) or official_codes()
+        custom = self.label_map if isinstance(self.label_map, CustomLabelMap) else None
+        codes = (custom.codes if custom else None) or official_codes()
         table: dict[Colour, int] = {}
         for key, text in (self.colours or {}).items():
-            code = int(key) if key.isdecimal() else names.get(key)
+            code = int(key) if key.isdecimal() else codes.get(key)
             if code is None:
                 raise SuiteError(
                     f"Suite '{self.name}', colours: there is no code named '{key}'. "
-                    f"Known: {', '.join(names)}."
+                    f"Known: {', '.join(codes)}."
                 )
             red, green, blue = bytes.fromhex(text.lstrip("#"))
             table[red, green, blue] = code
@@ -424,14 +416,14 @@ def mistakes(path: Path) -> list[str]:
     presets = raw.pop("presets", None) or {}
     if not isinstance(presets, dict):
         return [f"{path}:{_line(node, ('presets',))}: presets must map full or smoke to settings"]
-    found: dict[str, None] = {}
+    problems: dict[str, None] = {}
     if wrong := _presets_problem(presets):
         line = _line(node, ("presets", wrong[0].removeprefix(".")))
         return [f"{path}:{line}: presets{wrong[0]}: {wrong[1]}"]
     for name in presets:
         if name not in get_args(Preset):
             line = _line(node, ("presets", name))
-            found[f"{path}:{line}: presets: there is no '{name}'. Known: full, smoke"] = None
+            problems[f"{path}:{line}: presets: there is no '{name}'. Known: full, smoke"] = None
     for name in get_args(Preset):
         over = presets.get(name) or {}
         try:
@@ -440,15 +432,15 @@ def mistakes(path: Path) -> list[str]:
             for item in error.errors():
                 where = tuple(item["loc"])
                 # What a preset overrides is to be mended there.
-                own = ("presets", name, *where)
-                line = _line(node, own if _has(over, where) else where)
+                in_preset = ("presets", name, *where)
+                line = _line(node, in_preset if _has(over, where) else where)
                 label = ".".join(str(step) for step in where) or "top level"
-                found[f"{path}:{line}: {label}: {item['msg']}"] = None
+                problems[f"{path}:{line}: {label}: {item['msg']}"] = None
             continue
         try:
             labels = suite.labels()
         except BenchError as error:
-            found[f"{path}:{_line(node, ('label_map',))}: label_map: {error}"] = None
+            problems[f"{path}:{_line(node, ('label_map',))}: label_map: {error}"] = None
             continue
         for index, criterion in enumerate(suite.criteria):
             try:
@@ -456,10 +448,10 @@ def mistakes(path: Path) -> list[str]:
             except SuiteError as error:
                 line = _line(node, ("criteria", index, "metric"))
                 what = str(error).removeprefix(f"Suite {path}: ")
-                found[f"{path}:{line}: criteria: {what}"] = None
+                problems[f"{path}:{line}: criteria: {what}"] = None
         for setting, problem in _misfits(suite, labels):
-            found[f"{path}:{_line(node, (setting,))}: {setting}: {problem}"] = None
-    return list(found)
+            problems[f"{path}:{_line(node, (setting,))}: {setting}: {problem}"] = None
+    return list(problems)
 
 
 def _has(content: Any, where: tuple[str | int, ...]) -> bool:

@@ -6,7 +6,7 @@ import io
 import pytest
 
 from benchbcss import names
-from benchbcss.errors import DataError, InputError, SuiteError
+from benchbcss.errors import DataError, SuiteError
 from benchbcss.suites import load_suite, mistakes
 
 BAD = [
@@ -19,15 +19,15 @@ GOOD = ["bcss5", "floor_colour", "my-suite.v2", "größe", "a b", "x" * 100, "co
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_no_name(name):
-    with pytest.raises(InputError, match="cannot be the name of a suite: it |operating") as caught:
-        names.checked("suite", name)
+    with pytest.raises(ValueError, match="cannot be the name of a suite: it |operating") as caught:
+        names.validator("suite")(name)
     assert names.visible(str(caught.value)) == str(caught.value)
     assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("name", GOOD)
 def test_what_is_one(name):
-    assert names.checked("suite", name) == name
+    assert names.validator("suite")(name) == name
 
 
 @pytest.mark.parametrize(

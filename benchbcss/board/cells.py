@@ -107,13 +107,13 @@ def registered(results: Sequence[TrackResult]) -> list[Column]:
 
 def strangers(results: Sequence[TrackResult]) -> dict[str, str]:
     """{name: label} of registered metrics that are not the core's, in the order of their names."""
-    found = {
+    labels = {
         name: used.label
         for result in results
         for name, used in result.metrics.items()
         if not used.plugin.startswith(f"plugin '{CORE}' ")
     }
-    return dict(sorted(found.items()))
+    return dict(sorted(labels.items()))
 
 
 def metric_mean(result: TrackResult, name: str, estimand: str) -> float | None:
@@ -146,24 +146,24 @@ def title(table: Table) -> str:
 
 def notes(table: Table) -> list[str]:
     """What a reader must know beside the numbers."""
-    found = [ESTIMANDS]
+    lines = [ESTIMANDS]
     if any(row.result.data.phantom for row in table.rows):
-        found.append(PHANTOM)
+        lines.append(PHANTOM)
     for why in sorted({row.not_ranked for row in table.rows if row.not_ranked}):
-        found.append(f"never ranked: {why}")
-    found.append(table.track.caveat)
+        lines.append(f"never ranked: {why}")
+    lines.append(table.track.caveat)
     if any(row.tied and row.tied[0] != row.tied[1] for row in table.rows):
-        found.append(
+        lines.append(
             "ranks such as 1-3 are shared: these models cannot be told apart (benchbcss compare)"
         )
     if any(row.scores.ceiling for row in table.rows):
-        found.append(
+        lines.append(
             "ceiling: what a perfect outline of the part pointed at scores against the class"
         )
     others = max((len(row.scores.others) for row in table.rows), default=0)
     if others:
-        found.append(f"{others} other promptings were scored as well")
-    return found
+        lines.append(f"{others} other promptings were scored as well")
+    return lines
 
 
 def verdicts(table: Table) -> Grid | None:
@@ -190,23 +190,23 @@ def verdicts(table: Table) -> Grid | None:
 def parts(table: Table) -> list[tuple[Grid, list[str]]]:
     """What follows a table's scores where there is room for all of it: verdicts, objects and other
     promptings, each with its notes."""
-    found: list[tuple[Grid | None, list[str]]] = [
+    sections: list[tuple[Grid | None, list[str]]] = [
         (verdicts(table), [*reasons(table), *monitored(table), *warnings(table)]),
         (objects(table), [OBJECTS]),
         (promptings(table), []),
     ]
-    return [(grid, notes) for grid, notes in found if grid is not None]
+    return [(grid, notes) for grid, notes in sections if grid is not None]
 
 
 def troubles(board: Board) -> list[str]:
     """A line for each run or track without a result."""
-    found = [f"{run.state}: {run.title}: {run.detail}" for run in board.unfinished]
-    found += [f"failed: {failure.title}: {failure.line}" for failure in board.failures]
-    found += [
+    lines = [f"{run.state}: {run.title}: {run.detail}" for run in board.unfinished]
+    lines += [f"failed: {failure.title}: {failure.line}" for failure in board.failures]
+    lines += [
         f"not measured: {m.backend} ({m.suite}, {m.track}): {one_line(m.reason)}"
         for m in board.not_measured
     ]
-    return [*found, *(f"unreadable: {text}" for text in board.unreadable)]
+    return [*lines, *(f"unreadable: {text}" for text in board.unreadable)]
 
 
 def judged(table: Table) -> list[Row]:
@@ -215,27 +215,27 @@ def judged(table: Table) -> list[Row]:
 
 def reasons(table: Table) -> list[str]:
     """Why each criterion stands as it does; models of the same reason in one line."""
-    found: dict[str, list[str]] = {}
+    models_by_reason: dict[str, list[str]] = {}
     for row in judged(table):
         for v in row.verdicts:
-            found.setdefault(f"{v.label}: {v.status}: {v.reason}", []).append(row.name)
+            models_by_reason.setdefault(f"{v.label}: {v.status}: {v.reason}", []).append(row.name)
     order = {label: i for i, label in enumerate(criteria(table))}
-    texts = sorted(found.items(), key=lambda item: order[item[0].partition(": ")[0]])
+    texts = sorted(models_by_reason.items(), key=lambda item: order[item[0].partition(": ")[0]])
     return [f"{text} ({', '.join(names)})" for text, names in texts]
 
 
 def monitored(table: Table) -> list[str]:
     """What validation said where it watched the metric that misleads."""
-    found = []
+    lines = []
     for row in table.rows:
         training = row.result.training
         best, honest = training.best_validation, training.best_mean_dice
         if training.monitor == "any_tissue_dice" and best is not None and honest:
-            found.append(
+            lines.append(
                 f"{row.name}: its weights were chosen by any-tissue Dice, {best:.3f} in "
                 f"validation; per class that was {honest:.3f}"
             )
-    return found
+    return lines
 
 
 def warnings(table: Table) -> list[str]:
@@ -256,13 +256,13 @@ def objects(table: Table) -> Grid | None:
     lines = []
     for row in rows:
         scores = [(row.scores.objects or {}).get(name) for name in classes]
-        found = [
+        f1_cells = [
             "- (-)" if o is None else f"{number(o.f1, 2)} ({number(o.recall, 2)})" for o in scores
         ]
         false = None if scores[0] is None else scores[0].false_per_mm2
         surface = row.scores.boundary.mean if row.scores.boundary else None
         border = row.scores.without_border.per_roi.mean if row.scores.without_border else None
-        lines.append([row.name, *found, number(false, 1), number(surface), number(border)])
+        lines.append([row.name, *f1_cells, number(false, 1), number(surface), number(border)])
     columns = ["model", *classes, f"false {classes[0]} / mm2", "surface Dice", "Dice off borders"]
     return Grid("objects and borders", columns, lines)
 

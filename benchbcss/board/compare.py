@@ -82,14 +82,16 @@ def report(part: Table, entries: Sequence[Entry], seeds: Sequence[Sequence[int]]
         "suite": part.suite,
         "track": part.track.name,
         "classes": classes,
-        "seeds": {entry.name: list(own) for entry, own in zip(entries, seeds, strict=True)},
+        "seeds": {
+            entry.name: list(entry_seeds) for entry, entry_seeds in zip(entries, seeds, strict=True)
+        },
         "estimands": {name: plain(compare(entries, mean, name)) for name in part.track.estimands},
     }
 
 
-def plain(found: Comparison) -> dict[str, Any]:
+def plain(comparison: Comparison) -> dict[str, Any]:
     """As data that JSON can hold."""
-    content = asdict(found)
-    for row, standing in zip(content["standings"], found.standings, strict=True):
+    content = asdict(comparison)
+    for row, standing in zip(content["standings"], comparison.standings, strict=True):
         row["rank_text"] = standing.rank_text
     return content

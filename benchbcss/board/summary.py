@@ -104,36 +104,36 @@ def _criteria(ranked: Sequence[Row]) -> str:
 
 def names(rows: Iterable[Row], every: bool = False) -> str:
     """'a and b', 'a, b, c and 4 more'; ``every`` leaves none out."""
-    found = list(dict.fromkeys(row.name for row in rows))
-    if len(found) > NAMED + 1 and not every:
-        return f"{', '.join(found[:NAMED])} and {len(found) - NAMED} more"
-    *head, last = found
+    unique = list(dict.fromkeys(row.name for row in rows))
+    if len(unique) > NAMED + 1 and not every:
+        return f"{', '.join(unique[:NAMED])} and {len(unique) - NAMED} more"
+    *head, last = unique
     return f"{', '.join(head)} and {last}" if head else last
 
 
 def warnings(table: Table, every: bool = False) -> list[str]:
     """What a reader must know beside the numbers, a line for each kind of thing; ``every`` names
     all rows that it is said of."""
-    found = []
+    lines = []
     for flaw in table.rows[0].result.suite.flaws if table.rows else []:
-        found.append(f"flaw of the suite: {flaw}")
+        lines.append(f"flaw of the suite: {flaw}")
     withheld = {row.scores.headline.per_roi.mean_reason for row in table.rows} - {None}
-    found += [f"no interval: {why}" for why in sorted(withheld, key=str)]
-    found += _below_floor(table, every)
+    lines += [f"no interval: {why}" for why in sorted(withheld, key=str)]
+    lines += _below_floor(table, every)
     unstable: dict[str, list[Row]] = {}
     for row in judged(table):
         for verdict in row.verdicts:
             if verdict.metric == "stability" and verdict.status == FAIL and row.result.stability:
                 unstable.setdefault(row.result.stability.status, []).append(row)
-    found += [f"training, {status}: {names(rows, every)}" for status, rows in unstable.items()]
+    lines += [f"training, {status}: {names(rows, every)}" for status, rows in unstable.items()]
     trapped = [row for row in table.rows if row.result.training.monitor == "any_tissue_dice"]
     if trapped:
-        found.append(f"weights chosen by any-tissue Dice, which misleads: {names(trapped, every)}")
+        lines.append(f"weights chosen by any-tissue Dice, which misleads: {names(trapped, every)}")
     apart = Counter(why.partition(" differs")[0] for _, why in table.not_comparable)
     if apart:
         total = sum(apart.values())
-        found.append(f"{total} not comparable, by {', '.join(apart)}: {_apart(table, every)}")
-    return found
+        lines.append(f"{total} not comparable, by {', '.join(apart)}: {_apart(table, every)}")
+    return lines
 
 
 def _apart(table: Table, every: bool) -> str:

@@ -44,8 +44,8 @@ def _apart(rows: Sequence[Row]) -> np.ndarray:
 
     influences = [_influence(row) for row in rows]
     pairs = list(combinations(range(len(rows)), 2))
-    found = [differences(influences[a], influences[b], [0])[-1].p for a, b in pairs]
-    tested = [(pair, p) for pair, p in zip(pairs, found, strict=True) if p is not None]
+    p_values = [differences(influences[a], influences[b], [0])[-1].p for a, b in pairs]
+    tested = [(pair, p) for pair, p in zip(pairs, p_values, strict=True) if p is not None]
     apart = np.zeros((len(rows), len(rows)), bool)
     for ((a, b), _), p in zip(tested, holm([p for _, p in tested]), strict=True):
         apart[a, b] = apart[b, a] = p < ALPHA

@@ -99,8 +99,8 @@ def identity(run_dir: Path) -> tuple[str, str, int, str]:
     spec = _read(run_dir / "spec.json") or {}
     seed = spec.get("seed")
     if not isinstance(seed, int):
-        found = re.search(r"seed(\d+)", run_dir.name)
-        seed = int(found[1]) if found else 0
+        match = re.search(r"seed(\d+)", run_dir.name)
+        seed = int(match[1]) if match else 0
     return run_dir.parent.parent.name, run_dir.parent.name, seed, str(spec.get("name") or "")
 
 

@@ -8,25 +8,13 @@ from typing import Any
 
 import click
 
-from benchbcss.cli.main import say
+from benchbcss.cli.main import format_option, recipe_option, say
 
 
 @click.command()
 @click.argument("backend")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY.PATH=VALUE",
-    help="Override a value of the recipe.",
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    help="Output format.",
-)
+@recipe_option
+@format_option
 def check(backend: str, overrides: tuple[str, ...], form: str) -> None:
     """Check BACKEND on a tiny phantom: shapes, ignored pixels, seeds, checkpoints, leaks."""
     from benchbcss.testing.checks import Outcome, run_checks

@@ -9,21 +9,13 @@ from typing import Any
 
 import click
 
-from benchbcss.cli.main import workspace_option
-from benchbcss.tracks import TRACKS
+from benchbcss.cli.main import format_option, one_table_options, workspace_option
 
 
 @click.command()
 @click.argument("backends", nargs=-1, required=True, metavar="A B [BACKEND]...")
-@click.option("--suite", help="Only this suite.")
-@click.option("--track", type=click.Choice(list(TRACKS)), help="Only this track.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    help="Output format.",
-)
+@one_table_options
+@format_option
 @workspace_option
 def compare(
     backends: tuple[str, ...], suite: str | None, track: str | None, form: str, workspace: Path
@@ -36,21 +28,21 @@ def compare(
 
     board = model.load(workspace, suite=suite, track=track)
     part, entries, seeds = comparing.choose(board, list(dict.fromkeys(backends)))
-    found = comparing.report(part, entries, seeds)
+    comparison = comparing.report(part, entries, seeds)
     if form == "json":
-        click.echo(json.dumps(found, indent=1, allow_nan=False))
+        click.echo(json.dumps(comparison, indent=1, allow_nan=False))
     else:
-        _show(found)
+        _show(comparison)
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(comparison: dict[str, Any]) -> None:
     from rich.console import Console
 
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 150, highlight=False)
-    for name, part in found["estimands"].items():
-        _standings(console, found, name, part)
-        _differences(console, found, part)
-    _wins(console, next(iter(found["estimands"].values())))
+    for name, part in comparison["estimands"].items():
+        _standings(console, comparison, name, part)
+        _differences(console, comparison, part)
+    _wins(console, next(iter(comparison["estimands"].values())))
     console.print(
         "Interval and p-value come from one test; a pair counts as different when p, adjusted for "
         "all pairs (Holm), is below 0.05. Models that cannot be told apart share their ranks.",
@@ -58,9 +50,9 @@ def _show(found: dict[str, Any]) -> None:
     )
 
 
-def _standings(console: Any, found: dict[str, Any], name: str, part: dict[str, Any]) -> None:
+def _standings(console: Any, comparison: dict[str, Any], name: str, part: dict[str, Any]) -> None:
     title = (
-        f"{found['suite']} / {found['track']}: {part['rois']} ROIs, mean per-class Dice "
+        f"{comparison['suite']} / {comparison['track']}: {part['rois']} ROIs, mean per-class Dice "
         f"({name.replace('_', ' ')})"
     )
     lines = [
@@ -69,7 +61,7 @@ def _standings(console: Any, found: dict[str, Any], name: str, part: dict[str, A
             _number(row["point"]),
             row["rank_text"],
             "{} to {}".format(*row["rank_interval"]) if row["rank_interval"] else "-",
-            ", ".join(map(str, found["seeds"][row["name"]])),
+            ", ".join(map(str, comparison["seeds"][row["name"]])),
             _number(row["seed_sd"]),
         ]
         for row in part["standings"]
@@ -78,7 +70,7 @@ def _standings(console: Any, found: dict[str, Any], name: str, part: dict[str, A
     _grid(console, title, columns, lines)
 
 
-def _differences(console: Any, found: dict[str, Any], part: dict[str, Any]) -> None:
+def _differences(console: Any, comparison: dict[str, Any], part: dict[str, Any]) -> None:
     lines, notes = [], []
     for pair in part["pairs"]:
         head, p = f"{pair['a']} - {pair['b']}", pair["p_holm"]
@@ -89,7 +81,7 @@ def _differences(console: Any, found: dict[str, Any], part: dict[str, Any]) -> N
         )
         if pair["note"]:
             notes.append(f"  {head}: {pair['note']}")
-    columns = ["pair", "mean", "p (Holm)", *found["classes"], "better"]
+    columns = ["pair", "mean", "p (Holm)", *comparison["classes"], "better"]
     _grid(console, "differences with 95 % intervals", columns, lines)
     for note in notes:
         console.print(note, markup=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchbcss.cli.main import say, workspace_option
+from benchbcss.cli.main import format_option, say, workspace_option
 
 if TYPE_CHECKING:
     from benchbcss.data.dataset import Dataset, Roi
@@ -128,13 +128,7 @@ def verify(
     type=click.FloatRange(min=0, min_open=True),
     help="Scale in um per pixel.  [default: the suite's, or 0.30]",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    help="Output format.",
-)
+@format_option
 @workspace_option
 def stats(
     folder: Path,
@@ -145,68 +139,26 @@ def stats(
     workspace: Path,
 ) -> None:
     """Pixels, ROIs and 8-connected components of every class, and ROIs per institute."""
-    from collections import Counter
-
-    import numpy as np
-    from scipy import ndimage
-
+    from benchbcss.data.statistics import statistics
     from benchbcss.errors import DataError
 
     opened = _open(folder, suite, label_map, workspace)
     source, labels = opened.source, opened.labels
-    mpp = mpp or opened.mpp
     if opened.split is not None:
         with contextlib.suppress(DataError):
             source.split(opened.split)  # its CSV may name the institutes
     rois = source.rois(source.names, labels)
-    total = sum(roi.shape[0] * roi.shape[1] for roi in rois.values())
-    rows: list[dict[str, Any]] = []
-    sizes: list[list[float]] = [[] for _ in labels.classes]
-    for roi in rois.values():
-        target = roi.target(labels)
-        for label in range(len(labels.classes)):
-            parts, count = ndimage.label(target == label, np.ones((3, 3)))
-            if count:
-                sizes[label] += list(np.bincount(parts.reshape(-1))[1:] * mpp**2)
-    for label, (name, codes) in enumerate(labels.classes):
-        counts = np.array([roi.class_pixels(labels)[label] for roi in rois.values()])
-        rows.append(
-            {
-                "class": name,
-                "codes": " ".join(map(str, codes)),
-                "pixels": int(counts.sum()),
-                "share of all pixels": round(float(counts.sum() / total), 4),
-                "ROIs with it": int((counts > 0).sum()),
-                "components": len(sizes[label]),
-                "median component um2": round(float(np.median(sizes[label])), 1)
-                if sizes[label]
-                else None,
-            }
-        )
-    ignored = total - sum(row["pixels"] for row in rows)
-    institutes = dict(sorted(Counter(roi.institute for roi in rois.values()).items()))
+    content = statistics(rois.values(), labels, mpp or opened.mpp)
     if form == "json":
-        click.echo(
-            json.dumps(
-                {
-                    "rois": len(rois),
-                    "pixels": total,
-                    "ignored": ignored,
-                    "mpp": mpp,
-                    "classes": rows,
-                    "institutes": institutes,
-                },
-                indent=1,
-            )
-        )
+        click.echo(json.dumps(content, indent=1))
         return
     from benchbcss.cli.listing import _print
 
-    _print(rows, "table", "")
+    _print(content["classes"], "table", "")
     click.echo(
-        f"{len(rois)} ROIs, {total / 1e6:.2f} Mpx at {mpp} um/px; ignored "
-        f"{ignored / total:.1%}; institutes: "
-        + ", ".join(f"{site} {count}" for site, count in institutes.items())
+        f"{content['rois']} ROIs, {content['pixels'] / 1e6:.2f} Mpx at {content['mpp']} um/px; "
+        f"ignored {content['ignored'] / content['pixels']:.1%}; institutes: "
+        + ", ".join(f"{site} {count}" for site, count in content["institutes"].items())
     )
 
 

@@ -9,14 +9,12 @@ from typing import Any
 
 import click
 
-from benchbcss.cli.main import FromRegistry, say, workspace_option
-from benchbcss.tracks import TRACKS
+from benchbcss.cli.main import FromRegistry, one_table_options, say, workspace_option
 
 
 @click.command()
 @click.argument("backends", nargs=-1, metavar="[BACKEND]...")
-@click.option("--suite", help="Only this suite.")
-@click.option("--track", type=click.Choice(list(TRACKS)), help="Only this track.")
+@one_table_options
 @click.option(
     "--format",
     "form",

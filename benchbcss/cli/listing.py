@@ -10,15 +10,7 @@ from typing import Any
 
 import click
 
-
-def _format(command: Any) -> Any:
-    return click.option(
-        "--format",
-        "form",
-        type=click.Choice(["table", "json"]),
-        default="table",
-        help="Output format.",
-    )(command)
+from benchbcss.cli.main import format_option, recipe_option
 
 
 def _print(rows: list[dict[str, Any]], form: str, empty: str) -> None:
@@ -47,7 +39,7 @@ def _cell(value: Any) -> str:
 
 
 @click.command()
-@_format
+@format_option
 def backends(form: str) -> None:
     """List the backends."""
     from benchbcss import registry
@@ -76,16 +68,16 @@ def backends(form: str) -> None:
     type=click.Path(path_type=Path),
     help="Check a suite file of your own: every mistake, with its line.",
 )
-@_format
+@format_option
 def suites(form: str, validate: Path | None) -> None:
     """List the suites, or check one."""
     if validate is not None:
         from benchbcss.suites import mistakes
 
-        found = mistakes(validate)
-        for line in found:
+        problems = mistakes(validate)
+        for line in problems:
             click.echo(line, err=True)
-        if found:
+        if problems:
             sys.exit(2)
         click.echo(f"{validate} is a valid suite.")
         return
@@ -111,7 +103,7 @@ def suites(form: str, validate: Path | None) -> None:
 
 
 @click.command()
-@_format
+@format_option
 def plugins(form: str) -> None:
     """List plugins and what they add, broken ones with their reason."""
     from benchbcss import registry
@@ -154,13 +146,7 @@ def plugins(form: str) -> None:
     show_default=True,
     help="Preset shown.",
 )
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY.PATH=VALUE",
-    help="Override a value of the recipe.",
-)
+@recipe_option
 @click.option(
     "--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", help="Output format."
 )

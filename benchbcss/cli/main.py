@@ -13,6 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from benchbcss import registry
+from benchbcss.contract import TRACKS
 from benchbcss.errors import BenchError
 from benchbcss.names import VisibleStream, visible
 
@@ -77,6 +78,44 @@ def workspace_option(command: Any) -> Any:
         show_default=True,
         help="Where runs, decoded images and the phantom are kept.",
     )(command)
+
+
+def format_option(command: Any) -> Any:
+    """--format table or json, passed as ``form``."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        help="Output format.",
+    )(command)
+
+
+def runs_of_suite_option(command: Any) -> Any:
+    """--suite, of commands that show a workspace's runs."""
+    return click.option("--suite", help="Only runs of this suite.")(command)
+
+
+def one_table_options(command: Any) -> Any:
+    """--suite and --track, of commands that show a leaderboard's tables."""
+    track = click.option("--track", type=click.Choice(TRACKS), help="Only this track.")
+    return click.option("--suite", help="Only this suite.")(track(command))
+
+
+def recipe_option(command: Any) -> Any:
+    """--set of one backend, passed as ``overrides``."""
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY.PATH=VALUE",
+        help="Override a value of the recipe.",
+    )(command)
+
+
+def split_option(command: Any) -> Any:
+    """--split, of commands that put data under a suite."""
+    return click.option("--split", help="brief, official, eva, or a CSV filename,split.")(command)
 
 
 def say(text: str) -> None:

@@ -42,8 +42,8 @@ def page() -> str:
         "|---|---|",
         *(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()),
     ]
-    for command, own in _commands(cli, context):
-        lines += _section(command, own)
+    for command, command_context in _commands(cli, context):
+        lines += _section(command, command_context)
     return "\n".join(lines) + "\n"
 
 
@@ -56,10 +56,10 @@ def _commands(
         module = getattr(command.callback, "__module__", "") if command else ""
         if command is None or module.partition(".")[0] != __package__.partition(".")[0]:
             continue
-        own = click.Context(command, info_name=name, parent=context)
-        yield command, own
+        command_context = click.Context(command, info_name=name, parent=context)
+        yield command, command_context
         if isinstance(command, click.Group):
-            yield from _commands(command, own)
+            yield from _commands(command, command_context)
 
 
 def _section(command: click.Command, context: click.Context) -> list[str]:

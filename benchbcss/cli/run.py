@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchbcss.cli.main import FromRegistry, say, workspace_option
+from benchbcss.cli.main import FromRegistry, format_option, say, split_option, workspace_option
 
 if TYPE_CHECKING:
     from benchbcss.data.dataset import Roi
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from benchbcss.runs.planning import Asked, Prepared
     from benchbcss.suites import Suite
 
-_SHARED = [
+_SHARED: list[Any] = [
     click.option(
         "--suite",
         help="Name of a suite, or a suite file.  [default: bcss5 with data, phantom without]",
@@ -32,7 +32,7 @@ _SHARED = [
         envvar="BENCHBCSS_DATA",
         help="A folder laid out as BCSS; without it the embedded phantom is used.",
     ),
-    click.option("--split", help="brief, official, eva, or a CSV filename,split."),
+    split_option,
     click.option(
         "--preset", type=click.Choice(["full", "smoke"]), help="smoke: minutes on two cores."
     ),
@@ -71,13 +71,7 @@ _SHARED = [
         is_flag=True,
         help="Build every model, load its weights, check device and disk; start no run.",
     ),
-    click.option(
-        "--format",
-        "form",
-        type=click.Choice(["table", "json"]),
-        default="table",
-        help="Output format.",
-    ),
+    format_option,
     workspace_option,
 ]
 
@@ -249,9 +243,9 @@ def _show(outcomes: Sequence[Outcome], suite: Suite, how: Launch) -> None:
         sys.exit(1)
 
 
-def _with_clip(definition: Suite, own: dict[str, str | None]) -> Suite:
+def _with_clip(definition: Suite, settings: dict[str, str | None]) -> Suite:
     """The suite with what of its CLIP settings is given on the command line."""
-    changed = {key: value for key, value in own.items() if value}
+    changed = {key: value for key, value in settings.items() if value}
     if not changed:
         return definition
     clip = definition.clip.model_copy(update=changed)

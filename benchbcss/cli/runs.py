@@ -10,16 +10,7 @@ from typing import Any
 
 import click
 
-from benchbcss.cli.main import say, workspace_option
-
-_format = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    help="Output format.",
-)
-_suite = click.option("--suite", help="Only runs of this suite.")
+from benchbcss.cli.main import format_option, runs_of_suite_option, say, workspace_option
 
 
 @click.group()
@@ -30,8 +21,8 @@ def runs() -> None:
 @runs.command("list")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--all", "everything", is_flag=True, help="Also runs that were set aside.")
-@_suite
-@_format
+@runs_of_suite_option
+@format_option
 @workspace_option
 def list_(
     names: tuple[str, ...], everything: bool, suite: str | None, form: str, workspace: Path
@@ -62,8 +53,8 @@ def list_(
 
 @runs.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@_suite
-@_format
+@runs_of_suite_option
+@format_option
 @workspace_option
 def show(names: tuple[str, ...], suite: str | None, form: str, workspace: Path) -> None:
     """Show what runs of NAMEs are made of. A NAME is a backend, a run's id or its folder."""
@@ -118,7 +109,7 @@ def _described(run: Any) -> dict[str, Any]:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--all", "everything", is_flag=True, help="Also NAMEs' runs that were set aside.")
 @click.option("--yes", is_flag=True, help="Remove without asking.")
-@_suite
+@runs_of_suite_option
 @workspace_option
 def rm(
     names: tuple[str, ...], everything: bool, yes: bool, suite: str | None, workspace: Path

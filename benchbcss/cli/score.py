@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from benchbcss.cli.main import say, workspace_option
+from benchbcss.cli.main import format_option, say, split_option, workspace_option
 
 
 @click.command()
@@ -41,15 +41,9 @@ from benchbcss.cli.main import say, workspace_option
     help="The folder with images and masks; without it the embedded phantom.",
 )
 @click.option("--suite", help="Name of a suite, or a suite file.")
-@click.option("--split", help="brief, official, eva, or a CSV filename,split.")
+@split_option
 @click.option("--preset", type=click.Choice(["full", "smoke"]), help="The suite's preset.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    help="Output format.",
-)
+@format_option
 @workspace_option
 def score(
     predictions: Path,
@@ -70,13 +64,14 @@ def score(
     """
     from benchbcss import registry
     from benchbcss.errors import InputError
+    from benchbcss.results.spec import NAME
     from benchbcss.runs import external, planning
 
     if numbering is not None and codes is not None:
         raise click.UsageError("--codes is an older spelling of --labels; pass one of them.")
     numbering = numbering or ("codes" if codes == "raw22" else "labels")
     chosen = name or re.sub(r"\.zip$", "", predictions.resolve().name, flags=re.IGNORECASE)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", chosen):
+    if not re.fullmatch(NAME, chosen):
         raise InputError(
             f"'{chosen}' cannot be a row's name: use letters, digits, dots, dashes and "
             f"underscores, with --name."

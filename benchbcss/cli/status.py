@@ -10,21 +10,15 @@ from typing import Any
 
 import click
 
-from benchbcss.cli.main import workspace_option
+from benchbcss.cli.main import format_option, runs_of_suite_option, workspace_option
 
 #: bytes at the end of a log in which its last line is looked for
 TAIL = 8192
 
 
 @click.command()
-@click.option("--suite", help="Only runs of this suite.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    help="Output format.",
-)
+@runs_of_suite_option
+@format_option
 @workspace_option
 def status(suite: str | None, form: str, workspace: Path) -> None:
     """Show runs at work, interrupted, failed and done, each with the last line of its log."""

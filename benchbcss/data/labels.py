@@ -131,7 +131,7 @@ def build_label_map(name: str, raw: dict[str, Any], table: dict[str, int]) -> La
     seen: dict[int, str] = {}
 
     def codes(entries: list[str | int], where: str) -> tuple[int, ...]:
-        found = []
+        resolved = []
         for entry in entries:
             code = table.get(entry) if isinstance(entry, str) else entry
             if code is None:
@@ -145,8 +145,8 @@ def build_label_map(name: str, raw: dict[str, Any], table: dict[str, int]) -> La
                     f"Label map '{name}': code {code} is in both '{seen[code]}' and '{where}'."
                 )
             seen[code] = where
-            found.append(code)
-        return tuple(sorted(found))
+            resolved.append(code)
+        return tuple(sorted(resolved))
 
     if not 1 <= len(raw["classes"]) <= UNKNOWN:
         raise SuiteError(f"Label map '{name}' has {len(raw['classes'])} classes; 1 to 254 fit.")

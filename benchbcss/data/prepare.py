@@ -273,8 +273,8 @@ def write(proposal: Proposal, folder: Path, suite: Path) -> tuple[Path, Path]:
         raise InputError(
             f"{suite} cannot be written: {error} Pass --output FILE in a folder of yours."
         ) from error
-    if found := mistakes(suite):
-        raise AssertionError(f"the suite that was written is not valid: {found}")
+    if problems := mistakes(suite):
+        raise AssertionError(f"the suite that was written is not valid: {problems}")
     return suite, table
 
 

@@ -101,8 +101,8 @@ class Reader(Protocol):
 
 def known_readers() -> Mapping[str, str]:
     """{name: "package.module:Class"} of every reader, in the order in which they are asked."""
-    found = {name: entry.target for name, entry in registry.load().readers.items()}
-    return dict(sorted(found.items(), key=lambda item: item[0] == LAST))
+    targets = {name: entry.target for name, entry in registry.load().readers.items()}
+    return dict(sorted(targets.items(), key=lambda item: item[0] == LAST))
 
 
 def reader_class(name: str) -> type[Reader]:
@@ -111,8 +111,8 @@ def reader_class(name: str) -> type[Reader]:
     if name not in known:
         raise UnknownNameError("reader", name, known)
     module, _, attribute = known[name].partition(":")
-    found: type[Reader] = getattr(importlib.import_module(module), attribute)
-    return found
+    reader: type[Reader] = getattr(importlib.import_module(module), attribute)
+    return reader
 
 
 def detect(folder: Path) -> str:
@@ -149,9 +149,9 @@ def colour_variant(reading: Reading) -> str:
 
 def matched(pattern: str | None, text: str, group: str) -> str | None:
     """What ``pattern`` finds in ``text``: its named ``group``, its first group, or all of it."""
-    found = re.search(pattern, text) if pattern else None
-    if found is None:
+    match = re.search(pattern, text) if pattern else None
+    if match is None:
         return None
-    if group in found.groupdict():
-        return found[group]
-    return found[1] if found.re.groups else found[0]
+    if group in match.groupdict():
+        return match[group]
+    return match[1] if match.re.groups else match[0]

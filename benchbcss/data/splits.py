@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from benchbcss.data.bcss import PATIENT, SITE
 from benchbcss.data.reader import matched
@@ -80,8 +81,11 @@ class Split:
 
     def fingerprint(self) -> str:
         """SHA-256 of the assignment of the files present."""
-        content = {part: sorted(self.part(part)) for part in PARTS}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return _hashed({part: sorted(self.part(part)) for part in PARTS})
+
+    def sites_fingerprint(self, part: str) -> str:
+        """SHA-256 of the institutes of a part's files."""
+        return _hashed({name: self.sites.get(name) for name in self.part(part)})
 
     def leakage(self) -> Leakage:
         """Patients in two parts are errors; institutes in two parts are warnings."""
@@ -142,6 +146,10 @@ class Assignment:
     site: str | None = None
 
 
+def _hashed(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def read_split(path: Path) -> dict[str, Assignment]:
     """A CSV ``filename,split`` (and ``patient``, ``site``) -> {file name: assignment}.
 
@@ -159,11 +167,11 @@ def read_split(path: Path) -> dict[str, Assignment]:
                 f"{path}, row {number}: split '{row['split']}' is not one of {', '.join(PARTS)}."
                 f"{hint}"
             )
-        found = Assignment(part, row.get("patient") or None, row.get("site") or None)
-        before = assignments.setdefault(filename, found)
+        assignment = Assignment(part, row.get("patient") or None, row.get("site") or None)
+        before = assignments.setdefault(filename, assignment)
         if before.part != part:
             raise DataError(f"{path}, row {number}: '{filename}' is in two parts.")
-        if before != found:
+        if before != assignment:
             raise DataError(f"{path}, row {number}: '{filename}' has two patients or sites.")
     return assignments
 
@@ -193,14 +201,14 @@ def load_split(
     patients: dict[str, str] = {}
     sites: dict[str, str] = {}
     for filename in files:
-        found = assigned.get(filename)
-        if found is None:
+        assignment = assigned.get(filename)
+        if assignment is None:
             unassigned.append(filename)
             continue
-        parts[found.part].append(filename)
+        parts[assignment.part].append(filename)
         for origins, known in (
-            (patients, found.patient or patient(filename)),
-            (sites, found.site or site(filename)),
+            (patients, assignment.patient or patient(filename)),
+            (sites, assignment.site or site(filename)),
         ):
             if known:
                 origins[filename] = known

@@ -111,8 +111,8 @@ class TileStore:
         key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
         memo = self.root / f"{hashlib.sha256(os.fsencode(key)).hexdigest()}.sha256"
         try:
-            digest, own = memo.read_text(encoding="ascii").split()
-            if own == _check_of(key, digest):
+            digest, check = memo.read_text(encoding="ascii").split()
+            if check == _check_of(key, digest):
                 return digest
         except (OSError, ValueError):
             pass  # not there, or damaged
@@ -176,11 +176,11 @@ def _described(meta_path: Path, kind: str) -> dict[str, Any] | None:
     array_path = meta_path.with_suffix(".npy")
     try:
         meta: dict[str, Any] = json.loads(meta_path.read_text(encoding="utf-8"))
-        own = meta.pop("check", None)
+        check = meta.pop("check", None)
         stat = array_path.stat()
     except (OSError, ValueError, AttributeError, TypeError):
         return None
-    if own != _check_of(json.dumps(meta, sort_keys=True)):
+    if check != _check_of(json.dumps(meta, sort_keys=True)):
         return None
     if kind == "mask" and meta["decoder"] != DECODER:
         return None

@@ -85,11 +85,11 @@ class Clip:
     @torch.inference_mode()
     def texts(self, prompts: Sequence[Sequence[str]]) -> Tensor:
         """One normalised embedding per class, float32 [C, D]: the mean over its prompts."""
-        key = tuple(tuple(each) for each in prompts)
+        key = tuple(tuple(class_prompts) for class_prompts in prompts)
         if key not in self._texts:
             rows = []
-            for each in prompts:
-                tokens = self.tokenizer(list(each)).to(self.device)
+            for class_prompts in prompts:
+                tokens = self.tokenizer(list(class_prompts)).to(self.device)
                 embedded = F.normalize(self.model.encode_text(tokens).float(), dim=-1)
                 rows.append(F.normalize(embedded.mean(0), dim=-1))
             self._texts[key] = torch.stack(rows)

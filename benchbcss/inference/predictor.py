@@ -130,15 +130,15 @@ class Predictor:
         classes = self.backend.task.mean_classes
         shape = (image.shape[0], image.shape[1])
         if not any((target == label).any() for label in classes):
-            yield from ((each.key, {}) for each in promptings)
+            yield from ((prompting.key, {}) for prompting in promptings)
             return
         encoded = self._encoded(image, promptings)
         made: dict[tuple[str, str], list[Prompt]] = {}
-        for each in promptings:
-            how = (each.strategy, each.scope)
+        for prompting in promptings:
+            how = (prompting.strategy, prompting.scope)
             if how not in made:
-                made[how] = make_prompts(target, classes, self.prompt_size, each, roi)
-            yield each.key, self._masks(encoded, made[how], each, shape, process)
+                made[how] = make_prompts(target, classes, self.prompt_size, prompting, roi)
+            yield prompting.key, self._masks(encoded, made[how], prompting, shape, process)
 
     def prompted_tissue(
         self,
@@ -157,15 +157,15 @@ class Predictor:
         prompts = make_prompts(target, classes, size, prompting, roi)
         whole = Prompting(prompting.strategy, "class", prompting.tta)
         one = make_prompts(_only(tissue), [0], size, whole, f"{roi}|tissue")
-        found = self._masks(encoded, one, whole, shape, "none")
+        tissue_masks = self._masks(encoded, one, whole, shape, "none")
         return (
             self._masks(encoded, prompts, prompting, shape, "none"),
-            found.get(0, np.zeros(shape, bool)),
+            tissue_masks.get(0, np.zeros(shape, bool)),
         )
 
     def _encoded(self, image: np.ndarray, promptings: Sequence[Prompting]) -> dict[str, Any]:
         """The ROI as the backend encodes it, by view: all that some of ``promptings`` uses."""
-        views = VIEWS if any(each.tta for each in promptings) else VIEWS[:1]
+        views = VIEWS if any(prompting.tta for prompting in promptings) else VIEWS[:1]
         encoded = {}
         with self._inference():
             small = to_float(squash(image, self.prompt_size))[None].to(self.device)
@@ -213,9 +213,11 @@ class Predictor:
                 logits = turn_back(logits.float(), view)
                 total = logits if total is None else total + logits
             assert total is not None
-            for prompt, each in zip(some, total / len(views), strict=True):
+            for prompt, mean_logits in zip(some, total / len(views), strict=True):
                 old = united.get(prompt.class_index)
-                united[prompt.class_index] = each if old is None else torch.maximum(old, each)
+                united[prompt.class_index] = (
+                    mean_logits if old is None else torch.maximum(old, mean_logits)
+                )
         return united
 
     def _ask(self, method: str, given: Any, *rest: Any, like: np.ndarray | None = None) -> Any:

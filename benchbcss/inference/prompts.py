@@ -69,8 +69,8 @@ def regions(mask: np.ndarray, scope: Scope) -> Iterator[Region]:
     boxes = ndimage.find_objects(labels)
     for index in wanted:
         rows, columns = boxes[int(index) - 1]
-        own = labels[rows, columns] == index
-        yield Region(own, top + rows.start, left + columns.start)
+        component = labels[rows, columns] == index
+        yield Region(component, top + rows.start, left + columns.start)
 
 
 def covered(mask: np.ndarray, scope: Scope) -> int:

@@ -42,9 +42,9 @@ def predict_tiled(
     for top, scores in blended(predict, image, num_classes, **settings):
         # The weights' sum is common to all classes, so the largest weighted sum wins as it is;
         # max's indices are several times faster than argmax here.
-        found = scores.max(0).indices.byte().cpu().numpy()
-        rows = labels[top : top + len(found)]
-        rows[:] = found[: len(rows), : image.shape[1]]
+        band_labels = scores.max(0).indices.byte().cpu().numpy()
+        rows = labels[top : top + len(band_labels)]
+        rows[:] = band_labels[: len(rows), : image.shape[1]]
     return labels
 
 
@@ -74,8 +74,8 @@ def blended(
             lefts = columns[first : first + batch]
             crops = [to_float(padded[top : top + tile, left : left + tile]) for left in lefts]
             logits = checked(predict(torch.stack(crops).to(device)), len(lefts), num_classes, tile)
-            for left, each in zip(lefts, logits, strict=True):
-                band[:, :, left : left + tile] += each.to(accumulate) * weights
+            for left, tile_logits in zip(lefts, logits, strict=True):
+                band[:, :, left : left + tile] += tile_logits.to(accumulate) * weights
         done = (rows[index + 1] - top) if index + 1 < len(rows) else tile
         yield top, band[:, :done]
         kept = band[:, done:].clone()

@@ -51,15 +51,15 @@ def evaluate(
     ``facts`` holds those of each track by its name. Raises DataError naming a missing or mis-sized
     prediction.
     """
-    found: dict[str, TrackResult] = {}
+    results: dict[str, TrackResult] = {}
     for track in tracks:
         counts = track.count(frame, rois, run_dir)
         track.write(counts, frame, run_dir)
-        found[track.name] = _result(track, counts, frame, run_dir, facts[track.name])
+        results[track.name] = _result(track, counts, frame, run_dir, facts[track.name])
     number = np.arange(len(frame.rois))
     columns = {"roi": Coded(number, frame.rois), "site": Coded(number, frame.sites)}
     write_table(run_dir / ROIS, columns)
-    return found
+    return results
 
 
 def from_tables(spec: RunSpec, run_dir: Path, old: RunResult) -> dict[str, TrackResult]:
@@ -67,12 +67,12 @@ def from_tables(spec: RunSpec, run_dir: Path, old: RunResult) -> dict[str, Track
     table = read_table(run_dir / ROIS)
     labels = spec.suite.labels()
     frame = Frame(spec.suite, labels, tuple(table["roi"]), tuple(table["site"]), _promptings(old))
-    found: dict[str, TrackResult] = {}
+    results: dict[str, TrackResult] = {}
     for name in old.tracks:
         track = TRACKS[name]
         counts = track.read(frame, run_dir)
-        found[name] = _result(track, counts, frame, run_dir, _facts(old, name))
-    return found
+        results[name] = _result(track, counts, frame, run_dir, _facts(old, name))
+    return results
 
 
 def _result(track: Track, counts: Any, frame: Frame, run_dir: Path, facts: Facts) -> TrackResult:
@@ -89,22 +89,22 @@ def _result(track: Track, counts: Any, frame: Frame, run_dir: Path, facts: Facts
         if not entry.info.measures(track.name):
             continue
         try:
-            found = measure(entry.load(), tables[entry.info.track])
+            measured = measure(entry.load(), tables[entry.info.track])
         except Exception as error:  # a stranger's metric costs no run
             print(f"warning: the metric '{name}' ({entry.source}) is left out: {error}", flush=True)
             continue
         intervals = {}
-        by_roi[name] = found[BY_ROI][0]
+        by_roi[name] = measured[BY_ROI][0]
         for estimand in track.estimands:
-            points, spans = found[estimand]
+            points, spans = measured[estimand]
             values[estimand][name] = by_class(classes, points)
             intervals[estimand] = {c: bounds(s) for c, s in zip(classes, spans, strict=True)}
-        own = entry.source.plugin != registry.CORE
+        from_plugin = entry.source.plugin != registry.CORE
         used[name] = MetricUsed(
             label=entry.info.label,
             direction=entry.info.direction,
             plugin=str(entry.source),
-            intervals=intervals if own else {},
+            intervals=intervals if from_plugin else {},
         )
     number, label = np.indices((len(frame.rois), len(classes))).reshape(2, -1)
     columns = {name: scores.reshape(-1) for name, scores in by_roi.items()}

@@ -163,7 +163,9 @@ def _clip_verdict(label: str, bound: float, regions: Regions) -> Verdict:
     metric = "clip_accuracy"
     if regions.predicted is None:
         return Verdict(metric, label, NOT_MEASURED, regions.not_measured or "not recorded")
-    found = regions.predicted
-    rois = found.effective_rois or float(regions.rois)
-    estimate = Estimate("of regions", found.accuracy, found.interval, rois, found.reason)
+    predicted = regions.predicted
+    rois = predicted.effective_rois or float(regions.rois)
+    estimate = Estimate(
+        "of regions", predicted.accuracy, predicted.interval, rois, predicted.reason
+    )
     return judge(metric, label, bound, [estimate])

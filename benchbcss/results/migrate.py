@@ -42,11 +42,11 @@ def _lifted(content: dict[str, Any]) -> dict[str, Any]:
 def _criteria(tracks: dict[str, Any]) -> list[dict[str, Any]]:
     """The bounds that old verdicts were given by: their labels say them."""
     first: dict[str, Any] = next(iter(tracks.values()), {})
-    found = first.get("criteria") or []
-    bounds = [verdict["label"].partition(" >= ")[2] for verdict in found]
+    verdicts = first.get("criteria") or []
+    bounds = [verdict["label"].partition(" >= ")[2] for verdict in verdicts]
     return [
         {"metric": verdict["metric"], "at_least": float(bound) if bound else None}
-        for verdict, bound in zip(found, bounds, strict=True)
+        for verdict, bound in zip(verdicts, bounds, strict=True)
     ]
 
 

@@ -49,23 +49,23 @@ def versions(*modules: str) -> dict[str, str]:
     """Of Python, of what every run uses, and of the distributions that own ``modules``."""
     owners = metadata.packages_distributions() if modules else {}
     names = [*PACKAGES, *(name for module in modules for name in owners.get(module, ()))]
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in names:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 @lru_cache(maxsize=64)
 def code_digest(target: str) -> str:
     """SHA-256 over the source files of the top-level package (or module) that ``target``,
     "package.module:name", is in."""
-    found = find_spec(target.partition(":")[0].partition(".")[0])
-    if found is None or found.origin is None:
+    module_spec = find_spec(target.partition(":")[0].partition(".")[0])
+    if module_spec is None or module_spec.origin is None:
         return ""
-    origin = Path(found.origin)
+    origin = Path(module_spec.origin)
     return _digest([origin.parent if origin.name == "__init__.py" else origin])
 
 
@@ -82,13 +82,13 @@ def extensions(used: Mapping[str, Iterable[str]]) -> dict[str, str]:
     ``used`` maps a kind of the registry to names; a name that nobody registered is left out.
     """
     kinds = registry.load().kinds
-    found = {}
+    digests = {}
     for kind, names in used.items():
         for name in names:
             entry = kinds[kind].get(name)
             if entry is not None and entry.source.plugin != registry.CORE:
-                found[f"{kind}.{name}"] = code_digest(entry.target)
-    return found
+                digests[f"{kind}.{name}"] = code_digest(entry.target)
+    return digests
 
 
 def _digest(parts: list[Path]) -> str:

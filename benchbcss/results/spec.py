@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from benchbcss import names
 from benchbcss.recipes import Recipe, Strict
@@ -38,6 +38,8 @@ FINGERPRINT_FIELDS = (
     "processes",
     "seed",
 )
+#: newer ones, which count only where they are set: stored specifications keep their fingerprint
+FINGERPRINT_FIELDS_IF_SET = ("sites_fingerprint",)
 
 
 #: of a run, in regular-expression syntax
@@ -57,7 +59,7 @@ class RunSpec(Strict):
 
     schema_version: int = SCHEMA_VERSION
     metrics_version: int = METRICS_VERSION
-    backend: str
+    backend: Annotated[str, AfterValidator(names.validator("run"))]  # a folder of the workspace
     plugin: str
     distribution: str
     distribution_version: str
@@ -74,6 +76,8 @@ class RunSpec(Strict):
     split: Parts
     #: {ROI: institute} where known, as the split and the suite's reader say it
     sites: dict[str, str] = Field(default_factory=dict)
+    #: of those of the ROIs that are scored, which intervals over institutes rest on
+    sites_fingerprint: str = ""
     leakage: tuple[str, ...] = ()
     data_fingerprint: str
     data_root: str
@@ -108,23 +112,16 @@ class RunSpec(Strict):
             lifted["predictions_sha256"] = digest
         return lifted
 
-    @field_validator("backend")
-    @classmethod
-    def _backend_is_a_name(cls, value: str) -> str:
-        """It becomes a folder of the workspace."""
-        if why := names.problem(value):
-            raise ValueError(f"{names.shown(value)} cannot be the name of a run: {why}")
-        return value
-
     @property
     def scored(self) -> tuple[str, ...]:
         """The ROIs that are predicted and scored."""
         return self.split.val if self.evaluate == "val" else self.split.test
 
     def fingerprint(self) -> str:
-        """SHA-256 over FINGERPRINT_FIELDS."""
+        """SHA-256 over FINGERPRINT_FIELDS, and FINGERPRINT_FIELDS_IF_SET where set."""
         dump = self.model_dump(mode="json")
         content: dict[str, Any] = {name: dump[name] for name in FINGERPRINT_FIELDS}
+        content |= {name: dump[name] for name in FINGERPRINT_FIELDS_IF_SET if dump[name]}
         content["weights"] = self.weights.identity()
         content["recipe"].pop("tracker")  # where training is logged changes no number
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -106,12 +106,12 @@ def damage(run_dir: Path) -> list[str]:
     if result.fingerprint != spec.fingerprint():
         return [f"{run_dir / RESULT} is the record of another run"]
     names = {RESULT, SPEC, *io.listed(run_dir)}
-    found = []
+    problems = []
     for name in sorted(names):
         state = io.check(run_dir / name)
         if state != "ok" and not (state == "missing" and name.startswith("checkpoints/")):
-            found.append(f"{name} is {state}")
-    return found
+            problems.append(f"{name} is {state}")
+    return problems
 
 
 def set_aside_record(run_dir: Path) -> None:
@@ -215,31 +215,9 @@ def record(
         preset=spec.preset,
         protocol=spec.suite.protocol,
         mpp=spec.suite.mpp,
-        suite=SuiteUsed(
-            name=spec.suite.name,
-            fingerprint=spec.suite_fingerprint,
-            flaws=list(spec.suite.flaws),
-            criteria=list(spec.suite.criteria),
-            highlight=spec.suite.highlight,
-            file=spec.suite.file,
-        ),
-        label_map=LabelMapUsed(
-            name=labels.name,
-            fingerprint=spec.label_map_fingerprint,
-            classes={name: list(codes) for name, codes in labels.classes},
-            ignore=list(labels.ignore),
-            mean=list(labels.mean),
-            not_ranked=labels.not_ranked,
-        ),
-        split=SplitUsed(
-            name=spec.split_name,
-            fingerprint=spec.split_fingerprint,
-            train=len(spec.split.train),
-            val=len(spec.split.val),
-            test=len(spec.split.test),
-            leakage=list(spec.leakage),
-            scored=spec.evaluate or "test",
-        ),
+        suite=_suite_of(spec),
+        label_map=_label_map_of(spec, labels),
+        split=_split_of(spec),
         data=DataUsed(
             fingerprint=spec.data_fingerprint, phantom=spec.data_is_phantom, masks=dict(masks)
         ),
@@ -255,4 +233,38 @@ def record(
         cost=facts.cost,
         packages=facts.packages,
         tracks=tracks,
+    )
+
+
+def _suite_of(spec: RunSpec) -> SuiteUsed:
+    return SuiteUsed(
+        name=spec.suite.name,
+        fingerprint=spec.suite_fingerprint,
+        flaws=list(spec.suite.flaws),
+        criteria=list(spec.suite.criteria),
+        highlight=spec.suite.highlight,
+        file=spec.suite.file,
+    )
+
+
+def _label_map_of(spec: RunSpec, labels: LabelMap) -> LabelMapUsed:
+    return LabelMapUsed(
+        name=labels.name,
+        fingerprint=spec.label_map_fingerprint,
+        classes={name: list(codes) for name, codes in labels.classes},
+        ignore=list(labels.ignore),
+        mean=list(labels.mean),
+        not_ranked=labels.not_ranked,
+    )
+
+
+def _split_of(spec: RunSpec) -> SplitUsed:
+    return SplitUsed(
+        name=spec.split_name,
+        fingerprint=spec.split_fingerprint,
+        train=len(spec.split.train),
+        val=len(spec.split.val),
+        test=len(spec.split.test),
+        leakage=list(spec.leakage),
+        scored=spec.evaluate or "test",
     )

@@ -170,7 +170,7 @@ def specify(
             f"underscores."
         )
     given = Weights.parse(asked.weights)
-    common = _common(prepared, asked, workspace)
+    shared_fields = common(prepared, asked, workspace)
     _something_to_learn(prepared, backends, asked.evaluate)
     for name in backends:
         plugins.backend(name).require()
@@ -190,13 +190,13 @@ def specify(
         # beside them.
         floor = registered.info.floor
         first = RunSpec(
-            **common,
+            **shared_fields,
             backend=name,
             plugin=registered.source.plugin,
             distribution=registered.source.distribution,
             distribution_version=registered.source.version,
             code_sha256=provenance.code_digest(registered.target),
-            extensions=_extensions(prepared, recipe),
+            extensions=extensions(prepared, recipe),
             recipe=recipe,
             weights=Random() if floor else given,
             processes=1 if floor else asked.processes,
@@ -208,8 +208,8 @@ def specify(
     return specs
 
 
-def _common(prepared: Prepared, asked: Asked, workspace: Path) -> dict[str, Any]:
-    """Fields of a specification that all backends share."""
+def common(prepared: Prepared, asked: Asked, workspace: Path) -> dict[str, Any]:
+    """Fields of a specification that follow from suite and data, and not from the backend."""
     split = prepared.split
     return {
         "core_sha256": provenance.core_digest(),
@@ -220,6 +220,7 @@ def _common(prepared: Prepared, asked: Asked, workspace: Path) -> dict[str, Any]
         "split_fingerprint": split.fingerprint(),
         "split": Parts(train=split.train, val=split.val, test=split.test),
         "sites": dict(split.sites),
+        "sites_fingerprint": split.sites_fingerprint(asked.evaluate or "test"),
         "leakage": split.leakage().warnings,
         "data_fingerprint": data.fingerprint(prepared.rois.values()),
         "data_root": str(prepared.folder.resolve()),
@@ -255,7 +256,7 @@ def _check(registered: Registered[Any, Any], recipe: Recipe, suite: Suite, asked
         )
 
 
-def _extensions(prepared: Prepared, recipe: Recipe) -> dict[str, str]:
+def extensions(prepared: Prepared, recipe: Recipe) -> dict[str, str]:
     """The source of what other plugins add to a run: an edit there changes its numbers as well."""
     augment = recipe.train.augment if recipe.train else ()
     return provenance.extensions(
@@ -348,7 +349,7 @@ def _known_clip(model: str) -> None:
     installed = find_spec("open_clip")
     if installed is None or installed.origin is None:
         return  # then CLIP is not measured, with that reason
-    known = {each.stem for each in (Path(installed.origin).parent / "model_configs").glob("*.json")}
+    known = {file.stem for file in (Path(installed.origin).parent / "model_configs").glob("*.json")}
     if model not in known:
         hint = "Or hf-hub:OWNER/NAME, local-dir:PATH, or a configuration file (.json)."
         raise UnknownNameError("open_clip model", model, known, hint)

@@ -94,7 +94,7 @@ def view_of(job: Job, track: Track) -> str:
     recipe = job.spec.recipe.view
     if track.whole_roi:  # the whole ROI is encoded once, at this size
         return f"squash{recipe.size}"
-    own = recipe.protocol == "squash"
-    return (f"squash{recipe.size}" if own else job.spec.suite.protocol) + (
+    squashed = recipe.protocol == "squash"
+    return (f"squash{recipe.size}" if squashed else job.spec.suite.protocol) + (
         "+tta" if recipe.tta else ""
     )

@@ -47,10 +47,11 @@ def by_backend(
     recipes: dict[str, Recipe] = {}
     reasons: dict[str, dict[str, str]] = {}  # of a --set, by the backend that it does not fit
     for name, info in backends.items():
-        own = [o for o in overrides if o.backend == name]
-        shared = [] if info.floor else [o for o in common if o.keys not in [p.keys for p in own]]
+        specific = [o for o in overrides if o.backend == name]
+        taken = [o.keys for o in specific]
+        shared = [] if info.floor else [o for o in common if o.keys not in taken]
         recipes[name] = _resolved(
-            info, preset, suite, [*shared, *own], reasons, evaluating=evaluating
+            info, preset, suite, [*shared, *specific], reasons, evaluating=evaluating
         )
     for override in overrides:
         if misfits := reasons.get(override.text):

@@ -76,17 +76,17 @@ def chosen(
     runs = [run for run in every(workspace) if suite is None or run.suite == suite]
     picked: dict[Path, StoredRun] = {}
     for name in names:
-        own = [r for r in runs if r.backend == name and (aside or r.state != "set aside")]
-        own = own or [r for r in runs if r.path.name == name]
-        own = own or [r for r in runs if r.path.resolve() == Path(name).resolve()]
-        if not own and os.path.isdir(name) and os.sep in name:
+        matching = [r for r in runs if r.backend == name and (aside or r.state != "set aside")]
+        matching = matching or [r for r in runs if r.path.name == name]
+        matching = matching or [r for r in runs if r.path.resolve() == Path(name).resolve()]
+        if not matching and os.path.isdir(name) and os.sep in name:
             raise InputError(
                 f"{name} is no run of the workspace {workspace}. Its runs: benchbcss runs list."
             )
-        if not own:
+        if not matching:
             known = {run.backend for run in runs} | {run.path.name for run in runs}
             raise UnknownNameError("run", name, known, "Or pass a run's folder.")
-        picked |= {run.path: run for run in own}
+        picked |= {run.path: run for run in matching}
     return list(picked.values())
 
 

@@ -29,9 +29,9 @@ def surface_counts(
     counts = np.zeros((len(classes), 4), np.int64)
     disc = _disc(tolerance)
     for index, label in enumerate(classes):
-        true, found = _surface(target == label), _surface(prediction == label)
-        for side, own, other in ((0, true, found), (2, found, true)):
-            kept = own & counted
+        true, predicted = _surface(target == label), _surface(prediction == label)
+        for side, surface, other in ((0, true, predicted), (2, predicted, true)):
+            kept = surface & counted
             counts[index, side] = cv2.countNonZero(kept)
             if counts[index, side]:
                 near = cv2.dilate(other, disc, borderType=cv2.BORDER_CONSTANT, borderValue=0)

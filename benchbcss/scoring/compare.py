@@ -152,13 +152,13 @@ def _pairs(
     entries: Sequence[Entry], influences: Sequence[Influence], mean_classes: Sequence[int]
 ) -> list[Pair]:
     numbers = list(combinations(range(len(entries)), 2))
-    found = [differences(influences[a], influences[b], mean_classes) for a, b in numbers]
-    tested = [i for i, row in enumerate(found) if row[-1].p is not None]
-    adjusted: list[float | None] = [None] * len(found)
-    for i, value in zip(tested, holm([found[i][-1].p or 0.0 for i in tested]), strict=True):
+    by_pair = [differences(influences[a], influences[b], mean_classes) for a, b in numbers]
+    tested = [i for i, row in enumerate(by_pair) if row[-1].p is not None]
+    adjusted: list[float | None] = [None] * len(by_pair)
+    for i, value in zip(tested, holm([by_pair[i][-1].p or 0.0 for i in tested]), strict=True):
         adjusted[i] = value
     pairs = []
-    for (a, b), row, p_holm in zip(numbers, found, adjusted, strict=True):
+    for (a, b), row, p_holm in zip(numbers, by_pair, adjusted, strict=True):
         mean = row[-1]
         verdict, note = TIE, mean.reason
         if p_holm is not None and p_holm < ALPHA and mean.point:
@@ -183,11 +183,10 @@ def differences(a: Influence, b: Influence, mean_classes: Sequence[int]) -> list
     a = joined(a, mean_of_classes(a, mean_classes))
     b = joined(b, mean_of_classes(b, mean_classes))
     low, high, p, code = t_differences(a, b)
-    used = (weights > 0).sum(0)
+    used, sizes = (weights > 0).sum(0), effective_size(weights)
     rows = []
     for c, point in enumerate(a.point - b.point):
-        rois, squares = int(used[c]), float((weights[:, c] ** 2).sum())
-        effective = 1 / squares if squares > 0 else 0.0
+        rois, effective = int(used[c]), float(sizes[c])
         plain = Difference(
             None if code[c] == UNDEFINED else float(point), None, None, None, rois, effective
         )
@@ -252,14 +251,14 @@ def contributions(a: Influence, b: Influence) -> tuple[np.ndarray, np.ndarray]:
 def _exact(plain: Difference, parts: np.ndarray, weights: np.ndarray) -> Difference:
     used = weights > 0
     low, high, p = sign_flips(parts[used], weights[used])
-    found = replace(plain, p=float(p), method=FLIPS)
+    exact = replace(plain, p=float(p), method=FLIPS)
     if not np.isfinite(low):
         return replace(
-            found,
+            exact,
             reason=f"with {plain.rois} ROIs the smallest possible p-value is "
             f"{2 / 2**plain.rois:.2g}, so a 95 % interval is not available",
         )
-    return replace(found, low=max(-1.0, float(low)), high=min(1.0, float(high)))
+    return replace(exact, low=max(-1.0, float(low)), high=min(1.0, float(high)))
 
 
 def sign_flips(parts: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -98,11 +98,11 @@ def _label(labels: np.ndarray, classes: Sequence[int]) -> tuple[np.ndarray, np.n
     count = 0
     for label in classes:
         mask = labels == label
-        own, found = ndimage.label(mask, _EIGHT, output=np.int32)
-        if found:
-            np.add(own, count, out=ids, where=mask)
-            of.append(np.full(found, label))
-            count += found
+        numbered, components = ndimage.label(mask, _EIGHT, output=np.int32)
+        if components:
+            np.add(numbered, count, out=ids, where=mask)
+            of.append(np.full(components, label))
+            count += components
     return ids, np.concatenate(of)
 
 
@@ -131,21 +131,21 @@ def summarise(
 ) -> dict[str, Any]:
     """What the objects of one class say over all ROIs. ``present`` bool [ROI]: the class is in
     truth; ``known_pixels`` gives the area that false components are counted against."""
-    true = [t for t, _ in rois]
-    found = [f for _, f in rois]
+    true_objects = [t for t, _ in rois]
+    predicted_objects = [f for _, f in rois]
 
     def gather(side: list[Objects], name: str) -> np.ndarray:
-        parts = [getattr(each, name)[each.label == label] for each in side]
+        parts = [getattr(objects, name)[objects.label == label] for objects in side]
         return np.concatenate(parts) if parts else np.empty(0)
 
-    matched, area = gather(true, "matched").astype(bool), gather(true, "area")
-    covered, splits = gather(true, "covered"), gather(true, "counterparts")
-    found_matched = gather(found, "matched").astype(bool)
-    merges = gather(found, "counterparts")
+    matched, area = gather(true_objects, "matched").astype(bool), gather(true_objects, "area")
+    covered, splits = gather(true_objects, "covered"), gather(true_objects, "counterparts")
+    found_matched = gather(predicted_objects, "matched").astype(bool)
+    merges = gather(predicted_objects, "counterparts")
     total, hits, predicted = len(matched), int(matched.sum()), len(found_matched)
     false = predicted - int(found_matched.sum())
     bins = bin_of(area, mpp)
-    clean = [not (f.label == label).any() for f in found]
+    clean = [not (f.label == label).any() for f in predicted_objects]
     absent = int((~present).sum())
     square_mm = float(sum(known_pixels)) * mpp**2 / 1e6
     return {

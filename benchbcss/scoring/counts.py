@@ -45,17 +45,17 @@ def confusion_counts(target: np.ndarray, prediction: np.ndarray, num_classes: in
     return pair_counts(target, prediction, num_classes)[:-1]
 
 
-def binary_counts(target: np.ndarray, found: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def binary_counts(target: np.ndarray, predicted: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """int64 [4]: TP, FP, FN, TN of boolean masks [H, W] where ``valid``."""
     true = int(np.count_nonzero(target & valid))
-    positive = int(np.count_nonzero(found & valid))
-    hit = int(np.count_nonzero(target & found & valid))
+    positive = int(np.count_nonzero(predicted & valid))
+    hit = int(np.count_nonzero(target & predicted & valid))
     total = int(np.count_nonzero(valid))
     return np.array([hit, positive - hit, true - hit, total - true - positive + hit], np.int64)
 
 
 def prompted_counts(
-    target: np.ndarray, found: Mapping[int, np.ndarray], classes: Sequence[int]
+    target: np.ndarray, predicted: Mapping[int, np.ndarray], classes: Sequence[int]
 ) -> np.ndarray:
     """int64 [C, 4]: TP, FP, FN, TN of each class's mask in ``found`` against ``target`` uint8
     [H, W]; zeros for a class that ``target`` does not have, which is not prompted."""
@@ -63,8 +63,8 @@ def prompted_counts(
     rows = np.zeros((len(classes), 4), np.int64)
     for index, label in enumerate(classes):
         mask = target == label
-        if label in found and mask.any():
-            rows[index] = binary_counts(mask, found[label], valid)
+        if label in predicted and mask.any():
+            rows[index] = binary_counts(mask, predicted[label], valid)
     return rows
 
 

@@ -103,5 +103,5 @@ def estimands(
     compute: Callable[[np.ndarray], np.ndarray], counts: np.ndarray
 ) -> dict[str, np.ndarray]:
     """The values of ``measure`` alone: estimand -> float64 [C]."""
-    found = measure(compute, counts)
-    return {name: values for name, (values, _) in found.items() if name != BY_ROI}
+    measured = measure(compute, counts)
+    return {name: values for name, (values, _) in measured.items() if name != BY_ROI}

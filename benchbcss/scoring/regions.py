@@ -33,12 +33,12 @@ def region_score(
     confusion = np.zeros((num_classes, num_classes + 1), np.int64)
     np.add.at(confusion, (np.asarray(true, int), np.asarray(chosen, int)), 1)
     hit = np.diagonal(confusion)
-    found = region_interval(rois, [a == b for a, b in zip(true, chosen, strict=True)])
+    interval = region_interval(rois, [a == b for a, b in zip(true, chosen, strict=True)])
     return RegionScore(
         accuracy=float(ratio(np.array(hit.sum()), np.array(confusion.sum()))),
-        interval=found.bounds,
-        effective_rois=found.effective_rois,
-        reason=found.reason,
+        interval=interval.bounds,
+        effective_rois=interval.effective_rois,
+        reason=interval.reason,
         balanced=float(nanmean(ratio(hit, confusion.sum(1)))),
         confusion=confusion,
         regions=len(true),

@@ -180,8 +180,8 @@ class Case:
         if made.fit(model, self.data()):
             raise Skipped("it fits by itself, without the harness's loop")
         changed = {"warmup_steps": 0, "early_stopping": None, "batch_size": 2, "accumulate": 1}
-        own = self.recipe.train.model_copy(update=changed)
-        return own.model_copy(update={"budget": "suite", "unfreeze": own.unfreeze[:1]})
+        train = self.recipe.train.model_copy(update=changed)
+        return train.model_copy(update={"budget": "suite", "unfreeze": train.unfreeze[:1]})
 
     def batch(self) -> Batch:
         """Two samples with an ignored quarter."""
@@ -265,8 +265,8 @@ def _groups(case: Case) -> None:
     groups = made.parameter_groups(model)
     ids = [id(p) for group in groups.values() for p in group]
     assert len(ids) == len(set(ids)), "a parameter is in two groups"
-    own = {id(p) for p in model.parameters()}
-    assert set(ids) <= own, "a group holds a parameter that is not the network's"
+    in_network = {id(p) for p in model.parameters()}
+    assert set(ids) <= in_network, "a group holds a parameter that is not the network's"
     lost = sum(p.requires_grad and id(p) not in set(ids) for p in model.parameters())
     assert not lost, f"{lost} trainable parameter(s) are in no group, so they never learn"
 
@@ -279,10 +279,10 @@ def _labels(case: Case) -> None:
         raise Skipped(reason)
     predictor = case.predictor(made, model)
     for shape in SIZES:
-        found = predictor.semantic(case.image(shape))
-        assert found.shape == shape, f"an ROI of {shape} came back as {found.shape}"
-        assert found.dtype == np.uint8, f"labels are {found.dtype}, not uint8"
-        assert int(found.max()) < case.task.num_classes, f"label {int(found.max())} is unknown"
+        labels = predictor.semantic(case.image(shape))
+        assert labels.shape == shape, f"an ROI of {shape} came back as {labels.shape}"
+        assert labels.dtype == np.uint8, f"labels are {labels.dtype}, not uint8"
+        assert int(labels.max()) < case.task.num_classes, f"label {int(labels.max())} is unknown"
 
 
 def _masks(case: Case) -> None:
@@ -311,10 +311,10 @@ def _masks(case: Case) -> None:
     shaped = logits.ndim == 3 and len(logits) == len(chosen)
     assert shaped, f"predict_prompted returned {tuple(logits.shape)} for {len(chosen)} prompts"
     assert bool(torch.isfinite(logits).all()), "mask logits are not finite"
-    found = case.predictor(made, model).prompted(
+    masks = case.predictor(made, model).prompted(
         case.image((97, 61)), _two_classes((97, 61)), [BOX_CLASS]
     )["box-class"]
-    assert all(mask.shape == (97, 61) for mask in found.values())
+    assert all(mask.shape == (97, 61) for mask in masks.values())
 
 
 def _two_classes(shape: tuple[int, int]) -> np.ndarray:

@@ -39,18 +39,18 @@ def estimand(
     triple: m.Triple, classes: Sequence[str], mean: Sequence[int], name: str
 ) -> schema.Estimand:
     """One estimand's headline over the classes in the mean, with intervals or reasons for none."""
-    found = intervals(triple, mean, name, classes)
+    estimates = intervals(triple, mean, name, classes)
     return schema.Estimand(
-        mean=finite(found.mean.point),
-        defined=found.defined,
-        of=found.of,
-        mean_interval=bounds(found.mean.bounds),
-        mean_effective_rois=finite(found.mean.effective_rois),
-        mean_reason=found.mean.reason,
-        dice={classes[c]: finite(found.classes[c].point) for c in mean},
-        intervals={classes[c]: bounds(found.classes[c].bounds) for c in mean},
-        effective_rois={classes[c]: round(found.classes[c].effective_rois, 12) for c in mean},
-        reasons={classes[c]: why for c in mean if (why := found.classes[c].reason)},
+        mean=finite(estimates.mean.point),
+        defined=estimates.defined,
+        of=estimates.of,
+        mean_interval=bounds(estimates.mean.bounds),
+        mean_effective_rois=finite(estimates.mean.effective_rois),
+        mean_reason=estimates.mean.reason,
+        dice={classes[c]: finite(estimates.classes[c].point) for c in mean},
+        intervals={classes[c]: bounds(estimates.classes[c].bounds) for c in mean},
+        effective_rois={classes[c]: round(estimates.classes[c].effective_rois, 12) for c in mean},
+        reasons={classes[c]: why for c in mean if (why := estimates.classes[c].reason)},
     )
 
 

@@ -28,12 +28,12 @@ FALSE: Colour = (235, 130, 0)
 @dataclass(frozen=True)
 class Scene:
     """What is shown: ``image`` uint8 [H, W, 3]; ``target`` uint8 [H, W], labels with 255 where
-    ignored; ``found``: bool [H, W] of each label that was looked for; ``names`` of the labels.
+    ignored; ``masks``: bool [H, W] of each label that was looked for; ``names`` of the labels.
     ``overlapping``: masks of several classes may lie on one pixel, or none."""
 
     image: np.ndarray
     target: np.ndarray
-    found: Mapping[int, np.ndarray]
+    masks: Mapping[int, np.ndarray]
     names: Sequence[str]
     overlapping: bool = True
 
@@ -42,17 +42,17 @@ class Scene:
         cls, image: np.ndarray, target: np.ndarray, labels: np.ndarray, names: Sequence[str]
     ) -> Scene:
         """Of a label map uint8 [H, W]."""
-        found = {label: labels == label for label in range(len(names))}
-        return cls(image, target, found, names, overlapping=False)
+        masks = {label: labels == label for label in range(len(names))}
+        return cls(image, target, masks, names, overlapping=False)
 
     def errors(self) -> np.ndarray:
         """uint8 [H, W]: 0 right, 1 missed (its own class's mask is not there), 2 false (another
         class's mask is), 255 ignored. A pixel that is both counts as missed; a class that was not
         looked for cannot be missed."""
         wrong = np.zeros(self.target.shape, np.uint8)
-        for label, mask in self.found.items():
+        for label, mask in self.masks.items():
             wrong[mask & (self.target != label)] = 2
-        for label, mask in self.found.items():
+        for label, mask in self.masks.items():
             wrong[~mask & (self.target == label)] = 1
         wrong[self.target == IGNORE] = IGNORE
         return wrong
@@ -68,8 +68,8 @@ class Scene:
     def prediction(self) -> np.ndarray:
         """uint8 [H, W, 3]; where masks overlap the smaller one is on top."""
         picture = np.full((*self.target.shape, 3), NONE, np.uint8)
-        for label in sorted(self.found, key=lambda i: -int(self.found[i].sum())):
-            picture[self.found[label]] = colour(label)
+        for label in sorted(self.masks, key=lambda i: -int(self.masks[i].sum())):
+            picture[self.masks[label]] = colour(label)
         return picture
 
     def panels(self) -> list[np.ndarray]:
@@ -123,7 +123,7 @@ def picture(scene: Scene, heading: Sequence[str], size: int = PANEL_PIXELS) -> I
 def _legend(scene: Scene) -> list[tuple[str, Colour]]:
     """(name, colour) of what is in the picture."""
     present = {int(label) for label in np.unique(scene.target)} - {IGNORE}
-    present |= {label for label, mask in scene.found.items() if mask.any()}
+    present |= {label for label, mask in scene.masks.items() if mask.any()}
     keys = [(scene.names[label], colour(label)) for label in sorted(present)]
     kinds = set(np.unique(scene.errors()).tolist())
     if IGNORE in kinds:

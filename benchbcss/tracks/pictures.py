@@ -51,11 +51,13 @@ def _png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def pack(found: Mapping[int, np.ndarray], shape: tuple[int, int], classes: int) -> np.ndarray:
+def pack(
+    masks_by_label: Mapping[int, np.ndarray], shape: tuple[int, int], classes: int
+) -> np.ndarray:
     """{label: bool [H, W]} -> uint8 [planes * H, W] with one bit for each of ``classes`` labels."""
     height, width = shape
     packed = np.zeros((planes(classes), height, width), np.uint8)
-    for label, mask in found.items():
+    for label, mask in masks_by_label.items():
         packed[label // BITS] |= mask.astype(np.uint8) << (label % BITS)
     return packed.reshape(-1, width)
 

@@ -64,14 +64,14 @@ class Prompted(Track[PromptedCounts]):
         """One prompting's masks at a time: all of a large ROI's would take many gigabytes."""
         from benchbcss.tracks import pictures
 
-        for key, found in predictor.each_prompted(
+        for key, masks in predictor.each_prompted(
             roi.image(),
             roi.target(frame.labels),
             frame.promptings,
             roi=roi.name,
             process=frame.suite.prompting.postprocess,
         ):
-            yield key, pictures.pack(found, roi.shape, len(frame.labels.classes))
+            yield key, pictures.pack(masks, roi.shape, len(frame.labels.classes))
 
     def answer(self, predictor: Predictor, image: np.ndarray, target: np.ndarray) -> np.ndarray:
         import numpy as np
@@ -111,16 +111,16 @@ class Prompted(Track[PromptedCounts]):
             image, target = roi.image(), roi.target(labels)
             if predictor.tissue_prompt == "one":
                 true = roi.codes() > 0
-                found, union = predictor.prompted_tissue(
+                masks, union = predictor.prompted_tissue(
                     image, target, true, prompting, roi=roi.name
                 )
             else:
-                found = predictor.prompted(image, target, [prompting], roi=roi.name)[prompting.key]
+                masks = predictor.prompted(image, target, [prompting], roi=roi.name)[prompting.key]
                 true = np.isin(target, labels.tissue_classes)
                 union = np.zeros_like(true)
-                for mask in found.values():
+                for mask in masks.values():
                     union |= mask
-            rows.append(prompted_counts(target, found, labels.mean_classes))
+            rows.append(prompted_counts(target, masks, labels.mean_classes))
             tissue += [np.count_nonzero(part) for part in (true & union, true, union)]
         hit, truth, predicted = (int(count) for count in tissue)
         score = metrics.per_roi_prompted(np.stack(rows))
@@ -161,8 +161,8 @@ class Prompted(Track[PromptedCounts]):
             for prompting, counts in scores.items():
                 path = self.folder(run_dir, prompting.key) / name
                 packed = pictures.read(path, target.shape, len(labels.classes))
-                found = pictures.unpacked(packed, classes, target.shape[0])
-                counts[i] = prompted_counts(target, found, classes)
+                masks = pictures.unpacked(packed, classes, target.shape[0])
+                counts[i] = prompted_counts(target, masks, classes)
             for c, label in enumerate(classes):
                 mask = target == label
                 for scope, pixels in reached.items():
@@ -208,8 +208,8 @@ class Prompted(Track[PromptedCounts]):
         triple = counts.triple()
         rest = []
         for prompting in others:
-            own = m.Triple.of_prompted(counts.scores[prompting])
-            part = e.estimand(own, names, mean, "per_roi")
+            other_triple = m.Triple.of_prompted(counts.scores[prompting])
+            part = e.estimand(other_triple, names, mean, "per_roi")
             rest.append(
                 schema.OtherPrompting(
                     prompting=_used(prompting, frame),
@@ -251,11 +251,11 @@ def _ceilings(counts: PromptedCounts, frame: Frame) -> dict[Scope, MeanDice | No
 
     names, mean = frame.labels.mean, range(len(frame.labels.mean))
     true = counts.triple().true
-    found: dict[Scope, MeanDice | None] = {}
+    ceilings: dict[Scope, MeanDice | None] = {}
     for scope, hit in counts.reached.items():
         score = m.per_roi_of(m.Triple(hit, true, hit), mean)
-        found[scope] = None if scope == "class" else e.mean_dice(score, names, mean)
-    return found
+        ceilings[scope] = None if scope == "class" else e.mean_dice(score, names, mean)
+    return ceilings
 
 
 def _used(prompting: Prompting, frame: Frame) -> PromptingUsed:
@@ -277,5 +277,5 @@ def _used(prompting: Prompting, frame: Frame) -> PromptingUsed:
 def _named(regions: Regions | None) -> str:
     if regions is None or regions.predicted is None or regions.ground_truth is None:
         return "-"
-    found, truth = regions.predicted.accuracy, regions.ground_truth.accuracy
-    return f"{number(found, 2)} ({number(truth, 2)})"
+    predicted, truth = regions.predicted.accuracy, regions.ground_truth.accuracy
+    return f"{number(predicted, 2)} ({number(truth, 2)})"

@@ -84,7 +84,7 @@ def _name(
 
     target, image = roi.target(frame.labels), roi.image()
     nothing = len(frame.labels.mean)
-    found: list[tuple[int, int, int | None]] = []
+    entries: list[tuple[int, int, int | None]] = []
     crops: list[np.ndarray] = []
     for true, label in enumerate(frame.labels.mean_classes):
         region = target == label
@@ -93,7 +93,7 @@ def _name(
         predicted = pictures.unpack(packed, label, roi.shape[0])
         for kind, mask in enumerate((region, predicted)):
             piece = crop(image, mask, source.settings)
-            found.append((kind, true, None if piece is None else len(crops)))
+            entries.append((kind, true, None if piece is None else len(crops)))
             if piece is not None:
                 crops.append(piece)
     if not crops:
@@ -101,7 +101,7 @@ def _name(
     chosen = clip.logits(crops, source.prompts(frame.labels.mean)).argmax(1)
     return [
         (kind, true, nothing if place is None else int(chosen[place]))
-        for kind, true, place in found
+        for kind, true, place in entries
     ]
 
 
@@ -117,20 +117,20 @@ def score(run_dir: Path, classes: Sequence[str], facts: dict[str, Any]) -> schem
     parts = {}
     for kind in KINDS:
         rows = table["kind"] == kind
-        found = region_score(
+        scored = region_score(
             list(table["roi"][rows]),
             [place[name] for name in table["true"][rows]],
             [place.get(name, -1) for name in table["chosen"][rows]],
             len(place),
         )
         parts[kind] = schema.NamedRegions(
-            accuracy=finite(found.accuracy),
-            interval=bounds(found.interval),
-            effective_rois=round(found.effective_rois, 12),
-            reason=found.reason,
-            balanced=finite(found.balanced),
-            confusion=whole(found.confusion),
-            regions=found.regions,
+            accuracy=finite(scored.accuracy),
+            interval=bounds(scored.interval),
+            effective_rois=round(scored.effective_rois, 12),
+            reason=scored.reason,
+            balanced=finite(scored.balanced),
+            confusion=whole(scored.confusion),
+            regions=scored.regions,
         )
     rois = len(set(table["roi"]))
     return schema.Regions(classes=list(classes), clip=facts, rois=rois, **parts)

@@ -77,8 +77,8 @@ class Semantic(Track[SemanticCounts]):
         classes = len(labels.classes)
         tables = []
         for roi in rois:
-            found = predictor.semantic(roi.image(), roi=roi.name)
-            tables.append(pair_counts(roi.target(labels), found, classes))
+            prediction = predictor.semantic(roi.image(), roi=roi.name)
+            tables.append(pair_counts(roi.target(labels), prediction, classes))
         pairs = np.stack(tables)
         named, total = list(labels.tissue_classes), pairs.sum(0)
         hit, true, predicted = (
@@ -281,8 +281,8 @@ def _tissue_cell(result: TrackResult) -> str:
 
 
 def _regions_cell(result: TrackResult) -> str:
-    found = result.region_accuracy
-    return number(None if found is None else found.accuracy, 2)
+    regions = result.region_accuracy
+    return number(None if regions is None else regions.accuracy, 2)
 
 
 def validation_of(

@@ -37,10 +37,10 @@ def save_checkpoint(
     if average is not None:
         tensors |= {f"average.{key}": value for key, value in average.state_dict().items()}
     # safetensors refuses shared memory (tied weights), so each tensor gets its own.
-    own = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
+    copies = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
     path = path_of(run_dir, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    blob = save(own, metadata={"state": json.dumps(state, allow_nan=False)})
+    blob = save(copies, metadata={"state": json.dumps(state, allow_nan=False)})
     return write_bytes(path, blob)
 
 

@@ -124,10 +124,10 @@ class TrainingData:
             target = roi.target(self.labels)
             places = {}
             for label in self.labels.mean_classes:
-                found = np.flatnonzero(target == label)
-                if len(found):
+                pixels = np.flatnonzero(target == label)
+                if len(pixels):
                     chosen = np.random.default_rng(seed_of(self.seed, index, label))
-                    places[label] = chosen.choice(found, min(_POSITIONS, len(found)), False)
+                    places[label] = chosen.choice(pixels, min(_POSITIONS, len(pixels)), False)
             self._places[index] = places
         places = self._places[index]
         if not places:

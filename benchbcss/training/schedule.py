@@ -31,10 +31,10 @@ def plan(train: Train, budget: Budget, rois: int) -> Plan:
     """Resolve the budget for ``rois`` training ROIs; one epoch is one sample per ROI, drop-last."""
     batch = min(train.batch_size, rois)
     per_epoch = max(1, (rois // batch) // train.accumulate)
-    own = train.budget == "recipe"
-    steps = train.steps if own else budget.steps
-    epochs = train.epochs if own else budget.epochs
-    seconds = None if own else budget.seconds
+    by_recipe = train.budget == "recipe"
+    steps = train.steps if by_recipe else budget.steps
+    epochs = train.epochs if by_recipe else budget.epochs
+    seconds = None if by_recipe else budget.seconds
     total = steps or (epochs or (1 if seconds is None else ENDLESS)) * per_epoch
     return Plan(total, per_epoch, batch, train.budget, seconds)
 

@@ -197,7 +197,7 @@ def _needed(model: nn.Module, made_here: Sequence[str]) -> dict[str, Tensor]:
         for name, tensor in model.named_buffers()
         if name in stored
         and not name.endswith(_COUNTER)
-        and not any(name == own or name.startswith(f"{own}.") for own in made_here)
+        and not any(name == prefix or name.startswith(f"{prefix}.") for prefix in made_here)
     }
     return {**dict(model.named_parameters()), **buffers}
 

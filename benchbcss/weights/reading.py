@@ -34,7 +34,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def _files(folder: Path) -> list[Path]:
     """The files that make up a folder's weights."""
-    names = sorted(each.name for each in folder.iterdir() if each.name.endswith(SUFFIXES))
+    names = sorted(file.name for file in folder.iterdir() if file.name.endswith(SUFFIXES))
     for index in sorted(folder.glob("*.index.json")):
         try:
             shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())

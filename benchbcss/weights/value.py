@@ -164,9 +164,9 @@ def _hashed(path: Path) -> str:
         if path.is_file():
             return sha256(path)
         names = sorted(
-            each.name
-            for each in path.iterdir()
-            if each.name.endswith((*SUFFIXES, *CONFIGURATIONS)) and each.is_file()
+            file.name
+            for file in path.iterdir()
+            if file.name.endswith((*SUFFIXES, *CONFIGURATIONS)) and file.is_file()
         )
         if not any(name.endswith(SUFFIXES) for name in names):
             raise WeightsError(_no_weights_in(path))
@@ -181,7 +181,7 @@ def _hashed(path: Path) -> str:
 
 
 def _no_weights_in(folder: Path) -> str:
-    inside = [f"{each.parent.name}/" for suffix in SUFFIXES for each in folder.glob(f"*/*{suffix}")]
+    inside = [f"{file.parent.name}/" for suffix in SUFFIXES for file in folder.glob(f"*/*{suffix}")]
     hint = f" Did you mean its {', '.join(sorted(set(inside))[:3])}?" if inside else ""
     return f"The folder {short(folder)} holds no weights ({', '.join(SUFFIXES)}).{hint}"
 
@@ -202,7 +202,9 @@ def _near(path: Path) -> list[str]:
     """Up to three weights files or folders beside it of nearly that name."""
     try:
         names = [
-            each.name for each in path.parent.iterdir() if each.is_dir() or each.suffix in SUFFIXES
+            sibling.name
+            for sibling in path.parent.iterdir()
+            if sibling.is_dir() or sibling.suffix in SUFFIXES
         ]
     except OSError:
         return []

@@ -91,16 +91,18 @@ def best(
 
     ``parts`` are prefixes of submodules whose tensors may come alone, such as ``net.encoder.``.
     """
-    own = {transparent(name): name for name in network}
+    network_names = {transparent(name): name for name in network}
     placed = {part: None for part in ("", *parts)}
     for part in list(placed):
-        placed |= dict.fromkeys(_deeper(part, own))
+        placed |= dict.fromkeys(_deeper(part, network_names))
     fits = []
     for path, state in state_dicts(content):
         plain = {transparent(name): (name, tensor) for name, tensor in state.items()}
         prefixes = dict.fromkeys(p for name in plain for p in _prefixes(name))
         fits += [
-            _fit(path, prefix, part, plain, own, network) for prefix in prefixes for part in placed
+            _fit(path, prefix, part, plain, network_names, network)
+            for prefix in prefixes
+            for part in placed
         ]
     chosen = max(fits, key=lambda fit: fit.rank, default=None)
     return chosen if chosen is not None and (chosen.tensors or chosen.shapes) else None
@@ -121,9 +123,9 @@ def _prefixes(name: str) -> Iterator[str]:
         yield ".".join(words[:count]) + "."
 
 
-def _deeper(part: str, own: Mapping[str, str]) -> set[str]:
+def _deeper(part: str, network_names: Mapping[str, str]) -> set[str]:
     """Prefixes of the network's names that are ``part`` and wrappers inside it."""
-    inside = (name[len(part) :] for name in own if name.startswith(part))
+    inside = (name[len(part) :] for name in network_names if name.startswith(part))
     return {part + prefix for name in inside for prefix in _prefixes(name)}
 
 
@@ -132,7 +134,7 @@ def _fit(
     prefix: str,
     part: str,
     plain: Mapping[str, tuple[str, Tensor]],
-    own: Mapping[str, str],
+    network_names: Mapping[str, str],
     network: Mapping[str, Tensor],
 ) -> Fit:
     tensors: dict[str, Tensor] = {}
@@ -142,7 +144,7 @@ def _fit(
     for name, (original, tensor) in plain.items():
         if not name.startswith(prefix):
             continue
-        target = own.get(part + name[len(prefix) :])
+        target = network_names.get(part + name[len(prefix) :])
         held[target[len(part) :] if target else name[len(prefix) :]] = tensor
         if target is None:
             unknown[original] = tensor

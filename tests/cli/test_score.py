@@ -185,6 +185,61 @@ def test_abstaining_is_a_miss_in_every_suite(case, suite, codes):
     assert evaluate.from_tables(store.load_spec(record.parent), record.parent, old) == old.tracks
 
 
+def scored(root):
+    """The labels of ``case`` scored in this process."""
+    from benchbcss.runs import external, planning
+
+    data, workspace = root / "d", root / "w"
+    suite, preset = planning.choose_suite(None, data, None)
+    prepared = planning.prepare(
+        suite,
+        preset,
+        folder=data,
+        split=str(data / "splits.csv"),
+        workspace=workspace,
+        say=lambda text: None,
+    )
+    return external.score(
+        root / "labels", prepared, name="mine", numbering="labels", workspace=workspace
+    )
+
+
+def test_the_same_predictions_are_scored_again_where_institutes_or_code_changed(case, monkeypatch):
+    """What was scored before is set aside: two rows would say different things of one folder."""
+    from benchbcss.results import provenance
+
+    root, *_ = case
+    first = scored(root)
+    assert scored(root).kept
+    table = root / "d" / "splits.csv"
+    rows = table.read_text().splitlines()
+    table.write_text("\n".join(["filename,split,site", *(f"{row},mercy" for row in rows[1:])]))
+    second = scored(root)
+    assert not second.kept
+    assert any("is set aside" in warning for warning in second.warnings)
+    assert not first.run_dir.exists()
+    spread = json.loads((second.run_dir / "result.json").read_text())["tracks"]["semantic"][
+        "spread"
+    ]
+    assert set(spread["institutes"]) == {"mercy"}
+    monkeypatch.setattr(provenance, "core_digest", lambda: "of another edition")
+    third = scored(root)
+    assert not third.kept
+    assert not second.run_dir.exists()
+
+
+def test_the_institute_of_an_roi_that_is_not_scored_changes_nothing(case):
+    root, *_ = case
+    table = root / "d" / "splits.csv"
+    rows = table.read_text().splitlines()
+    sites = ["filename,split,site", *(f"{row},hope" for row in rows[1:])]
+    table.write_text("\n".join(sites))
+    scored(root)
+    sites[-1] = sites[-1].replace("hope", "mercy")  # of validation
+    table.write_text("\n".join(sites))
+    assert scored(root).kept
+
+
 def mean(done):
     return json.loads(done.stdout)["tracks"]["semantic"]["headline"]["per_roi"]["mean"]
 

@@ -49,7 +49,7 @@ def _longest_word(lines: Sequence[Sequence[str]], column: int) -> int:
 
 
 def _aligned(grid: Grid, columns: Sequence[int], widths: Sequence[int]) -> list[str]:
-    found = []
+    lines = []
     for line in (grid.columns, *grid.rows):
         cells = [wrap(line[i], widths[i]) or [""] for i in columns]
         for level in range(max(len(cell) for cell in cells)):
@@ -57,8 +57,8 @@ def _aligned(grid: Grid, columns: Sequence[int], widths: Sequence[int]) -> list[
             for i, cell in zip(columns, cells, strict=True):
                 text = cell[level] if level < len(cell) else ""
                 parts.append(text.ljust(widths[i]) if i in grid.left else text.rjust(widths[i]))
-            found.append(GAP.join(parts).rstrip())
-    return found
+            lines.append(GAP.join(parts).rstrip())
+    return lines
 
 
 def wrap(text: str, width: int, indent: str = "") -> list[str]:

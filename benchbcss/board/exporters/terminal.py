@@ -174,10 +174,10 @@ def _choose(part: Table, page: Page) -> list[_Column]:
     for extra in cells.extra_columns(part):
         if len(extra.title) + len(GAP) > left:
             continue
-        found = _Column(extra.title, [extra.cell(row.scores) for row in rows])
-        if found.width + len(GAP) <= left:
-            chosen.append(found)
-            left -= found.width + len(GAP)
+        candidate = _Column(extra.title, [extra.cell(row.scores) for row in rows])
+        if candidate.width + len(GAP) <= left:
+            chosen.append(candidate)
+            left -= candidate.width + len(GAP)
     return [*head, *chosen]
 
 

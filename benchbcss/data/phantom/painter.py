@@ -151,13 +151,15 @@ def _vessels(
 def _absorb(canvas: Canvas, stains: np.ndarray, site: str) -> np.ndarray:
     """Beer-Lambert with the institute's own stain, then scanner noise: uint8 [S, S, 3]."""
     figure, rng = FIGURES["institute"], canvas.rng
-    own = np.random.default_rng([ord(letter) for letter in site])
+    site_rng = np.random.default_rng([ord(letter) for letter in site])
     base = np.array(stain_vectors("haematoxylin", "eosin", "red_cells", source="phantom"))
-    vectors = base * (1 + figure["vector_deviation"] * own.standard_normal((3, 3)))
-    gain = own.uniform(figure["gain"]["low"], figure["gain"]["high"])
+    vectors = base * (1 + figure["vector_deviation"] * site_rng.standard_normal((3, 3)))
+    gain = site_rng.uniform(figure["gain"]["low"], figure["gain"]["high"])
     low, high = FIGURES["roi_gain"]
     gain = gain * rng.uniform(low, high, 3)
-    white = own.uniform(*figure["white"]) + own.uniform(-figure["tint"], figure["tint"], 3)
+    white = site_rng.uniform(*figure["white"]) + site_rng.uniform(
+        -figure["tint"], figure["tint"], 3
+    )
     vectors, white = vectors.astype(np.float32), white.astype(np.float32)
     light = np.empty(stains.shape, np.float32)
     for rows in canvas.strips():

@@ -12,7 +12,7 @@ from benchbcss.errors import WeightsError
 def read(name: str) -> tuple[str, dict[str, list[str]]]:
     """(name, {class: [prompt, ...]}) of a shipped set or of a JSON file. Raises WeightsError."""
     shipped = resources.files(__name__)
-    names = [each.name for each in shipped.iterdir()]
+    names = [file.name for file in shipped.iterdir()]
     known = sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
     path = shipped / f"{name}.json" if name in known else Path(name)
     try:
@@ -24,8 +24,8 @@ def read(name: str) -> tuple[str, dict[str, list[str]]]:
     except (OSError, ValueError) as error:
         raise WeightsError(f"The CLIP prompt file {name} cannot be read: {error}") from error
     good = isinstance(content, dict) and all(
-        isinstance(each, list) and each and all(isinstance(text, str) and text for text in each)
-        for each in content.values()
+        isinstance(prompts, list) and prompts and all(isinstance(p, str) and p for p in prompts)
+        for prompts in content.values()
     )
     if not good or not content:
         raise WeightsError(

@@ -14,17 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from benchbcss import __version__
-from benchbcss.data import dataset as data
 from benchbcss.data.labels import official_codes
 from benchbcss.errors import BenchError, DataError, InputError, SuiteError
 from benchbcss.io import write_bytes
 from benchbcss.recipes import Recipe
 from benchbcss.results import evaluate, provenance, store
 from benchbcss.results.schema import Cost, Training
-from benchbcss.results.spec import Parts, RunSpec
+from benchbcss.results.spec import RunSpec
 from benchbcss.runs.executors.protocol import set_aside
 from benchbcss.runs.external import fit, labels, reading
-from benchbcss.runs.planning import Prepared, clip_spec, is_phantom
+from benchbcss.runs.planning import Asked, Prepared, common, extensions
 from benchbcss.suites import CustomLabelMap
 from benchbcss.tracks import shared
 from benchbcss.tracks.base import Facts
@@ -58,7 +57,8 @@ def score(
     ``numbering`` is 'labels' (0..K-1 of the suite's label map), 'codes' (the dataset's), 'nnunet'
     (as dataset.json beside them says) or the path of a class map. Raises DataError listing every
     missing, doubled, mis-sized and mis-coded file, and InputError where other predictions have
-    this name already: ``replace`` sets those aside.
+    this name already: ``replace`` sets those aside. What was scored of the same predictions by
+    other code, or with other institutes, is set aside anyway.
     """
     if not shared(prepared.suite.tracks, [Semantic.name]):
         raise SuiteError(
@@ -76,9 +76,10 @@ def score(
         run_dir = spec.run_dir(workspace)
         scored = Scored(run_dir, store.is_finished(run_dir), copied.warnings)
         others = _same_row(spec, workspace)
-        if others and not replace:
+        foreign = [path for path, digest in others.items() if digest != copied.digest]
+        if foreign and not replace:
             raise InputError(
-                f"Other predictions were scored as '{name}' already ({others[0]}). Pass --replace "
+                f"Other predictions were scored as '{name}' already ({foreign[0]}). Pass --replace "
                 f"to set that result aside, or another --name."
             )
         if not scored.kept:
@@ -116,17 +117,17 @@ def _copy(
     unknown: Counter[int] = Counter()
     nothing = 0
     for roi in wanted:
-        own = candidates[roi]
-        if len(own) != 1:
-            both = ", ".join(str(candidate.path) for candidate in own[:3])
-            what = f"{len(own)} files: {both}. Keep one" if own else source.missing(roi)
+        files = candidates[roi]
+        if len(files) != 1:
+            both = ", ".join(str(candidate.path) for candidate in files[:3])
+            what = f"{len(files)} files: {both}. Keep one" if files else source.missing(roi)
             problems.append(f"{roi}: {what}")
             continue
         try:
-            values = source.values(own[0], prepared.rois[roi].shape, meaning.colours)
+            values = source.values(files[0], prepared.rois[roi].shape, meaning.colours)
             mapped, odd = meaning.apply(values)
         except DataError as error:
-            problems.append(f"{own[0].path}: {str(error).rstrip('.')}")
+            problems.append(f"{files[0].path}: {str(error).rstrip('.')}")
             continue
         unknown.update(odd)
         nothing += int(np.count_nonzero(mapped == labels.NO_CLASS))
@@ -186,14 +187,15 @@ def _finish(
 
 def _codes(prepared: Prepared) -> Mapping[str, int]:
     """The dataset's codes by name."""
-    own = prepared.suite.label_map
-    return (own.codes if isinstance(own, CustomLabelMap) else None) or official_codes()
+    label_map = prepared.suite.label_map
+    return (label_map.codes if isinstance(label_map, CustomLabelMap) else None) or official_codes()
 
 
-def _same_row(spec: RunSpec, workspace: Path) -> list[Path]:
-    """Finished runs of the name that would share a table with ``spec``'s and are not it."""
+def _same_row(spec: RunSpec, workspace: Path) -> dict[Path, str | None]:
+    """{folder: SHA-256 of its predictions} of finished runs of the name that would share a table
+    with ``spec``'s and are not it. Those of the same predictions were scored by other code."""
     run_dir = spec.run_dir(workspace)
-    rows = []
+    rows: dict[Path, str | None] = {}
     for path in sorted(run_dir.parent.glob("[!.]*/result.json")):
         if path.parent == run_dir:
             continue
@@ -207,32 +209,20 @@ def _same_row(spec: RunSpec, workspace: Path) -> list[Path]:
             and old.preset == spec.preset
         )
         if same:
-            rows.append(path.parent)
+            rows[path.parent] = old.predictions_sha256
     return rows
 
 
 def _spec(prepared: Prepared, name: str, digest: str, workspace: Path) -> RunSpec:
-    split = prepared.split
+    recipe = Recipe(name=name, summary="label maps made elsewhere")
     return RunSpec(
+        **common(prepared, Asked(), workspace),
         backend=name,
         plugin="score",
         distribution="benchbcss",
         distribution_version=__version__,
-        suite=prepared.suite,
-        suite_fingerprint=prepared.suite.fingerprint(),
-        label_map_fingerprint=prepared.labels.fingerprint(),
-        split_name=split.name,
-        split_fingerprint=split.fingerprint(),
-        split=Parts(train=split.train, val=split.val, test=split.test),
-        sites=dict(split.sites),
-        leakage=split.leakage().warnings,
-        data_fingerprint=data.fingerprint(prepared.rois.values()),
-        data_root=str(prepared.folder.resolve()),
-        data_is_phantom=is_phantom(prepared.folder),
-        store_root=str((workspace / "store").resolve()),
-        preset=prepared.preset,
-        recipe=Recipe(name=name, summary="label maps made elsewhere"),
+        extensions=extensions(prepared, recipe),
+        recipe=recipe,
         weights=Random(),
         predictions_sha256=digest,
-        clip=clip_spec(prepared.suite.clip),
     )

@@ -57,7 +57,7 @@ def mean_dice(table: np.ndarray, labels: Sequence[int], mean: Sequence[int]) -> 
     true = table.sum(1)
     scores = []
     for label in mean:
-        columns = [index for index, own in enumerate(labels) if own == label]
+        columns = [index for index, assigned in enumerate(labels) if assigned == label]
         total = int(true[label]) + int(table[:, columns].sum())
         if true[label]:
             scores.append(2 * int(table[label, columns].sum()) / total)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
-from benchbcss.contract import Backend, Batch
 from benchbcss.data.class_maps import groups
 from benchbcss.errors import DataError, RecipeError, WeightsError
-from benchbcss.training.losses import balanced_loss
+from benchbcss.training.dense import DenseBackend
 from benchbcss.weights import Auto, Folder, Hub, fetch
 from benchbcss.weights.loading import Layout, load_into, report
 from benchbcss.weights.pretrained import from_pretrained, has_config, with_absent
@@ -21,7 +20,7 @@ from benchbcss_hf.network import Preprocessing, Segmenter
 PREPROCESSOR = "preprocessor_config.json"
 
 
-class HFSemantic(Backend):
+class HFSemantic(DenseBackend):
     """One forward pass, one softmax per pixel, over the suite's classes."""
 
     made_here = ("mean", "std")
@@ -51,16 +50,6 @@ class HFSemantic(Backend):
         load_into(network, context, layout)
         return network
 
-    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Class-balanced cross-entropy and soft Dice of the known pixels."""
-        return balanced_loss(
-            model(batch.image),
-            batch.target,
-            self.context.class_pixels,
-            self.recipe["loss"],
-            self.task.ignore_index,
-        )
-
     def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """``backbone`` and ``head``, where the network tells them apart; else ``all``."""
         assert isinstance(model, Segmenter)
@@ -72,11 +61,6 @@ class HFSemantic(Backend):
         return (
             {"backbone": backbone, "head": head} if backbone and head else {"all": head or backbone}
         )
-
-    def predict(self, model: nn.Module, image: Tensor) -> Tensor:
-        """Logits float32 [B, K, H, W], for any H and W."""
-        logits: Tensor = model(image)
-        return logits
 
     def _random(self, settings: dict[str, Any]) -> Segmenter:
         count = self.task.num_classes

@@ -165,7 +165,7 @@ class Sam2(Backend):
         for index, prompt in enumerate(prompts):
             kinds.setdefault((len(prompt.points), prompt.box is not None), []).append(index)
         device = encoded.embedding.device
-        found: dict[int, Tensor] = {}
+        logits: dict[int, Tensor] = {}
         for places in kinds.values():
             points, labels = _as_points([prompts[place] for place in places])
             many = encoded.take(torch.zeros(len(places), dtype=torch.long, device=device))
@@ -173,8 +173,8 @@ class Sam2(Backend):
                 many, points.to(device), labels.to(device), self._multimask(points)
             )
             best = masks[torch.arange(len(places), device=device), iou.argmax(1)].float()
-            found.update(zip(places, best, strict=True))
-        return torch.stack([found[index] for index in range(len(prompts))])
+            logits.update(zip(places, best, strict=True))
+        return torch.stack([logits[index] for index in range(len(prompts))])
 
 
 def _as_points(prompts: list[Prompt]) -> tuple[Tensor, Tensor]:

@@ -126,9 +126,9 @@ class ProbeData:
             if piece is not None:
                 crops.append(piece)
                 labels.append(label)
-        for tile, own in zip(grid(image, side), grid(target, side), strict=True):
-            counts = np.bincount(own.reshape(-1), minlength=256)[:num_classes]
-            if counts.max() >= 0.6 * own.size:
+        for tile, tile_target in zip(grid(image, side), grid(target, side), strict=True):
+            counts = np.bincount(tile_target.reshape(-1), minlength=256)[:num_classes]
+            if counts.max() >= 0.6 * tile_target.size:
                 crops.append(tile)
                 labels.append(int(counts.argmax()))
         if crops:
@@ -143,9 +143,9 @@ class ProbeData:
         features, labels = np.concatenate(self.features), np.concatenate(self.labels)
         rng = np.random.default_rng(seed)
         classes = np.unique(labels)
-        each = max(1, limit // len(classes))
+        per_class = max(1, limit // len(classes))
         chosen = np.concatenate(
-            [rng.permutation(np.flatnonzero(labels == label))[:each] for label in classes]
+            [rng.permutation(np.flatnonzero(labels == label))[:per_class] for label in classes]
         )
         features, labels = features[chosen].astype(np.float64), labels[chosen]
         centre, scale = features.mean(0), features.std(0) + 1e-6

@@ -37,10 +37,10 @@ def object_losses(
     dice = _dice(logits, truth, valid)
     best = (settings["mask"] * focal + settings["dice"] * dice).argmin(1, keepdim=True)
 
-    found = (logits > 0) & (valid > 0)
+    predicted = (logits > 0) & (valid > 0)
     true = (truth > 0) & (valid > 0)
-    overlap = (found & true).sum(-1).float()
-    union = (found | true).sum(-1).clamp(min=1).float()
+    overlap = (predicted & true).sum(-1).float()
+    union = (predicted | true).sum(-1).clamp(min=1).float()
     iou_error = (iou.float() - overlap / union).abs().mean(1, keepdim=True)
 
     exists = (target & known).flatten(1).any(1)[:, None].float()

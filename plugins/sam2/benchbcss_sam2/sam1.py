@@ -57,7 +57,7 @@ class Sam1Net(Promptable):
         corners = labels[0] >= 2
         boxes = points[:, corners].flatten(1)[:, None] if corners.any() else None
         clicks = points[:, ~corners][:, None] if (~corners).any() else None
-        found = self.sam(
+        output = self.sam(
             image_embeddings=encoded.embedding,
             input_points=clicks,
             input_labels=None if clicks is None else labels[:, ~corners][:, None].long(),
@@ -65,4 +65,4 @@ class Sam1Net(Promptable):
             multimask_output=multimask,
         )
         presence = torch.zeros(len(points), 1, device=points.device)
-        return found.pred_masks[:, 0], found.iou_scores[:, 0], presence
+        return output.pred_masks[:, 0], output.iou_scores[:, 0], presence

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import timm
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
+from torch import nn
 
-from benchbcss.contract import Backend, Batch
 from benchbcss.errors import RecipeError
-from benchbcss.training.losses import balanced_loss
+from benchbcss.training.dense import DenseBackend
 from benchbcss.weights import Auto
 from benchbcss.weights.loading import load_into
 from benchbcss_transunet import weights as stored
 from benchbcss_transunet.network import TransUNet as Network
 
 
-class TransUNet(Backend):
+class TransUNet(DenseBackend):
     """Dense semantic segmentation with a CNN-transformer encoder."""
 
     made_here = ("mean", "std")
@@ -34,26 +33,11 @@ class TransUNet(Backend):
         load_into(network, self.context, stored.layout(network, source))
         return network
 
-    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Class-balanced cross-entropy and soft Dice of the known pixels."""
-        return balanced_loss(
-            model(batch.image),
-            batch.target,
-            self.context.class_pixels,
-            self.recipe["loss"],
-            self.task.ignore_index,
-        )
-
     def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """``encoder`` (CNN and transformer) and ``decoder``."""
         encoder = [p for n, p in model.named_parameters() if n.startswith("vit.")]
         decoder = [p for n, p in model.named_parameters() if not n.startswith("vit.")]
         return {"encoder": encoder, "decoder": decoder}
-
-    def predict(self, model: nn.Module, image: Tensor) -> Tensor:
-        """Logits float32 [B, K, H, W], for any H and W."""
-        logits: Tensor = model(image)
-        return logits.float()
 
     def _encoder(self) -> VisionTransformer:
         model = self.recipe["model"]

@@ -6,19 +6,17 @@ import warnings
 from typing import Any
 
 import segmentation_models_pytorch as smp
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from benchbcss.contract import Backend, Batch
 from benchbcss.errors import RecipeError, WeightsError
-from benchbcss.training.losses import balanced_loss
+from benchbcss.training.dense import DenseBackend
 from benchbcss.weights import Auto, File, Folder, Hub
 from benchbcss.weights.loading import load_into, located, report
 from benchbcss_unetpp import weights as stored
 from benchbcss_unetpp.network import Normalised
 
 
-class UNetPP(Backend):
+class UNetPP(DenseBackend):
     """Dense semantic segmentation: one forward pass, one softmax per pixel."""
 
     made_here = ("mean", "std")
@@ -41,16 +39,6 @@ class UNetPP(Backend):
         encoder = said.get("encoder_name", model["encoder"])
         load_into(network, self.context, stored.layout(network, encoder, source))
         return network
-
-    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Class-balanced cross-entropy and soft Dice of the known pixels."""
-        return balanced_loss(
-            model(batch.image),
-            batch.target,
-            self.context.class_pixels,
-            self.recipe["loss"],
-            self.task.ignore_index,
-        )
 
     def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """``encoder`` (pretrained) and ``decoder`` (decoder and head)."""
@@ -101,8 +89,3 @@ class UNetPP(Backend):
         names = [n for n in network.state_dict() if path and n.startswith(stored.ENCODER)]
         report(network, self.context, note, names)
         return network
-
-    def predict(self, model: nn.Module, image: Tensor) -> Tensor:
-        """Logits float32 [B, K, H, W], for any H and W."""
-        logits: Tensor = model(image)
-        return logits.to(torch.float32)

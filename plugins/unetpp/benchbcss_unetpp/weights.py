@@ -106,14 +106,14 @@ def described(weights: File | Folder, classes: int) -> dict[str, Any]:
         )
     if said.get("in_channels", 3) != 3:
         raise WeightsError(f"The weights {where} take {said['in_channels']} channels, not RGB.")
-    found = {key: said[key] for key in _SETTINGS if said.get(key) is not None}
+    settings = {key: said[key] for key in _SETTINGS if said.get(key) is not None}
     if isinstance(said.get("encoder_name"), str):
-        found["encoder_name"] = said["encoder_name"]
+        settings["encoder_name"] = said["encoder_name"]
     if isinstance(said.get("decoder_channels"), list | tuple):
-        found["decoder_channels"] = [int(width) for width in said["decoder_channels"]]
+        settings["decoder_channels"] = [int(width) for width in said["decoder_channels"]]
     elif widths := _widths(content):
-        found["decoder_channels"] = widths
-    return found
+        settings["decoder_channels"] = widths
+    return settings
 
 
 def _widths(content: Mapping[str, Any]) -> list[int]:
