@@ -75,7 +75,7 @@ def benchbcss_register_commands(register: Callable[..., None]) -> None:
         ("compare", "compare", "Paired differences between backends, with intervals."),
         ("score", "score", "Score label maps made by any other tool."),
         ("rescore", "rescore", "Compute metrics anew from stored predictions."),
-        ("runs", "runs", "List, show and remove runs of a workspace."),
+        ("runs", "runs", "List, show and remove runs of a workspace, and clean up."),
         ("backends", "listing", "List the backends."),
         ("suites", "listing", "List the suites."),
         ("plugins", "listing", "List plugins and what they add, broken ones with their reason."),
@@ -83,5 +83,8 @@ def benchbcss_register_commands(register: Callable[..., None]) -> None:
         ("new-plugin", "new_plugin", "Write an installable package for a new backend."),
         ("check", "check", "Check that a backend keeps the contract."),
         ("data", "data", "Verify a BCSS folder, show statistics, write a phantom."),
+        ("doctor", "doctor", "Examine this machine, weights and data; say what to do."),
+        ("cite", "cite", "Print how to cite benchbcss, BCSS and the models that were run."),
+        ("completion", "completion", "Print a script that makes a shell complete names."),
     ):
         register(name, f"benchbcss.cli.{module}:{name.replace('-', '_')}", summary)

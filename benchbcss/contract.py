@@ -180,6 +180,13 @@ class Backend:
     #: them, or they are fitted after loading. Parameters always come from the weights.
     made_here: tuple[str, ...] = ()
 
+    @classmethod
+    def automatic_weights(cls, recipe: dict[str, Any]) -> Weights | None:
+        """Where ``--weights auto`` leads under ``recipe``, usually a ``weights.Hub``; None where a
+        start is random, or where nothing is said. Asked by ``benchbcss doctor``; nothing is built.
+        """
+        return None
+
     def __init__(self, task: Task, recipe: dict[str, Any], context: Context) -> None:
         self.task = task
         self.recipe = recipe

@@ -21,8 +21,8 @@ RESERVED = {"con", "prn", "aux", "nul"} | {f"{d}{n}" for d in ("com", "lpt") for
 _CONTROL = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-# what this program itself writes to a terminal: colours and an erased line
-_OURS = re.compile("\x1b\\[(?:[0-9;]*m|2K)")
+# what this program itself writes to a terminal through such a stream: colours
+_OURS = re.compile("\x1b\\[[0-9;]*m")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -111,21 +111,31 @@ def markdown_cell(text: str) -> str:
 
 
 class VisibleStream:
-    """A text stream that shows control characters instead of sending them, but for the colours and
-    erased lines that this program itself writes."""
+    """A text stream that shows control characters instead of sending them, but for the colours that
+    this program itself writes."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
+    @property
+    def beneath(self) -> TextIO:
+        """The stream itself, for what moves the cursor and shows text by ``shown``."""
+        return self._stream
+
     def write(self, text: str) -> int:
-        if _CONTROL.search(text):
-            parts, start = [], 0
-            for ours in _OURS.finditer(text):
-                parts += [visible(text[start : ours.start()]), ours[0]]
-                start = ours.end()
-            text = "".join([*parts, visible(text[start:])])
-        self._stream.write(text)
+        self._stream.write(self.shown(text))
         return len(text)
+
+    @staticmethod
+    def shown(text: str) -> str:
+        """``text`` as it may be sent to a terminal."""
+        if not _CONTROL.search(text):
+            return text
+        parts, start = [], 0
+        for ours in _OURS.finditer(text):
+            parts += [visible(text[start : ours.start()]), ours[0]]
+            start = ours.end()
+        return "".join([*parts, visible(text[start:])])
 
     def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:

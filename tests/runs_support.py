@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchbcss.progress import SILENT
 from benchbcss.runs import executors, planning, worker
 
 
@@ -18,5 +19,5 @@ def finished_run(folder, workspace, backend, **options):
     """(workspace, specification, folder) of a run that was carried out in this process."""
     (spec,) = specs(folder, workspace, [backend], **options)
     run_dir = executors.prepare(spec, executors.Settings(workspace, lambda text: None))
-    worker.execute(spec, run_dir, lambda *_, **__: None)
+    worker.execute(spec, run_dir, SILENT)
     return workspace, spec, run_dir

@@ -62,7 +62,7 @@ def test_control_characters_are_shown_not_sent():
     assert stream.getvalue() == (
         "boom \\x1b[2J\\x1b]52;c;ZXZpbA==\\x07 \\x9b31m \\u202e \\udcff\ttab\n"
     )
-    own = "\r\x1b[2K\x1b[1;31mred\x1b[0m"
+    own = "\r\x1b[1;31mred\x1b[0m"
     stream = io.StringIO()
     names.VisibleStream(stream).write(own)
     assert stream.getvalue() == own

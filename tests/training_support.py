@@ -44,7 +44,19 @@ def samples(folder, tmp_path, **settings):
     return data
 
 
-def train(folder, tmp_path, run, steps=12, backend=Tiny, validate=None, on_epoch=None, **settings):
+def train(
+    folder,
+    tmp_path,
+    run,
+    steps=12,
+    backend=Tiny,
+    *,
+    validate=None,
+    on_epoch=None,
+    on_start=None,
+    on_step=None,
+    **settings,
+):
     data = samples(folder, tmp_path)
     options = {"lr": 1e-2, "batch_size": 2, "warmup_steps": 2, **settings}
     recipe = Train.model_validate(options)
@@ -55,7 +67,8 @@ def train(folder, tmp_path, run, steps=12, backend=Tiny, validate=None, on_epoch
     run_dir.mkdir(exist_ok=True)
     budget = plan(recipe, Budget(steps=steps), len(data))
     trainer = Trainer(made, model, recipe, budget, Accelerator(cpu=True), run_dir, seed=7)
-    return model, loop.train(trainer, data, validate=validate, on_epoch=on_epoch)
+    told = {"on_epoch": on_epoch, "on_start": on_start, "on_step": on_step}
+    return model, loop.train(trainer, data, validate=validate, **told)
 
 
 def weights(model):

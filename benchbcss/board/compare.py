@@ -1,12 +1,13 @@
-"""Paired comparison of backends on the same ROIs: which results belong together, and what it says.
+"""Paired comparison on the same ROIs: which results belong together, and what it says.
 
-The statistics are ``scoring.compare``'s; here runs are gathered, one per seed, from a board.
+The statistics are ``scoring.compare``'s; here runs are gathered, one per seed, from a board. What
+is compared is named as the board shows it: a backend, or a variant such as ``sam2_v3 lr=1e-4``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchbcss.board.model import Board, Row, Table
@@ -15,52 +16,127 @@ from benchbcss.scoring.compare import Comparison, Entry, compare
 from benchbcss.scoring.metrics import Triple
 
 
-def choose(board: Board, backends: Sequence[str]) -> tuple[Table, list[Entry], list[list[int]]]:
-    """The table that holds all ``backends``, their runs, and the seeds of each.
+@dataclass(frozen=True)
+class Compared:
+    """What ``benchbcss compare`` says: a comparison by each estimand of the track, and the seeds
+    that stand behind each name."""
 
-    Raises UnknownNameError for a backend without a result and InputError, naming the field, for
-    results that do not compare.
+    suite: str
+    track: str
+    classes: tuple[str, ...]
+    seeds: dict[str, tuple[int, ...]]
+    estimands: dict[str, Comparison]
+
+    def plain(self) -> dict[str, Any]:
+        """As data that JSON can hold."""
+        return {
+            "suite": self.suite,
+            "track": self.track,
+            "classes": list(self.classes),
+            "seeds": {name: list(seeds) for name, seeds in self.seeds.items()},
+            "estimands": {name: plain(part) for name, part in self.estimands.items()},
+        }
+
+
+def of_names(board: Board, names: Sequence[str]) -> Compared:
+    """Compare what ``names`` mean, in the first table that holds them all.
+
+    Raises UnknownNameError for a name without a result and InputError for a name that means
+    several, for fewer than two, and, naming the field, for results that do not compare.
     """
-    known = {row.backend for part in board.tables for row in part.rows}
+    part, chosen = choose(board, names)
+    entries = [
+        Entry(label, tuple(read_triple(row) for row in rows)) for label, rows in chosen.items()
+    ]
+    classes = part.rows[0].scores.classes
+    mean = range(len(classes))
+    return Compared(
+        part.suite,
+        part.track.name,
+        tuple(classes),
+        {label: tuple(row.seed for row in rows) for label, rows in chosen.items()},
+        {name: compare(entries, mean, name) for name in part.track.estimands},
+    )
+
+
+def choose(board: Board, names: Sequence[str]) -> tuple[Table, dict[str, list[Row]]]:
+    """The table that holds all that ``names`` mean, and by its label the runs of each, one for each
+    seed. Raises as ``of_names`` does."""
+    apart = [row for part in board.tables for row, _ in part.not_comparable]
+    for name in names:
+        if not _meant(name, [*board.rows, *apart]):
+            raise UnknownNameError("result of a backend", name, _known([*board.rows, *apart]))
     for part in board.tables:
-        known |= {row.backend for row, _ in part.not_comparable}
-    for name in backends:
-        if name not in known:
-            raise UnknownNameError("result of a backend", name, sorted(known))
+        if not all(_meant(name, part.rows) for name in names):
+            continue
+        chosen = dict(_one(name, part.rows) for name in names)
+        if len(chosen) < 2:
+            raise InputError("Name at least two different backends or variants of one.")
+        return part, chosen
     for part in board.tables:
-        rows = {row.backend for row in part.rows}
-        if set(backends) <= rows:
-            chosen = [_runs(name, part) for name in backends]
-            entries = [
-                Entry(name, tuple(read_triple(row) for row in runs))
-                for name, runs in zip(backends, chosen, strict=True)
-            ]
-            return part, entries, [[row.seed for row in runs] for runs in chosen]
-    for part in board.tables:
-        rows = {row.backend for row in part.rows}
-        apart = {row.backend: why for row, why in part.not_comparable if row.backend in backends}
-        if set(backends) <= rows | set(apart) and apart:
-            name, why = next((n, w) for n, w in apart.items() if n not in rows)
-            raise InputError(f"{name} cannot be compared with the others: {why}.")
+        rows = [*part.rows, *(row for row, _ in part.not_comparable)]
+        if not all(_meant(name, rows) for name in names):
+            continue
+        lost = next(name for name in names if not _meant(name, part.rows))
+        why = next(why for row, why in part.not_comparable if _meant(lost, [row]))
+        raise InputError(f"{lost} cannot be compared with the others: {why}.")
     tables = "; ".join(
-        f"{part.suite} / {part.track.name}: {', '.join(sorted({r.backend for r in part.rows}))}"
-        for part in board.tables
+        f"{part.suite} / {part.track.name}: {', '.join(_known(part.rows))}" for part in board.tables
     )
     raise InputError(
-        f"{', '.join(backends)} have no suite and track in common. There is {tables}. "
+        f"{', '.join(names)} have no suite and track in common. There is {tables}. "
         f"Choose with --suite and --track."
     )
 
 
-def _runs(name: str, part: Table) -> list[Row]:
-    rows = sorted((row for row in part.rows if row.backend == name), key=lambda row: row.seed)
-    variants = [row.variant for row in rows if row.variant]
-    if variants:
+def label_of(row: Row) -> str:
+    """A row's name without its seed: what all seeds of one setting share."""
+    evaluated = "(evaluated)" if row.result.evaluated else ""
+    return " ".join(filter(None, (row.backend, row.variant, evaluated)))
+
+
+def _known(rows: Sequence[Row]) -> list[str]:
+    return sorted({label_of(row) for row in rows})
+
+
+def _meant(name: str, rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """By label, the rows that ``name`` may mean in the first way that fits any: as the board labels
+    them (parentheses do not matter), one seed, a run's folder, a given name or variant alone, a
+    backend."""
+    wanted = _bare(name)
+    ways = (
+        lambda row: _bare(label_of(row)) == wanted,
+        lambda row: _bare(row.name) == wanted,
+        lambda row: row.run.name == name,
+        lambda row: _bare(row.result.name or row.variant) == wanted,
+        lambda row: row.backend == name,
+    )
+    for way in ways:
+        groups: dict[str, list[Row]] = {}
+        for row in filter(way, rows):
+            groups.setdefault(label_of(row), []).append(row)
+        if groups:
+            return groups
+    return {}
+
+
+def _bare(text: str) -> str:
+    return " ".join(text.replace("(", " ").replace(")", " ").split())
+
+
+def _one(name: str, rows: Sequence[Row]) -> tuple[str, list[Row]]:
+    """The label that ``name`` means, with its rows by seed. Raises InputError where it means
+    several."""
+    groups = _meant(name, rows)
+    if len(groups) > 1:
+        listing = ", ".join(f"'{label}'" for label in groups)
         raise InputError(
-            f"{name} has several runs of one seed ({', '.join(variants)}); keep one of them in the "
-            f"workspace, or compare in another one."
+            f"'{name}' means {len(groups)} results here: {listing}. Name one of them as it is here."
         )
-    return rows
+    ((label, found),) = groups.items()
+    if len(found) == 1:
+        label = found[0].name if _bare(found[0].name) == _bare(name) else label
+    return label, sorted(found, key=lambda row: row.seed)
 
 
 def read_triple(row: Row) -> Triple:
@@ -72,21 +148,6 @@ def read_triple(row: Row) -> Triple:
     except DataError as error:
         raise InputError(f"{error} {row.run}") from error
     return triple
-
-
-def report(part: Table, entries: Sequence[Entry], seeds: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """Everything ``benchbcss compare`` says, as plain data: a comparison by each estimand."""
-    classes = part.rows[0].scores.classes
-    mean = range(len(classes))
-    return {
-        "suite": part.suite,
-        "track": part.track.name,
-        "classes": classes,
-        "seeds": {
-            entry.name: list(entry_seeds) for entry, entry_seeds in zip(entries, seeds, strict=True)
-        },
-        "estimands": {name: plain(compare(entries, mean, name)) for name in part.track.estimands},
-    }
 
 
 def plain(comparison: Comparison) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from benchbcss.results.heartbeat import Heartbeat, clock
+
 #: seconds since the last heartbeat (there is one every 2 s) for which a worker counts as alive,
 #: and for which it does where its process can be seen on this machine
 ALIVE, ALIVE_HERE = 15.0, 300.0
@@ -91,7 +93,7 @@ def look(run_dir: Path) -> Failure | Unfinished | None:
         return Unfinished(*head, _state(alive), "starting", when)
     age = time.time() - seen
     alive = age < ALIVE or (age < ALIVE_HERE and _is_here(status.get("pid")))
-    return Unfinished(*head, _state(alive), _where(status), seen)
+    return Unfinished(*head, _state(alive), _where(status, alive), seen)
 
 
 def identity(run_dir: Path) -> tuple[str, str, int, str]:
@@ -108,13 +110,18 @@ def _state(alive: bool) -> Literal["running", "interrupted"]:
     return "running" if alive else "interrupted"
 
 
-def _where(status: dict[str, Any]) -> str:
-    """A heartbeat in words: 'training, step 120, epoch 3/10'."""
-    words = [str(status.get("stage") or "starting")]
+def _where(status: dict[str, Any], alive: bool) -> str:
+    """A heartbeat in words: 'training, step 120/300, epoch 3/10, 0:52 left'."""
+    beat = Heartbeat.of(status)
+    words = [f"{beat.stage} {status.get('track') or ''}".strip()]
+    if beat.done is not None:
+        words.append(f"{beat.unit} {beat.count}".strip())
     for name, total in (("epoch", "epochs"), ("step", "steps"), ("roi", "of")):
-        if name in status:
+        if name in status and name != beat.unit:
             end = f"/{status[total]}" if total in status else ""
             words.append(f"{name} {status[name]}{end}")
+    if alive:
+        words += filter(None, [beat.part, "" if beat.left is None else f"{clock(beat.left)} left"])
     return ", ".join(words)
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
+from benchbcss.cli import complete
 from benchbcss.cli.main import format_option, recipe_option, say
 
 
 @click.command()
-@click.argument("backend")
+@click.argument("backend", shell_complete=complete.backends)
 @recipe_option
 @format_option
 def check(backend: str, overrides: tuple[str, ...], form: str) -> None:

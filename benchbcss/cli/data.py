@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchbcss.cli import complete
 from benchbcss.cli.main import format_option, say, workspace_option
 
 if TYPE_CHECKING:
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from benchbcss.data.labels import LabelMap
 
 
-SUITE = click.option("--suite", metavar="NAME|FILE", help="Label map, reader and split of a suite.")
+SUITE = click.option(
+    "--suite",
+    shell_complete=complete.suites,
+    metavar="NAME|FILE",
+    help="Label map, reader and split of a suite.",
+)
 LABEL_MAP = click.option("--label-map", help="A built-in label map instead.  [default: bcss5]")
 
 
@@ -72,6 +78,7 @@ def verify(
     folder: Path, suite: str | None, label_map: str | None, split: str | None, workspace: Path
 ) -> None:
     """Decode every file of FOLDER and check sizes, codes and split; exits 2 on a problem."""
+    from benchbcss.cli import progress
     from benchbcss.data.dataset import identical
     from benchbcss.errors import DataError
 
@@ -80,11 +87,12 @@ def verify(
     store, split = source.store, split or opened.split
     problems: list[str] = []
     good: dict[str, Roi] = {}
-    for roi in source.names:  # every problem is listed, not only the first
-        try:
-            good |= source.rois([roi], labels)
-        except DataError as error:
-            problems.append(str(error))
+    with progress.shown() as display:
+        for roi in display.counted(source.names, doing="reading"):  # every problem is listed
+            try:
+                good |= source.rois([roi], labels)
+            except DataError as error:
+                problems.append(str(error))
     for problem in problems:
         say(f"problem: {problem}")
     pixels = sum(roi.shape[0] * roi.shape[1] for roi in good.values())
@@ -139,6 +147,7 @@ def stats(
     workspace: Path,
 ) -> None:
     """Pixels, ROIs and 8-connected components of every class, and ROIs per institute."""
+    from benchbcss.cli import progress
     from benchbcss.data.statistics import statistics
     from benchbcss.errors import DataError
 
@@ -147,8 +156,9 @@ def stats(
     if opened.split is not None:
         with contextlib.suppress(DataError):
             source.split(opened.split)  # its CSV may name the institutes
-    rois = source.rois(source.names, labels)
-    content = statistics(rois.values(), labels, mpp or opened.mpp)
+    with progress.shown() as display:
+        rois = source.rois(display.counted(source.names, doing="reading"), labels)
+        content = statistics(rois.values(), labels, mpp or opened.mpp, display)
     if form == "json":
         click.echo(json.dumps(content, indent=1))
         return
@@ -174,11 +184,14 @@ def stats(
 @workspace_option
 def prepare(folder: Path, output: Path | None, workspace: Path, **reading: Any) -> None:
     """Look at FOLDER and write a suite file that fits it, with a split grouped by patient."""
+    from benchbcss.cli import progress
     from benchbcss.data import prepare as preparing
     from benchbcss.data.reader import Reading
     from benchbcss.data.store import TileStore
 
-    proposal = preparing.look(folder, TileStore(workspace / "store"), Reading(**reading))
+    with progress.shown() as display:
+        store = TileStore(workspace / "store")
+        proposal = preparing.look(folder, store, Reading(**reading), display)
     total = sum(proposal.pixels.values())
     click.echo(f"{len(proposal.rois)} ROIs, {total / 1e6:.2f} Mpx, layout {proposal.reader}")
     for code, pixels in proposal.pixels.items():
@@ -199,11 +212,13 @@ def prepare(folder: Path, output: Path | None, workspace: Path, **reading: Any) 
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other images.")
 def phantom(folder: Path, rois: int, size: int, seed: int) -> None:
     """Write a synthetic dataset in BCSS's layout to FOLDER."""
+    from benchbcss.cli import progress
     from benchbcss.data.phantom import generate
     from benchbcss.errors import InputError
 
     try:
-        generate(folder, rois=rois, size=size, seed=seed)
+        with progress.shown() as display:
+            generate(folder, rois=rois, size=size, seed=seed, progress=display)
     except ValueError as error:
         raise InputError(str(error)) from error
     click.echo(f"{rois} synthetic ROIs of {size} px in {folder}; not BCSS")

@@ -6,13 +6,17 @@ from typing import Any
 
 import click
 
-from benchbcss.cli.run import Launch, launch, shared_options
+from benchbcss.cli import complete
+from benchbcss.cli.run import launch, launching, shared_options
 
 
 @click.command()
-@click.argument("backend")
+@click.argument("backend", shell_complete=complete.backends)
 @click.option(
-    "--weights", required=True, help="The checkpoint: a path, a hub id, or auto for the pretrained."
+    "--weights",
+    required=True,
+    shell_complete=complete.files,
+    help="The checkpoint: a path, a hub id, or auto for the pretrained.",
 )
 @click.option(
     "--subset",
@@ -36,4 +40,5 @@ def evaluate(backend: str, weights: str, subset: Any, **shared: Any) -> None:
         device=shared["device"],
         evaluate=subset,
     )
-    launch([backend], asked, Launch.of(shared))
+    how = launching(shared)
+    launch([backend], asked, how, form=shared["form"], dry_run=shared["dry_run"])

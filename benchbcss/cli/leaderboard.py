@@ -5,15 +5,15 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
+from benchbcss.cli import complete
 from benchbcss.cli.main import FromRegistry, one_table_options, say, workspace_option
 
 
 @click.command()
-@click.argument("backends", nargs=-1, metavar="[BACKEND]...")
+@click.argument("backends", nargs=-1, metavar="[BACKEND]...", shell_complete=complete.results)
 @one_table_options
 @click.option(
     "--format",
@@ -64,14 +64,11 @@ def leaderboard(
     judge BACKENDs (default: each best)."""
     import gc
 
-    from benchbcss import registry
-    from benchbcss.board import model
+    from benchbcss.board import exporters, model
     from benchbcss.board.check import unmet
 
     gc.disable()  # a thousand records are many small objects, and none of them is garbage
-    exporters = registry.load().exporters
-    exporter = exporters.find(form) if form else _by_ending(exporters, output)
-    exporter.require()
+    exporter = exporters.choose(form, output)
     board = model.load(workspace, suite=suite, track=track)
     shown = model.only(board, backends)
     asked = {name for name, wanted in sections.items() if wanted or everything}
@@ -95,9 +92,3 @@ def leaderboard(
             say(f"not met: {problem}")
         if problems:
             sys.exit(3)
-
-
-def _by_ending(exporters: Any, output: Path | None) -> Any:
-    """The first exporter of the ending of ``output``; a table for others and for none."""
-    ending = output.suffix.lower() if output else None
-    return next((e for e in exporters.values() if e.info.extension == ending), exporters["table"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from benchbcss.cli import complete
 from benchbcss.cli.main import format_option, recipe_option
 
 
@@ -138,7 +139,7 @@ def plugins(form: str) -> None:
 
 
 @click.command()
-@click.argument("backend")
+@click.argument("backend", shell_complete=complete.backends)
 @click.option(
     "--preset",
     type=click.Choice(["full", "smoke"]),

@@ -12,10 +12,14 @@ from typing import Any, TextIO
 import click
 from click.shell_completion import CompletionItem
 
-from benchbcss import registry
+from benchbcss import defaults, registry
+from benchbcss.cli import complete
 from benchbcss.contract import TRACKS
 from benchbcss.errors import BenchError
 from benchbcss.names import VisibleStream, visible
+
+#: set by a shell that asks what may follow (see ``benchbcss completion``)
+COMPLETE_VARIABLE = "_BENCHBCSS_COMPLETE"
 
 
 class Lazy(click.Group):
@@ -73,8 +77,8 @@ def workspace_option(command: Any) -> Any:
     return click.option(
         "--workspace",
         type=click.Path(file_okay=False, path_type=Path),
-        default="benchbcss-workspace",
-        envvar="BENCHBCSS_WORKSPACE",
+        default=defaults.WORKSPACE,
+        envvar=defaults.WORKSPACE_VARIABLE,
         show_default=True,
         help="Where runs, decoded images and the phantom are kept.",
     )(command)
@@ -93,13 +97,16 @@ def format_option(command: Any) -> Any:
 
 def runs_of_suite_option(command: Any) -> Any:
     """--suite, of commands that show a workspace's runs."""
-    return click.option("--suite", help="Only runs of this suite.")(command)
+    return click.option("--suite", shell_complete=complete.suites, help="Only runs of this suite.")(
+        command
+    )
 
 
 def one_table_options(command: Any) -> Any:
     """--suite and --track, of commands that show a leaderboard's tables."""
     track = click.option("--track", type=click.Choice(TRACKS), help="Only this track.")
-    return click.option("--suite", help="Only this suite.")(track(command))
+    suite = click.option("--suite", shell_complete=complete.suites, help="Only this suite.")
+    return suite(track(command))
 
 
 def recipe_option(command: Any) -> Any:
@@ -115,7 +122,11 @@ def recipe_option(command: Any) -> Any:
 
 def split_option(command: Any) -> Any:
     """--split, of commands that put data under a suite."""
-    return click.option("--split", help="brief, official, eva, or a CSV filename,split.")(command)
+    return click.option(
+        "--split",
+        shell_complete=complete.files,
+        help="brief, official, eva, or a CSV filename,split.",
+    )(command)
 
 
 def say(text: str) -> None:
@@ -147,7 +158,7 @@ def _run() -> int:
     """The exit code."""
     try:
         # BENCHBCSS_TRACEBACK=1 is for developers: the whole traceback instead of one line.
-        cli.main(standalone_mode=False)
+        cli.main(standalone_mode=False, complete_var=COMPLETE_VARIABLE)
     except click.exceptions.Exit as done:
         return done.exit_code
     except SystemExit as done:

@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from benchbcss.cli import complete
 from benchbcss.cli.main import FromRegistry, format_option, say, split_option, workspace_option
+from benchbcss.defaults import DATA_VARIABLE
 
 if TYPE_CHECKING:
     from benchbcss.data.dataset import Roi
     from benchbcss.results.spec import RunSpec
     from benchbcss.runs.executors import Outcome
-    from benchbcss.runs.planning import Asked, Prepared
+    from benchbcss.runs.launch import Launch
+    from benchbcss.runs.planning import Asked
     from benchbcss.suites import Suite
 
 _SHARED: list[Any] = [
     click.option(
         "--suite",
+        shell_complete=complete.suites,
         help="Name of a suite, or a suite file.  [default: bcss5 with data, phantom without]",
     ),
     click.option(
         "--data",
         "folder",
         type=click.Path(path_type=Path),
-        envvar="BENCHBCSS_DATA",
+        envvar=DATA_VARIABLE,
         help="A folder laid out as BCSS; without it the embedded phantom is used.",
     ),
     split_option,
@@ -84,11 +89,17 @@ def shared_options(command: Any) -> Any:
 
 
 @click.command()
-@click.argument("backends", nargs=-1, required=True, metavar="BACKEND...")
+@click.argument(
+    "backends", nargs=-1, required=True, metavar="BACKEND...", shell_complete=complete.backends
+)
 @click.option("--seeds", type=click.IntRange(1), help="Run seeds 0 to N-1.")
 @click.option("--seed", type=click.IntRange(0), help="Run this seed.  [default: 0]")
 @click.option(
-    "--weights", default="auto", show_default=True, help="auto, none, a path, or a hub id."
+    "--weights",
+    default="auto",
+    show_default=True,
+    shell_complete=complete.files,
+    help="auto, none, a path, or a hub id.",
 )
 @click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Workers at a time."
@@ -132,96 +143,68 @@ def run(
         processes=processes,
         name=name,
     )
-    launch(backends, asked, Launch.of(shared, jobs=jobs, floors=floors))
+    how = launching(shared, jobs=jobs, floors=floors)
+    launch(backends, asked, how, form=shared["form"], dry_run=shared["dry_run"])
 
 
-@dataclass(frozen=True)
-class Launch:
-    """Where the data is, and how runs are carried out: the options that commands share."""
+def launching(shared: dict[str, Any], **more: Any) -> Launch:
+    """From the parameters of ``shared_options``."""
+    from benchbcss.runs.launch import Launch
 
-    workspace: Path
-    executor: str
-    suite: str | None
-    folder: Path | None
-    split: str | None
-    preset: Any
-    clip: dict[str, str | None]
-    timeout: float | None
-    fresh: bool
-    dry_run: bool
-    form: str
-    jobs: int = 1
-    floors: bool = False
-
-    @classmethod
-    def of(cls, shared: dict[str, Any], **more: Any) -> Launch:
-        """From the parameters of ``shared_options``."""
-        clip = {name: shared[f"clip_{name}"] for name in ("model", "weights", "prompts")}
-        names = {field.name for field in fields(cls)}
-        return cls(**{k: v for k, v in shared.items() if k in names}, clip=clip, **more)
+    clip = {name: shared[f"clip_{name}"] for name in ("model", "weights", "prompts")}
+    names = {field.name for field in fields(Launch)}
+    return Launch(**{k: v for k, v in shared.items() if k in names}, clip=clip, **more)
 
 
-def launch(backends: Sequence[str], asked: Asked, how: Launch) -> None:
+def launch(backends: Sequence[str], asked: Asked, how: Launch, *, form: str, dry_run: bool) -> None:
     """Check everything, run what is not done yet, show the board; exits with 1 if a run failed."""
-    from benchbcss import registry
-    from benchbcss.runs import executors, planning, rehearse
+    from benchbcss.cli import progress
+    from benchbcss.runs import launch as launches
 
-    plugins = registry.load()
-    plugins.executors.find(how.executor).require()
-    for source, reason in plugins.broken.items():
-        say(f"warning: {source} is not loaded: {reason}")
-    chosen = list(dict.fromkeys(backends))
-    for backend in chosen:
-        plugins.backend(backend)
-    prepared = _prepare(how)
-    if how.floors:
-        chosen += _floors_beside(chosen, prepared.suite)
-    specs = planning.specify(prepared, chosen, asked, how.workspace)
-    here = how.executor == "local"
-    if how.dry_run:
-        _dry_run(specs, prepared.rois, how, here=here)
-        return
-    settings = executors.Settings(
-        how.workspace,
-        say,
-        jobs=how.jobs,
-        timeout=how.timeout,
-        fresh=how.fresh,
-        watch=_Progress(),
+    specs: list[RunSpec] = []
+    with progress.shown() as display:
+        try:
+            prepared, planned = launches.plan(backends, asked, how, say, display)
+            specs += planned
+            if dry_run:
+                _dry_run(specs, prepared.rois, how, form)
+                return
+            display.expect(specs, how.workspace)
+            outcomes = launches.carry_out(specs, how, say, display.watch, display.ended)
+        except KeyboardInterrupt:
+            _interrupted(specs, [outcome.spec for outcome in display.outcomes], how)
+    _show(outcomes, prepared.suite, how, form)
+    if failed := launches.failures(outcomes):
+        say(failed)
+        sys.exit(1)
+
+
+def _interrupted(specs: Sequence[RunSpec], ended: Sequence[RunSpec], how: Launch) -> NoReturn:
+    """Say what is kept and how to go on, by the very command; exits with 130."""
+    from benchbcss.results import store
+
+    finished = [spec for spec in specs if store.has_record(spec.run_dir(how.workspace))]
+    old = [spec for spec in finished if how.fresh and spec not in ended]
+    what = (
+        f"{len(finished) - len(old)} of {len(specs)} runs are finished, the others continue "
+        f"from their last checkpoint"
+        if specs
+        else "what is finished is kept"
     )
-    if asked.device == "cuda" and here and not all(executors.finished(s, settings) for s in specs):
-        rehearse.require_cuda()
-    outcomes = executors.run_all(specs, settings, executor=how.executor)
-    _show(outcomes, prepared.suite, how)
+    say(f"interrupted; {what}")
+    program = click.get_current_context().find_root().info_name or "benchbcss"
+    # --fresh would begin again what was begun.
+    words = [word for word in sys.argv[1:] if word != "--fresh" or not specs]
+    say(f"continue with: {program} {shlex.join(words)}")
+    if old:
+        names = ", ".join(dict.fromkeys(spec.backend for spec in old))
+        say(f"not begun anew, so that old results stand: {names}; run them with --fresh")
+    sys.exit(130)
 
 
-def _prepare(how: Launch) -> Prepared:
-    """The data under its suite, checked; what a user must know of both is said."""
-    from benchbcss.runs import planning
-
-    definition, used = planning.choose_suite(how.suite, how.folder, how.preset)
-    definition = _with_clip(definition, how.clip)
-    if definition.phantom is not None:
-        say(f"suite '{definition.name}' ({used}): synthetic images; these numbers are not BCSS")
-    for flaw in definition.flaws:
-        say(f"suite '{definition.name}' has a known flaw: {flaw}")
-    prepared = planning.prepare(
-        definition, used, folder=how.folder, split=how.split, workspace=how.workspace, say=say
-    )
-    parts = prepared.split
-    say(
-        f"split '{parts.name}': {len(parts.train)} train, {len(parts.val)} val, "
-        f"{len(parts.test)} test ROIs; {parts.leakage().claim}"
-    )
-    for warning in prepared.warnings:
-        say(f"warning: {warning}")
-    return prepared
-
-
-def _show(outcomes: Sequence[Outcome], suite: Suite, how: Launch) -> None:
-    """What came of the runs, as JSON or as the suite's board; exits with 1 if one failed."""
-    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-    if how.form == "json":
+def _show(outcomes: Sequence[Outcome], suite: Suite, how: Launch, form: str) -> None:
+    """What came of the runs, as JSON or as the suite's board."""
+    if form == "json":
         content = [
             {
                 "backend": outcome.spec.backend,
@@ -238,45 +221,16 @@ def _show(outcomes: Sequence[Outcome], suite: Suite, how: Launch) -> None:
         from benchbcss.board.exporters import terminal
 
         terminal.table(model.load(how.workspace, suite=suite.name), sys.stdout)
-    if failed:
-        say(f"{len(failed)} of {len(outcomes)} runs failed; the same command runs only those again")
-        sys.exit(1)
 
 
-def _with_clip(definition: Suite, settings: dict[str, str | None]) -> Suite:
-    """The suite with what of its CLIP settings is given on the command line."""
-    changed = {key: value for key, value in settings.items() if value}
-    if not changed:
-        return definition
-    clip = definition.clip.model_copy(update=changed)
-    return definition.model_copy(update={"clip": clip})
-
-
-def _floors_beside(chosen: Sequence[str], definition: Suite) -> list[str]:
-    """The floors that make the numbers of ``chosen`` readable and are not among them."""
-    from benchbcss import registry
-
-    plugins = registry.load()
-    tracks = {track for name in chosen for track in plugins.backend(name).info.tracks}
-    installed = [name for name, entry in plugins.backends.items() if entry.info.floor]
-    beside = []
-    for name in installed if definition.floors is None else definition.floors:
-        if name not in plugins.backends:
-            say(f"warning: the suite's floor '{name}' is not installed")
-        elif name not in chosen and plugins.backend(name).info.tracks & (
-            tracks & set(definition.tracks)
-        ):
-            beside.append(name)
-    return beside
-
-
-def _dry_run(specs: Sequence[RunSpec], rois: dict[str, Roi], how: Launch, *, here: bool) -> None:
+def _dry_run(specs: Sequence[RunSpec], rois: dict[str, Roi], how: Launch, form: str) -> None:
     """Rehearse the runs and list them; exits with 2 where one could not be carried out."""
     from benchbcss.runs import rehearse
 
+    here = how.executor == "local"
     rehearsals = rehearse.rehearse(specs, rois, how.workspace, here=here, fresh=how.fresh)
     space = rehearse.space_problem(rehearsals, how.workspace)
-    if how.form == "json":
+    if form == "json":
         disk = {
             "free_bytes": rehearse.free_bytes(how.workspace),
             "needs_bytes": sum(rehearsal.needs for rehearsal in rehearsals),
@@ -298,37 +252,3 @@ def _dry_run(specs: Sequence[RunSpec], rois: dict[str, Roi], how: Launch, *, her
         say(f"error: {space}")
     if problems or space:
         sys.exit(2)
-
-
-class _Progress:
-    """One updating line per worker on a terminal, one line per epoch elsewhere."""
-
-    def __init__(self) -> None:
-        self.live = sys.stderr.isatty()
-        self.seen: dict[str, tuple[Any, ...]] = {}
-
-    def __call__(self, spec: Any, status: dict[str, Any]) -> None:
-        stage = status.get("stage")
-        if stage is None:
-            return
-        detail = {k: v for k, v in status.items() if k not in ("stage", "pid", "time", "beat")}
-        mark = (stage, *detail.values())
-        if self.seen.get(spec.backend) == mark:
-            return
-        self.seen[spec.backend] = mark
-        text = f"{spec.backend}: {stage}"
-        if stage == "training":
-            text += (
-                f" epoch {detail['epoch']}/{detail['epochs']} step {detail['step']} "
-                f"loss {detail['loss']}"
-            )
-            if detail.get("val") not in (None, "-"):
-                text += f" val Dice {detail['val']} (any tissue, misleading: {detail['tissue']})"
-        elif stage in ("predicting", "naming regions"):
-            text += f" {detail.get('track', '')} {detail['roi']}/{detail['of']}"
-        if self.live:
-            click.echo(f"\r\x1b[2K{text}", nl=False, err=True)
-            if stage == "done":
-                click.echo("\r\x1b[2K", nl=False, err=True)
-        elif stage != "training" or detail.get("val") not in (None, "-"):
-            say("  " + text)

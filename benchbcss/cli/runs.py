@@ -1,25 +1,31 @@
-"""``benchbcss runs``: what a workspace holds, and removing runs from it."""
+"""``benchbcss runs``: what a workspace holds, and removing runs and left-overs from it."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchbcss.cli import complete
 from benchbcss.cli.main import format_option, runs_of_suite_option, say, workspace_option
+from benchbcss.defaults import DATA_VARIABLE
+
+if TYPE_CHECKING:
+    from benchbcss.upkeep.clean import Removable
 
 
 @click.group()
 def runs() -> None:
-    """List, show and remove runs of a workspace."""
+    """List, show and remove runs of a workspace, and clean up."""
 
 
 @runs.command("list")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.runs)
 @click.option("--all", "everything", is_flag=True, help="Also runs that were set aside.")
 @runs_of_suite_option
 @format_option
@@ -52,7 +58,7 @@ def list_(
 
 
 @runs.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.runs)
 @runs_of_suite_option
 @format_option
 @workspace_option
@@ -106,7 +112,7 @@ def _described(run: Any) -> dict[str, Any]:
 
 
 @runs.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.runs)
 @click.option("--all", "everything", is_flag=True, help="Also NAMEs' runs that were set aside.")
 @click.option("--yes", is_flag=True, help="Remove without asking.")
 @runs_of_suite_option
@@ -139,6 +145,85 @@ def rm(
     for run in chosen:
         stored.remove(run)
         say(f"removed {run.path}")
+
+
+@runs.command()
+@click.option(
+    "--only",
+    "kinds",
+    type=click.Choice(["checkpoints", "replaced", "torn", "store", "temporary"]),
+    multiple=True,
+    help="Only this kind of thing.  [default: all]",
+)
+@click.option(
+    "--data",
+    "folders",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    envvar=DATA_VARIABLE,
+    help="A folder whose decoded images stay, beside those that runs use.",
+)
+@click.option("--yes", is_flag=True, help="Remove without asking.")
+@format_option
+@workspace_option
+def clean(
+    kinds: tuple[str, ...], folders: tuple[Path, ...], yes: bool, form: str, workspace: Path
+) -> None:
+    """Show what a workspace may lose without losing a result, and remove it once confirmed.
+
+    \b
+    checkpoints  those of finished runs, but for the weights that were scored
+    replaced     failed and interrupted runs that a later result has replaced
+    torn         folders without a result that no run can continue from
+    store        decoded images and masks whose files are gone or have changed
+    temporary    what a stopped program left behind more than an hour ago
+    """
+    from benchbcss.errors import RunError
+    from benchbcss.upkeep import clean as cleaning
+
+    items = [i for i in cleaning.look(workspace, folders) if not kinds or i.kind in kinds]
+    total = sum(item.bytes for item in items)
+    if form == "json":
+        content = [item.plain() for item in items]
+        click.echo(json.dumps({"bytes": total, "items": content}, indent=1))
+    else:
+        _show_removable(items, workspace)
+    if not items:
+        return
+    what = f"{len(items)} item{'s' * (len(items) != 1)} of {total / 1e6:.1f} MB"
+    if not yes:
+        if form == "json" or not sys.stdin.isatty():
+            say(f"Nothing is removed. Pass --yes to remove {what}.")
+            return
+        click.confirm(f"Remove {what} for good?", abort=True, err=True)
+    gone, problems = cleaning.remove_all(items)
+    say(f"removed {len(gone)} of {len(items)}: {sum(item.bytes for item in gone) / 1e6:.1f} MB")
+    for problem in problems:
+        say(f"error: {problem}")
+    if problems:
+        raise RunError(f"{len(problems)} of {len(items)} could not be removed; they are as before.")
+
+
+def _show_removable(items: Sequence[Removable], workspace: Path) -> None:
+    """A section for each kind, one line for each folder: how many files, how large."""
+    from benchbcss.upkeep.clean import KINDS
+
+    if not items:
+        click.echo(f"There is nothing to clean in {workspace}.")
+    for kind, meaning in KINDS.items():
+        some = [item for item in items if item.kind == kind]
+        if not some:
+            continue
+        size = sum(item.bytes for item in some) / 1e6
+        click.echo(f"{kind}: {meaning}: {len(some)}, {size:.1f} MB")
+        places: dict[Path, list[Removable]] = {}
+        for item in some:
+            places.setdefault(item.path.parent, []).append(item)
+        for place, here in places.items():
+            names = ", ".join(item.path.name for item in here[:4])
+            more = f" and {len(here) - 4} more" if len(here) > 4 else ""
+            size = sum(item.bytes for item in here) / 1e6
+            click.echo(f"  {place}: {names}{more} ({size:.1f} MB): {here[0].why}")
 
 
 def _table(rows: list[tuple[str, ...]]) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from benchbcss.cli import complete
 from benchbcss.cli.main import format_option, say, split_option, workspace_option
+from benchbcss.defaults import DATA_VARIABLE
 
 
 @click.command()
@@ -37,10 +38,10 @@ from benchbcss.cli.main import format_option, say, split_option, workspace_optio
     "--data",
     "folder",
     type=click.Path(path_type=Path),
-    envvar="BENCHBCSS_DATA",
+    envvar=DATA_VARIABLE,
     help="The folder with images and masks; without it the embedded phantom.",
 )
-@click.option("--suite", help="Name of a suite, or a suite file.")
+@click.option("--suite", shell_complete=complete.suites, help="Name of a suite, or a suite file.")
 @split_option
 @click.option("--preset", type=click.Choice(["full", "smoke"]), help="The suite's preset.")
 @format_option
@@ -62,46 +63,27 @@ def score(
 
     They are PNG, TIFF or .npy, in whatever folders, one for each test ROI.
     """
-    from benchbcss import registry
-    from benchbcss.errors import InputError
-    from benchbcss.results.spec import NAME
-    from benchbcss.runs import external, planning
-
     if numbering is not None and codes is not None:
         raise click.UsageError("--codes is an older spelling of --labels; pass one of them.")
-    numbering = numbering or ("codes" if codes == "raw22" else "labels")
-    chosen = name or re.sub(r"\.zip$", "", predictions.resolve().name, flags=re.IGNORECASE)
-    if not re.fullmatch(NAME, chosen):
-        raise InputError(
-            f"'{chosen}' cannot be a row's name: use letters, digits, dots, dashes and "
-            f"underscores, with --name."
+    from benchbcss.cli import progress
+    from benchbcss.runs import launch
+
+    with progress.shown() as display:
+        scored = launch.score(
+            predictions,
+            launch.OnData(workspace, suite, folder, split, preset),
+            name=name,
+            numbering=numbering or ("codes" if codes == "raw22" else "labels"),
+            replace=replace,
+            say=say,
+            progress=display,
         )
-    if chosen in registry.load().backends:
-        raise InputError(
-            f"'{chosen}' is a backend that runs here; give these predictions another --name."
-        )
-    definition, used = planning.choose_suite(suite, folder, preset)
-    prepared = planning.prepare(
-        definition, used, folder=folder, split=split, workspace=workspace, say=say
-    )
-    scored = external.score(
-        predictions,
-        prepared,
-        name=chosen,
-        numbering=numbering,
-        workspace=workspace,
-        replace=replace,
-    )
     run_dir = scored.run_dir
-    for warning in scored.warnings:
-        say(f"warning: {warning}")
-    if scored.kept:
-        say(f"{chosen}: already done, kept ({run_dir})")
     if form == "json":
         click.echo((run_dir / "result.json").read_text(encoding="utf-8"), nl=False)
         return
     from benchbcss.board import model
     from benchbcss.board.exporters import terminal
 
-    terminal.table(model.load(workspace, suite=definition.name), sys.stdout)
+    terminal.table(model.load(workspace, suite=run_dir.parent.parent.name), sys.stdout)
     say(f"kept in {run_dir}")

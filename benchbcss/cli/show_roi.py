@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchbcss.cli import complete
 from benchbcss.cli.main import say, workspace_option
 from benchbcss.tracks import TRACKS
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("show-roi")
-@click.argument("run")
+@click.argument("run", shell_complete=complete.runs)
 @click.argument("roi")
 @click.option(
     "--output",
@@ -56,9 +57,10 @@ def show_roi(
     """
     from benchbcss.io import write_bytes
     from benchbcss.results import store
+    from benchbcss.runs.stored import find_finished
     from benchbcss.tracks import gallery
 
-    run_dir = find_run(run, workspace)
+    run_dir = find_finished(run, workspace)
     result, spec = store.load(run_dir), store.load_spec(run_dir)
     chosen = _track(result, track, prompting)
     part = result.tracks[chosen]
@@ -71,35 +73,6 @@ def show_roi(
     picture.save(buffer, "PNG")
     write_bytes(path, buffer.getvalue())
     say(f"wrote {path}")
-
-
-def find_run(run: str, workspace: Path) -> Path:
-    """The folder of the finished run that ``run`` means: a folder, an id, a given name, a backend,
-    or SUITE/BACKEND/ID. Raises UnknownNameError, and InputError where several are meant."""
-    from benchbcss.errors import InputError, UnknownNameError
-    from benchbcss.results import store
-
-    if store.has_record(Path(run)):
-        return Path(run)
-    folders = sorted(
-        path.parent for path in (workspace / "runs").glob("*/*/[!.]*/result.json") if path.is_file()
-    )
-    ways = (
-        lambda folder: "/".join(folder.parts[-3:]) == run,
-        lambda folder: "/".join(folder.parts[-2:]) == run,
-        lambda folder: folder.name == run,
-        lambda folder: folder.name.startswith(f"{run}-seed"),
-        lambda folder: folder.parent.name == run,
-    )
-    for way in ways:
-        meant = [folder for folder in folders if way(folder)]
-        if len(meant) > 1:
-            listing = ", ".join("/".join(folder.parts[-3:]) for folder in meant)
-            raise InputError(f"'{run}' means {len(meant)} runs. Name one of them: {listing}.")
-        if meant:
-            return meant[0]
-    known = {folder.parent.name for folder in folders}
-    raise UnknownNameError("finished run", run, known, f"Looked in {workspace / 'runs'}.")
 
 
 def find_roi(roi: str, part: TrackResult, spec: RunSpec) -> str:

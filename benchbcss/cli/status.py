@@ -1,4 +1,4 @@
-"""``benchbcss status``: what runs, what was interrupted, what has failed, and what is done."""
+"""``benchbcss status``: what runs, is queued, was interrupted, has failed, and what is done."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TAIL = 8192
 @format_option
 @workspace_option
 def status(suite: str | None, form: str, workspace: Path) -> None:
-    """Show runs at work, interrupted, failed and done, each with the last line of its log."""
+    """Show runs at work, queued, interrupted, failed and done, with the last line of their logs."""
     runs = collect(workspace, suite)
     if form == "json":
         click.echo(json.dumps(runs, indent=1))
@@ -30,18 +30,22 @@ def status(suite: str | None, form: str, workspace: Path) -> None:
 
 
 def collect(workspace: Path, suite: str | None = None) -> list[dict[str, Any]]:
-    """One entry per run: running ones first, then interrupted, failed and done, newest first."""
+    """One entry per run: running ones first, then queued in their order, then interrupted, failed
+    and done, newest first."""
     from benchbcss.board import model
     from benchbcss.board.unfinished import Failure
 
     board = model.load(workspace, suite=suite)
-    runs = []
-    for state in ("running", "interrupted"):
-        runs += [
-            _entry(run.suite, run.backend, run.run, state, run.detail, run.when)
-            for run in board.unfinished
-            if run.state == state
-        ]
+    running = [run for run in board.unfinished if run.state == "running"]
+    queue = _queue(workspace, suite, {Path(run.run) for run in running})
+    waiting = {Path(entry["path"]) for entry in queue}
+    runs = [_working(run.suite, run.backend, run.run, run.detail, run.when) for run in running]
+    runs += queue
+    runs += [
+        _entry(run.suite, run.backend, run.run, run.state, run.detail, run.when)
+        for run in board.unfinished
+        if run.state == "interrupted" and Path(run.run) not in waiting
+    ]
     failures: list[Failure] = board.failures
     runs += [_entry(f.suite, f.backend, f.run, "failed", f.line, f.when) for f in failures]
     apart = [row for part in board.tables for row, _ in part.not_comparable]
@@ -51,6 +55,45 @@ def collect(workspace: Path, suite: str | None = None) -> list[dict[str, Any]]:
         made = os.path.getmtime(row.run / "result.json")
         runs.append(_entry(row.result.suite.name, row.backend, str(row.run), "done", "", made))
     return runs
+
+
+def _working(suite: str, backend: str, run: str, detail: str, when: float) -> dict[str, Any]:
+    """With how far it is: ``done`` of ``total`` of ``unit``, per second, and seconds left."""
+    from benchbcss.results.heartbeat import Heartbeat
+    from benchbcss.runs.executors import status_of
+
+    beat = Heartbeat.of(status_of(Path(run)))
+    return {
+        **_entry(suite, backend, run, "running", detail, when),
+        "stage": beat.stage,
+        "done": beat.done,
+        "total": beat.total,
+        "unit": beat.unit or None,
+        "rate": beat.rate,
+        "seconds_left": beat.left,
+    }
+
+
+def _queue(workspace: Path, suite: str | None, running: set[Path]) -> list[dict[str, Any]]:
+    """Runs that a living command has yet to begin."""
+    from benchbcss.runs.queue import queued
+
+    waiting = [
+        (run, when)
+        for run, when in queued(workspace)
+        if run not in running and suite in (None, run.parent.parent.name)
+    ]
+    return [
+        _entry(
+            run.parent.parent.name,
+            run.parent.name,
+            str(run),
+            "queued",
+            f"{place} of {len(waiting)} in line",
+            when,
+        )
+        for place, (run, when) in enumerate(waiting, start=1)
+    ]
 
 
 def _entry(
@@ -93,7 +136,8 @@ def _show(runs: list[dict[str, Any]]) -> None:
             continue
         suite = f" ({run['suite']})" if several else ""
         page.line(f"{run['state']}: {run['backend']} {run['run']}{suite}: {run['detail']}")
-        page.line(f"  {_ago(run['when'])}: {run['last_line'] or 'nothing is logged'}")
+        if run["state"] != "queued":
+            page.line(f"  {_ago(run['when'])}: {run['last_line'] or 'nothing is logged'}")
     if any(run["state"] == "interrupted" for run in runs):
         page.say("The same command continues what was interrupted.")
     done = sum(run["state"] == "done" for run in runs)

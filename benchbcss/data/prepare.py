@@ -27,6 +27,7 @@ from benchbcss.data.splits import PARTS
 from benchbcss.data.store import TileStore
 from benchbcss.errors import BenchError, DataError, InputError
 from benchbcss.io import write_bytes
+from benchbcss.progress import SILENT, Progress
 
 SHARES = {"test": 0.25, "val": 0.15}  # of the ROIs; train is the rest
 MOST_COLOURS = 64  # a mask with more was not coloured by hand
@@ -58,7 +59,7 @@ class Proposal:
         return table.getvalue()
 
 
-def look(folder: Path, store: TileStore, reading: Reading) -> Proposal:
+def look(folder: Path, store: TileStore, reading: Reading, progress: Progress = SILENT) -> Proposal:
     """Decode everything in ``folder`` and propose. Raises DataError naming what cannot be used."""
     named = choose(folder, reading)
     reading = replace(reading, reader=named)
@@ -74,7 +75,7 @@ def look(folder: Path, store: TileStore, reading: Reading) -> Proposal:
         reading = replace(reading, colours=colours)
     source = Dataset(folder, store, reading)
     rois, problems = {}, []
-    for name in source.names:
+    for name in progress.counted(source.names, doing="reading"):
         try:
             rois[name] = source.roi(name)
         except DataError as error:

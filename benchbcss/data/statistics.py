@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,21 @@ from scipy import ndimage
 
 from benchbcss.data.dataset import Roi
 from benchbcss.data.labels import LabelMap
+from benchbcss.progress import SILENT, Progress
 
 _EIGHT = np.ones((3, 3))
 
 
-def statistics(rois: Collection[Roi], labels: LabelMap, mpp: float) -> dict[str, Any]:
+def statistics(
+    rois: Collection[Roi], labels: LabelMap, mpp: float, progress: Progress = SILENT
+) -> dict[str, Any]:
     """As data that JSON can hold: ``rois``, ``pixels`` and ``ignored`` pixels in all, ``classes``,
     one entry for each class of the label map, and ``institutes`` {name: ROIs}.
 
     Components are 8-connected; their areas are in um2 at ``mpp`` um per pixel.
     """
     total = sum(roi.shape[0] * roi.shape[1] for roi in rois)
-    areas = _component_areas(rois, labels, mpp)
+    areas = _component_areas(list(rois), labels, mpp, progress)
     pixels = np.array([roi.class_pixels(labels) for roi in rois])
     classes = [
         {
@@ -46,10 +49,12 @@ def statistics(rois: Collection[Roi], labels: LabelMap, mpp: float) -> dict[str,
     }
 
 
-def _component_areas(rois: Collection[Roi], labels: LabelMap, mpp: float) -> list[list[float]]:
+def _component_areas(
+    rois: Sequence[Roi], labels: LabelMap, mpp: float, progress: Progress
+) -> list[list[float]]:
     """[K] lists: the area in um2 of each component of a class, over all ROIs."""
     areas: list[list[float]] = [[] for _ in labels.classes]
-    for roi in rois:
+    for roi in progress.counted(rois, doing="measuring"):
         target = roi.target(labels)
         for label in range(len(labels.classes)):
             components, count = ndimage.label(target == label, _EIGHT)

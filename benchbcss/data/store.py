@@ -9,11 +9,13 @@ descriptions carry their own.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import stat as stat_module
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,11 @@ from benchbcss.io import AGAIN, sha256, write_bytes, write_json
 
 #: of how masks are decoded; entries of the first, which stretched grey PNGs of 4 bits, are renewed
 DECODER = 2
+#: names of what a store holds: digests of sources, and decoded arrays with their descriptions
+_OURS = re.compile(
+    r"(?P<memo>[0-9a-f]{64}\.sha256)"
+    r"|(?P<digest>[0-9a-f]{64})-(image|mask)(-[0-9a-f]{16})?\.(json|npy|lock)"
+)
 
 
 @dataclass(frozen=True)
@@ -108,14 +115,9 @@ class TileStore:
             raise DataError(f"{path} cannot be read: {error.strerror}.") from error
         if not stat_module.S_ISREG(stat.st_mode):  # a pipe would be waited for without end
             raise DataError(f"{path} is no regular file. Put the image file itself there.")
-        key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
-        memo = self.root / f"{hashlib.sha256(os.fsencode(key)).hexdigest()}.sha256"
-        try:
-            digest, check = memo.read_text(encoding="ascii").split()
-            if check == _check_of(key, digest):
-                return digest
-        except (OSError, ValueError):
-            pass  # not there, or damaged
+        key, memo = self._memo(path, stat)
+        if remembered := _remembered(key, memo):
+            return remembered
         try:
             digest = sha256(path)
         except OSError as error:
@@ -123,6 +125,29 @@ class TileStore:
         self.root.mkdir(parents=True, exist_ok=True)
         write_bytes(memo, f"{digest} {_check_of(key, digest)}".encode())
         return digest
+
+    def unused(self, sources: Iterable[Path]) -> list[Path]:
+        """Files of the store that none of ``sources``, as they are now, leads to: what is decoded
+        from files that are gone or have changed. Sources are not read, only looked at."""
+        kept: set[str] = set()
+        for path in sources:
+            with contextlib.suppress(OSError):
+                key, memo = self._memo(path, path.stat())
+                if digest := _remembered(key, memo):
+                    kept |= {memo.name, digest}
+        if not self.root.is_dir():
+            return []
+        found = []
+        for item in sorted(self.root.iterdir()):
+            match = _OURS.fullmatch(item.name)
+            if match and (match["memo"] or match["digest"]) not in kept and item.is_file():
+                found.append(item)
+        return found
+
+    def _memo(self, path: Path, stat: os.stat_result) -> tuple[str, Path]:
+        """What identifies a file as it is, and where its SHA-256 is remembered."""
+        key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+        return key, self.root / f"{hashlib.sha256(os.fsencode(key)).hexdigest()}.sha256"
 
     def _keep(
         self, path: Path, array: np.ndarray, kind: str, array_path: Path, meta_path: Path
@@ -158,6 +183,15 @@ class TileStore:
 
 
 _DECODE: dict[str, Callable[[Path], np.ndarray]] = {"image": decode_image, "mask": decode_mask}
+
+
+def _remembered(key: str, memo: Path) -> str | None:
+    """The SHA-256 that ``memo`` holds for ``key``; None where it is not there, or damaged."""
+    try:
+        digest, own = memo.read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return None
+    return digest if own == _check_of(key, digest) else None
 
 
 def _describe(meta_path: Path, meta: dict[str, Any]) -> None:

@@ -189,19 +189,31 @@ def _load(settings: ClipSpec, device: torch.device) -> Clip:
 def _weights(open_clip: Any, model: str, weights: str) -> tuple[Path, str]:
     """The file of a tag (from the hub's cache or the hub) or a path."""
     if weights in open_clip.list_pretrained_tags_by_model(model):
-        config = open_clip.pretrained.get_pretrained_cfg(model, weights)
-        repository = config.get("hf_hub", "")
-        if not repository:
+        repository = hub_repository(model, weights)
+        if repository is None:
             raise files.missing(
                 f"{model} ({weights})", "its tag is not on the hub", "open_clip.download_pretrained"
             )
-        return _first(repository.strip("/")), f"pretrained: {model} ({weights})"
+        return _first(repository), f"pretrained: {model} ({weights})"
     if not Path(weights).is_file():
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none"
         raise WeightsError(
             f"CLIP weights '{weights}' are neither a file nor a tag of {model} (its tags: {tags})."
         )
     return Path(weights), f"file: {files.digest(Path(weights))}"
+
+
+def hub_repository(model: str, weights: str) -> str | None:
+    """Where the weights of an open_clip tag are on the hub; None for a file, and for a tag that is
+    not there."""
+    import open_clip
+
+    if model.startswith("hf-hub:"):
+        return model.removeprefix("hf-hub:")
+    if weights not in open_clip.list_pretrained_tags_by_model(model):
+        return None
+    config = open_clip.pretrained.get_pretrained_cfg(model, weights)
+    return str(config.get("hf_hub", "")).strip("/") or None
 
 
 def _first(repository: str) -> Path:

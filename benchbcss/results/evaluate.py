@@ -19,6 +19,7 @@ from benchbcss.data.labels import LabelMap
 from benchbcss.data.store import TileStore
 from benchbcss.errors import DataError
 from benchbcss.io import Coded, read_table, write_table
+from benchbcss.progress import SILENT, Progress
 from benchbcss.results import store
 from benchbcss.results.schema import METRICS_VERSION, MetricUsed, RunResult, TrackResult
 from benchbcss.results.spec import RunSpec
@@ -45,6 +46,7 @@ def evaluate(
     rois: Mapping[str, Roi],
     run_dir: Path,
     facts: Mapping[str, Facts],
+    progress: Progress = SILENT,
 ) -> dict[str, TrackResult]:
     """Score the predictions in ``run_dir``, and write the tables that the result follows from.
 
@@ -53,7 +55,8 @@ def evaluate(
     """
     results: dict[str, TrackResult] = {}
     for track in tracks:
-        counts = track.count(frame, rois, run_dir)
+        progress("scoring", track=track.name)
+        counts = track.count(frame, rois, run_dir, progress)
         track.write(counts, frame, run_dir)
         results[track.name] = _result(track, counts, frame, run_dir, facts[track.name])
     number = np.arange(len(frame.rois))
@@ -113,7 +116,7 @@ def _result(track: Track, counts: Any, frame: Frame, run_dir: Path, facts: Facts
     return result.model_copy(update={"per_class": values, "metrics": used})
 
 
-def rescore(run_dir: Path) -> RunResult:
+def rescore(run_dir: Path, progress: Progress = SILENT) -> RunResult:
     """The record of a finished run with its tables and scores computed anew from the stored
     predictions and the very masks that the record names.
 
@@ -125,11 +128,12 @@ def rescore(run_dir: Path) -> RunResult:
         Path(spec.data_root), TileStore(Path(spec.store_root)), spec.suite.reading(), spec.sites
     )
     labels = spec.suite.labels(source.code_table())
-    rois = source.rois(spec.scored, labels)
+    rois = source.rois(progress.counted(spec.scored, doing="reading"), labels)
     _check_masks(old, spec, source, labels, rois)
     frame = frame_of(spec, labels, rois, _promptings(old))
     facts = {name: _facts(old, name) for name in old.tracks}
-    tracks = evaluate(frame, [TRACKS[name] for name in old.tracks], rois, run_dir, facts)
+    scored = [TRACKS[name] for name in old.tracks]
+    tracks = evaluate(frame, scored, rois, run_dir, facts, progress)
     data = old.data.model_copy(update={"masks": mask_hashes(rois)})
     return old.model_copy(
         update={"metrics_version": METRICS_VERSION, "tracks": tracks, "data": data}

@@ -26,6 +26,7 @@ from benchbcss.errors import (
 )
 from benchbcss.inference import clip_prompts
 from benchbcss.io import sha256
+from benchbcss.progress import SILENT, Progress
 from benchbcss.recipes import Augment, Recipe
 from benchbcss.registered import Registered
 from benchbcss.results import provenance, store
@@ -74,6 +75,7 @@ def prepare(
     split: str | None,
     workspace: Path,
     say: Callable[[str], None],
+    progress: Progress = SILENT,
 ) -> Prepared:
     """Make or open the data, decode it all, resolve labels and split. Raises InputError."""
     if folder is None:
@@ -82,7 +84,7 @@ def prepare(
                 f"The suite '{suite.name}' needs data: pass --data DIR (a folder with images/ and "
                 f"masks/), or set BENCHBCSS_DATA."
             )
-        folder = make_phantom(suite, workspace)
+        folder = make_phantom(suite, workspace, progress)
     if is_phantom(folder) != (suite.phantom is not None):
         wanted = (
             "is a phantom; use --suite phantom"
@@ -102,7 +104,7 @@ def prepare(
         raise DataError(" ".join(leakage.errors))
     names = (*parts.train, *parts.val, *parts.test)
     say(f"reading {len(names)} ROIs of {folder}")
-    rois = source.rois(names, labels)
+    rois = source.rois(progress.counted(names, doing="reading"), labels)
     if copies := data.identical(rois, parts):
         raise DataError(" ".join(copies[:5]))
     warnings = list(leakage.warnings)
@@ -126,7 +128,7 @@ def prepare(
     return Prepared(suite, preset, folder, labels, parts, rois, tuple(warnings))
 
 
-def make_phantom(suite: Suite, workspace: Path) -> Path:
+def make_phantom(suite: Suite, workspace: Path, progress: Progress = SILENT) -> Path:
     """The suite's phantom, generated once per workspace."""
     from filelock import FileLock
 
@@ -137,7 +139,7 @@ def make_phantom(suite: Suite, workspace: Path) -> Path:
     folder = workspace / "data" / f"phantom-{spec.rois}x{spec.size}-seed{spec.seed}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(str(folder) + ".lock"):
-        generate(folder, rois=spec.rois, size=spec.size, seed=spec.seed)
+        generate(folder, rois=spec.rois, size=spec.size, seed=spec.seed, progress=progress)
     return folder
 
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchbcss.errors import BenchError, PluginError
 from benchbcss.inference.predictor import Predictor
 from benchbcss.io import read_json, trusted, write_bytes, write_json
+from benchbcss.progress import Progress
 from benchbcss.runs.setup import Job
 from benchbcss.tracks import Track
 
-Stage = Callable[..., None]
 INDEX = "predictions.json"
 
 
-def predict(job: Job, stage: Stage) -> dict[str, float]:
+def predict(job: Job, stage: Progress) -> dict[str, float]:
     """Write the scored ROIs' predictions as PNG; returns seconds per track.
 
     An ROI whose pictures are all there, as they were written, is not predicted again. Raises
@@ -28,14 +27,19 @@ def predict(job: Job, stage: Stage) -> dict[str, float]:
     frame = job.frame
     index = _Index(job.run_dir)
     for track in job.tracks:
-        for number, name in enumerate(frame.rois, start=1):
-            if index.has(track.name, name):
-                continue
-            stage("predicting", track=track.name, roi=number, of=len(frame.rois))
-            try:
-                index.add(track.name, name, *_pictures(job, predictor, track, name))
-            except BenchError as error:
-                raise PluginError(f"{job.plugin} on {name}: {error}") from error
+        missing = [name for name in frame.rois if not index.has(track.name, name)]
+        done, total = len(frame.rois) - len(missing), len(frame.rois)
+        stage("predicting", track=track.name)
+        if done and missing:
+            stage.note(f"continuing with {len(missing)} of {total} ROIs of the {track.name} track")
+        with stage.counting(total) as count:
+            count(done)
+            for number, name in enumerate(missing, start=done + 1):
+                try:
+                    index.add(track.name, name, *_pictures(job, predictor, track, name))
+                except BenchError as error:
+                    raise PluginError(f"{job.plugin} on {name}: {error}") from error
+                count(number)
     job.context.notes["encoder_calls"] = index.total("encoder_calls")
     for track in job.tracks:
         facts = track.name_regions(job.context.clip, frame, job.rois, job.run_dir, stage)

@@ -22,6 +22,7 @@ from benchbcss.errors import InputError, PluginError
 from benchbcss.inference.clip import Source
 from benchbcss.inference.guard import Guard
 from benchbcss.inference.predictor import Predictor
+from benchbcss.progress import SILENT, Progress
 from benchbcss.registry import Registered
 from benchbcss.results import evaluate
 from benchbcss.results.schema import Parameters
@@ -106,7 +107,7 @@ class Job:
         )
 
 
-def setup(spec: RunSpec, run_dir: Path) -> Job:
+def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
     """Load data, plugin and model. Raises DataError, PluginError and WeightsError."""
     plugins = registry.load()
     registered = plugins.backend(spec.backend)
@@ -114,7 +115,8 @@ def setup(spec: RunSpec, run_dir: Path) -> Job:
         Path(spec.data_root), TileStore(Path(spec.store_root)), spec.suite.reading(), spec.sites
     )
     labels = spec.suite.labels(dataset.code_table())
-    rois = dataset.rois((*spec.split.train, *spec.split.val, *spec.split.test), labels)
+    names = (*spec.split.train, *spec.split.val, *spec.split.test)
+    rois = dataset.rois(progress.counted(names), labels)
     accelerator = _accelerator(spec)
     context = _context(spec, labels, [rois[name] for name in spec.split.train], accelerator)
     task = Task(labels.class_names, labels.mean_classes, spec.suite.mpp, spec.suite.tile.size)

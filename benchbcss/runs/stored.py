@@ -16,7 +16,8 @@ from benchbcss.results import store
 
 State = Literal["done", "failed", "running", "unfinished", "set aside"]
 _MADE_BY_RUNS = ("spec.json", "result.json", "failure.json", "status.json", "log.txt")
-_REMOVED = ".removing"
+#: in the name of a folder that is about to be deleted
+REMOVED = ".removing"
 
 
 @dataclass(frozen=True)
@@ -90,16 +91,45 @@ def chosen(
     return list(picked.values())
 
 
-def remove(run: StoredRun) -> None:
+def find_finished(run: str, workspace: Path) -> Path:
+    """The folder of the finished run that ``run`` means: a folder, an id, a given name, a backend,
+    or SUITE/BACKEND/ID. Raises UnknownNameError, and InputError where several are meant."""
+    if store.has_record(Path(run)):
+        return Path(run)
+    folders = sorted(
+        path.parent for path in (workspace / "runs").glob("*/*/[!.]*/result.json") if path.is_file()
+    )
+    ways = (
+        lambda folder: "/".join(folder.parts[-3:]) == run,
+        lambda folder: "/".join(folder.parts[-2:]) == run,
+        lambda folder: folder.name == run,
+        lambda folder: folder.name.startswith(f"{run}-seed"),
+        lambda folder: folder.parent.name == run,
+    )
+    for way in ways:
+        meant = [folder for folder in folders if way(folder)]
+        if len(meant) > 1:
+            listing = ", ".join("/".join(folder.parts[-3:]) for folder in meant)
+            raise InputError(f"'{run}' means {len(meant)} runs. Name one of them: {listing}.")
+        if meant:
+            return meant[0]
+    known = {folder.parent.name for folder in folders}
+    raise UnknownNameError("finished run", run, known, f"Looked in {workspace / 'runs'}.")
+
+
+def remove(run: StoredRun, *, result_too: bool = True) -> None:
     """Delete the run's folder, out of sight first, so that none is ever seen half deleted.
 
-    Raises InputError while it is running, RunError where it cannot be removed.
+    Raises InputError while it is running, and where it has a result unless ``result_too``; RunError
+    where it cannot be removed.
     """
-    away = run.path.with_name(f".{run.path.name.lstrip('.')}{_REMOVED}{os.getpid()}")
+    away = run.path.with_name(f".{run.path.name.lstrip('.')}{REMOVED}{os.getpid()}")
     try:
         with store.owned(run.path):
             if not _ended(run.path) and _beats(run.path):  # by a worker on another machine
                 raise InputError(_busy(run))
+            if not result_too and store.has_record(run.path):
+                raise InputError(f"{run.path} has a result by now; it is kept.")
             run.path.rename(away)
             store.lock_file(run.path).unlink()
     except store.Busy:
@@ -123,7 +153,7 @@ def _busy(run: StoredRun) -> str:
 
 def _is_run(path: Path) -> bool:
     """A link is none: what it leads to is not ours to delete."""
-    if path.is_symlink() or not path.is_dir() or _REMOVED in path.name:
+    if path.is_symlink() or not path.is_dir() or REMOVED in path.name:
         return False
     return any((path / name).is_file() for name in _MADE_BY_RUNS)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from benchbcss.contract import BOX_CLASS, Prompting
 from benchbcss.errors import NonFiniteError, PluginError, RecipeError
 from benchbcss.inference.guard import lifted
 from benchbcss.io import read_json, trusted, write_json
+from benchbcss.progress import SILENT, Count, Progress
 from benchbcss.results.schema import Stability, Training
 from benchbcss.runs.predict import discard
 from benchbcss.runs.setup import Job
@@ -27,13 +27,12 @@ from benchbcss.weights import Provenance
 
 SUMMARY = "training.json"
 FINAL = "final"  # the checkpoint that is predicted with
-Stage = Callable[..., None]
 
 
 def follow(job: Job) -> None:
     """What every process but the first does: its share of each training batch."""
     if not is_done(job.run_dir):
-        _train(job, lambda *_, **__: None, {})
+        _train(job, SILENT, {})
 
 
 def is_done(run_dir: Path) -> bool:
@@ -41,7 +40,7 @@ def is_done(run_dir: Path) -> bool:
     return trusted(run_dir / SUMMARY) and trusted(path_of(run_dir, FINAL))
 
 
-def train(job: Job, stage: Stage) -> tuple[Training, Stability | None]:
+def train(job: Job, stage: Progress) -> tuple[Training, Stability | None]:
     """Train unless it is done already; what the record says about it.
 
     Where the summary or the final weights are damaged or gone, they are made anew: from the last
@@ -57,7 +56,7 @@ def train(job: Job, stage: Stage) -> tuple[Training, Stability | None]:
         _count_trained(job, summary)
         return _typed(summary)
     if done.exists():
-        print("the end of training is damaged: it is reached again", flush=True)
+        stage.note("the end of training is damaged: it is reached again")
         done.unlink()
     discard(job.run_dir)  # predictions are those of the weights that training is about to leave
     summary = {"trained": False, "seconds": 0.0, "stability": None}
@@ -89,7 +88,7 @@ def _typed(summary: dict[str, Any]) -> tuple[Training, Stability | None]:
     return training, None if verdict is None else Stability.model_validate(verdict)
 
 
-def _train(job: Job, stage: Stage, summary: dict[str, Any]) -> TrainingData:
+def _train(job: Job, stage: Progress, summary: dict[str, Any]) -> TrainingData:
     """The loop, or the backend's own fit; returns the data without augmentation."""
     settings = job.spec.recipe.train
     data = TrainingData(
@@ -118,7 +117,7 @@ def _fit(job: Job, data: TrainingData) -> bool:
         return job.backend.fit(job.model, data)
 
 
-def _loop(job: Job, data: TrainingData, stage: Stage) -> dict[str, Any]:
+def _loop(job: Job, data: TrainingData, stage: Progress) -> dict[str, Any]:
     settings = job.spec.recipe.train
     assert settings is not None
     plan = schedule.plan(settings, job.spec.suite.budget, len(data))
@@ -133,13 +132,8 @@ def _loop(job: Job, data: TrainingData, stage: Stage) -> dict[str, Any]:
         workers=8 if job.accelerator.device.type == "cuda" else 0,
     )
     try:
-        with interrupt.deferred(), job.guarded("training"):
-            history = loop.train(
-                trainer,
-                data,
-                validate=(lambda model: validate(job, model)) if job.spec.split.val else None,
-                on_epoch=lambda record: _tell(job, record, plan.epochs, stage),
-            )
+        with interrupt.deferred():
+            history = _steps(job, trainer, data, stage)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
@@ -175,6 +169,22 @@ def _loop(job: Job, data: TrainingData, stage: Stage) -> dict[str, Any]:
     }
 
 
+def _steps(job: Job, trainer: Trainer, data: TrainingData, stage: Progress) -> loop.History:
+    """The steps, counted."""
+    plan = trainer.plan
+    stage("training")
+    total = plan.steps if plan.seconds is None else None
+    with stage.counting(total, "step") as count, job.guarded("training"):
+        return loop.train(
+            trainer,
+            data,
+            validate=(lambda model: validate(job, model, stage)) if job.spec.split.val else None,
+            on_epoch=lambda record: _tell(job, record, plan, stage),
+            on_start=lambda: _begin(trainer, count, stage),
+            on_step=count,
+        )
+
+
 def _judge(job: Job, history: loop.History) -> stability.Stability:
     track = get(job.backend.validation)
     rois = [job.rois[name] for name in job.spec.split.val]
@@ -183,12 +193,23 @@ def _judge(job: Job, history: loop.History) -> stability.Stability:
     return stability.judge(stability.Course.of(history), floor)
 
 
-def _tell(job: Job, record: dict[str, Any], epochs: int, stage: Stage) -> None:
+def _begin(trainer: Trainer, count: Count, stage: Progress) -> None:
+    """The first step is about to be taken, or the first after an interruption."""
+    plan, step = trainer.plan, trainer.step
+    if plan.seconds is not None:
+        count.until = time.monotonic() + plan.seconds - trainer.elapsed
+    count(step)
+    if step and not trainer.done:
+        end = f"of {plan.steps}" if plan.seconds is None else f"after {trainer.elapsed:.0f} s"
+        stage.note(f"continuing at step {step} {end}")
+
+
+def _tell(job: Job, record: dict[str, Any], plan: schedule.Plan, stage: Progress) -> None:
     """An epoch is over and logged: say so to the console and to plugins."""
     stage(
         "training",
         epoch=record["epoch"] + 1,
-        epochs=epochs,
+        **({} if plan.seconds else {"epochs": plan.epochs}),
         step=record["step"],
         loss=_short(record["loss"].get("loss")),
         val=_short(record.get("val_mean_dice")),
@@ -197,14 +218,14 @@ def _tell(job: Job, record: dict[str, Any], epochs: int, stage: Stage) -> None:
     job.announcer.epoch_ended(record)
 
 
-def validate(job: Job, model: nn.Module) -> Validation:
+def validate(job: Job, model: nn.Module, progress: Progress = SILENT) -> Validation:
     """Mean per-class Dice over the validation ROIs, by the track that the backend validates in."""
     rois = [job.rois[name] for name in job.spec.split.val]
     track = get(job.backend.validation)
     predictor = job.predictor(model)
     try:
         with lifted():
-            return track.validate(predictor, rois, job.labels, _prompting(job))
+            return track.validate(predictor, rois, job.labels, _prompting(job), progress)
     except NonFiniteError:
         raise  # a divergence, which ends training without failing the run
     except PluginError as error:

@@ -13,23 +13,22 @@ import sys
 import threading
 import time
 import traceback
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchbcss import interrupt
 from benchbcss.errors import BenchError, RunError
 from benchbcss.io import begin_list, write_json
 from benchbcss.names import VisibleStream
+from benchbcss.progress import Progress
 from benchbcss.results import store
 from benchbcss.results.spec import RunSpec
 from benchbcss.runs.executors.protocol import BUSY
+from benchbcss.runs.heartbeat import HEARTBEAT_SECONDS, Stage
 
 if TYPE_CHECKING:
     from benchbcss.results.schema import Cost, RunResult, Training
     from benchbcss.runs.setup import Job
-
-HEARTBEAT_SECONDS = 2.0
 
 
 def main(run_dir: Path) -> int:
@@ -136,60 +135,13 @@ def _follow(run_dir: Path) -> int:
     return 0
 
 
-class Stage:
-    """What the worker is doing, kept fresh in ``status.json`` as a heartbeat."""
-
-    def __init__(self, run_dir: Path) -> None:
-        self.path = run_dir / store.STATUS
-        self._beats = count()
-        self.name = "starting"
-        self.detail: dict[str, Any] = {}
-        self._parent = os.getppid()
-        self._stopped = threading.Event()
-        threading.Thread(target=self._beat, daemon=True).start()
-
-    def __call__(self, name: str, **detail: Any) -> None:
-        self.name, self.detail = name, detail
-        self._write()
-        print(
-            f"[{time.strftime('%H:%M:%S')}] {name} "
-            + " ".join(f"{key}={value}" for key, value in detail.items()),
-            flush=True,
-        )
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-    def _beat(self) -> None:
-        while not self._stopped.wait(HEARTBEAT_SECONDS):
-            self._write()
-            if os.getppid() != self._parent:  # the controller died: do not train for nobody
-                os._exit(1)
-
-    def _write(self) -> None:
-        try:
-            write_json(
-                self.path,
-                {
-                    "stage": self.name,
-                    "pid": os.getpid(),
-                    "time": time.time(),
-                    "beat": next(self._beats),
-                    **self.detail,
-                },
-                listed=False,
-            )
-        except BenchError:
-            pass  # a lost heartbeat is no reason to lose the run
-
-
-def execute(spec: RunSpec, run_dir: Path, stage: Stage) -> None:
+def execute(spec: RunSpec, run_dir: Path, stage: Progress) -> None:
     """Train, predict, score; writes result.json last. Plugins are told of it."""
     from benchbcss.runs.setup import setup
 
     begun = time.time()
     stage("loading")
-    job = setup(spec, run_dir)
+    job = setup(spec, run_dir, stage)
     job.announcer.run_started(spec)
     try:
         result = _execute(job, stage, begun)
@@ -202,7 +154,7 @@ def execute(spec: RunSpec, run_dir: Path, stage: Stage) -> None:
     stage("done")
 
 
-def _execute(job: Job, stage: Stage, begun: float) -> RunResult:
+def _execute(job: Job, stage: Progress, begun: float) -> RunResult:
     from benchbcss.results import evaluate, provenance
     from benchbcss.runs import predict, train
     from benchbcss.tracks.base import Facts
@@ -216,7 +168,7 @@ def _execute(job: Job, stage: Stage, begun: float) -> RunResult:
         track.name: Facts(predict.view_of(job, track), clip) for track in job.tracks
     }
     frame = job.frame
-    tracks = evaluate.evaluate(frame, job.tracks, job.rois, run_dir, facts)
+    tracks = evaluate.evaluate(frame, job.tracks, job.rois, run_dir, facts, stage)
     result = store.record(
         spec,
         job.labels,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from benchbcss.contract import Prompting
 from benchbcss.contract import Track as TrackName
+from benchbcss.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,7 +104,12 @@ class Track(ABC, Generic[Counts]):
 
     @abstractmethod
     def validate(
-        self, predictor: Predictor, rois: Sequence[Roi], labels: LabelMap, prompting: Prompting
+        self,
+        predictor: Predictor,
+        rois: Sequence[Roi],
+        labels: LabelMap,
+        prompting: Prompting,
+        progress: Progress = SILENT,
     ) -> Validation:
         """Mean per-class Dice over whole ROIs by the ``per_roi`` estimand."""
 
@@ -124,7 +130,7 @@ class Track(ABC, Generic[Counts]):
         frame: Frame,
         rois: Mapping[str, Roi],
         run_dir: Path,
-        stage: Callable[..., None],
+        stage: Progress,
     ) -> dict[str, Any] | None:
         """After prediction: let the labeller name what was found; the facts of how, or None."""
         return None
@@ -143,7 +149,13 @@ class Track(ABC, Generic[Counts]):
     # -- scoring: predictions and masks -> counts -> result ----------------------------------------
 
     @abstractmethod
-    def count(self, frame: Frame, rois: Mapping[str, Roi], run_dir: Path) -> Counts:
+    def count(
+        self,
+        frame: Frame,
+        rois: Mapping[str, Roi],
+        run_dir: Path,
+        progress: Progress = SILENT,
+    ) -> Counts:
         """Compare the stored predictions with the masks. Raises DataError naming the file."""
 
     @abstractmethod

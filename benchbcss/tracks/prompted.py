@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbcss.contract import ALL_STRATEGIES, BOX_CLASS, Prompting, Scope
 from benchbcss.contract import Track as TrackName
+from benchbcss.progress import SILENT, Progress
 from benchbcss.tracks.base import Column, Facts, Frame, Track, Validation, number
 from benchbcss.tracks.semantic import class_column, validation_of
 
@@ -87,7 +88,7 @@ class Prompted(Track[PromptedCounts]):
         frame: Frame,
         rois: Mapping[str, Roi],
         run_dir: Path,
-        stage: Callable[..., None],
+        stage: Progress,
     ) -> dict[str, Any]:
         from benchbcss.tracks import regions
 
@@ -100,14 +101,19 @@ class Prompted(Track[PromptedCounts]):
         return pictures.masks(array)
 
     def validate(
-        self, predictor: Predictor, rois: Sequence[Roi], labels: LabelMap, prompting: Prompting
+        self,
+        predictor: Predictor,
+        rois: Sequence[Roi],
+        labels: LabelMap,
+        prompting: Prompting,
+        progress: Progress = SILENT,
     ) -> Validation:
         import numpy as np
 
         from benchbcss.scoring import metrics, prompted_counts
 
         rows, tissue = [], np.zeros(3, np.int64)
-        for roi in rois:
+        for roi in progress.counted(rois, doing="validating"):
             image, target = roi.image(), roi.target(labels)
             if predictor.tissue_prompt == "one":
                 true = roi.codes() > 0
@@ -145,7 +151,13 @@ class Prompted(Track[PromptedCounts]):
 
     # -- scoring -----------------------------------------------------------------------------------
 
-    def count(self, frame: Frame, rois: Mapping[str, Roi], run_dir: Path) -> PromptedCounts:
+    def count(
+        self,
+        frame: Frame,
+        rois: Mapping[str, Roi],
+        run_dir: Path,
+        progress: Progress = SILENT,
+    ) -> PromptedCounts:
         import numpy as np
 
         from benchbcss.inference.prompts import covered
@@ -156,7 +168,7 @@ class Prompted(Track[PromptedCounts]):
         shape = (len(frame.rois), len(classes))
         scores = {p: np.zeros((*shape, 4), np.int64) for p in frame.promptings}
         reached = {p.scope: np.zeros(shape, np.int64) for p in frame.promptings}
-        for i, name in enumerate(frame.rois):
+        for i, name in enumerate(progress.counted(frame.rois)):
             target = rois[name].target(labels)
             for prompting, counts in scores.items():
                 path = self.folder(run_dir, prompting.key) / name

@@ -7,7 +7,7 @@ chosen (class names; chosen is empty where nothing was predicted, which counts a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from benchbcss.tracks.estimates import bounds, finite, whole
 if TYPE_CHECKING:
     from benchbcss.data.dataset import Roi
     from benchbcss.inference.clip import Clip, Source
+    from benchbcss.progress import Progress
 
 NAME = "regions.parquet"
 KINDS = ("ground_truth", "predicted")
@@ -35,7 +36,7 @@ def name_regions(
     folder: Path,
     run_dir: Path,
     source: Source,
-    stage: Callable[..., None],
+    stage: Progress,
 ) -> dict[str, Any]:
     """Name the regions whose masks lie in ``folder``, where CLIP is available; returns the facts
     of how, or ``not_measured`` with the reason."""
@@ -57,8 +58,8 @@ def name_regions(
         return facts | {"not_measured": problem}
     clip = source.load()
     rows: list[tuple[int, int, int, int]] = []
-    for number, name in enumerate(frame.rois):
-        stage("naming regions", roi=number + 1, of=len(frame.rois))
+    stage("naming regions")
+    for number, name in enumerate(stage.counted(frame.rois)):
         packed = pictures.read(folder / name, rois[name].shape, len(frame.labels.classes))
         named = _name(rois[name], packed, frame, clip, source)
         rows += [(kind, number, true, chosen) for kind, true, chosen in named]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbcss.contract import Prompting
 from benchbcss.contract import Track as TrackName
+from benchbcss.progress import SILENT, Progress
 from benchbcss.tracks.base import Column, Facts, Frame, Track, Validation, number
 
 if TYPE_CHECKING:
@@ -68,7 +69,12 @@ class Semantic(Track[SemanticCounts]):
         return pictures.label_map(array)
 
     def validate(
-        self, predictor: Predictor, rois: Sequence[Roi], labels: LabelMap, prompting: Prompting
+        self,
+        predictor: Predictor,
+        rois: Sequence[Roi],
+        labels: LabelMap,
+        prompting: Prompting,
+        progress: Progress = SILENT,
     ) -> Validation:
         import numpy as np
 
@@ -76,7 +82,7 @@ class Semantic(Track[SemanticCounts]):
 
         classes = len(labels.classes)
         tables = []
-        for roi in rois:
+        for roi in progress.counted(rois, doing="validating"):
             prediction = predictor.semantic(roi.image(), roi=roi.name)
             tables.append(pair_counts(roi.target(labels), prediction, classes))
         pairs = np.stack(tables)
@@ -108,11 +114,18 @@ class Semantic(Track[SemanticCounts]):
 
     # -- scoring -----------------------------------------------------------------------------------
 
-    def count(self, frame: Frame, rois: Mapping[str, Roi], run_dir: Path) -> SemanticCounts:
+    def count(
+        self,
+        frame: Frame,
+        rois: Mapping[str, Roi],
+        run_dir: Path,
+        progress: Progress = SILENT,
+    ) -> SemanticCounts:
         import numpy as np
 
         maps = [
-            self._measure(rois[name], frame, self.folder(run_dir) / name) for name in frame.rois
+            self._measure(rois[name], frame, self.folder(run_dir) / name)
+            for name in progress.counted(frame.rois)
         ]
         some, inner, surface, objects = zip(*maps, strict=True)
         pairs, off_border = np.stack(some), np.stack(inner)

@@ -33,6 +33,8 @@ def train(
     *,
     validate: Validate | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    on_start: Callable[[], None] | None = None,
+    on_step: Callable[[int], None] | None = None,
 ) -> History:
     """Train the trainer's model in place and leave the weights to be scored in it.
 
@@ -40,17 +42,22 @@ def train(
     loss, gradient, weight or prediction that is not finite ends training at once, whenever it
     happens: ``History.diverged`` says what and when, and the best weights so far are left, or those
     of the start. ``validate`` and ``on_epoch`` (which gets each epoch's record) are called in the
-    first process only. Asked to stop, it finishes its step, saves and raises ``StopRequested``.
-    Raises PluginError when a term of the loss is not a scalar.
+    first process only. ``on_start`` is called before the first step, and ``on_step`` with the steps
+    done after each. Asked to stop, it finishes its step, saves and raises ``StopRequested``. Raises
+    PluginError when a term of the loss is not a scalar.
     """
     if not trainer.resume():
         _start(trainer, validate)
+    if on_start is not None:
+        on_start()
     history, plan = trainer.history, trainer.plan
     batches = trainer.batches(data)
     while not trainer.done:
         epoch = trainer.step // plan.steps_per_epoch
         rates = trainer.set_rates()
         _step(trainer, batches, rates)
+        if on_step is not None:
+            on_step(trainer.step)
         if not history.diverged:
             if trainer.out_of_time() or trainer.step >= plan.steps:
                 history.end()

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from tests_support import cli, write_folder
 
-from benchbcss.cli.show_roi import find_run
 from benchbcss.errors import InputError, UnknownNameError
+from benchbcss.runs.stored import find_finished
 from benchbcss.tracks.gallery import GAP, MISSED
 
 CODES = np.array([1, 2, 3, 4, 18, 9], np.uint8)
@@ -127,8 +127,8 @@ def test_runs_are_found_in_every_way_that_is_natural(tmp_path):
         ("bcss5/unetpp/seed0-aaaa", first),
         (str(first), first),
     ):
-        assert find_run(text, tmp_path) == run
+        assert find_finished(text, tmp_path) == run
     with pytest.raises(InputError, match="means 2 runs.*bcss5/unetpp/seed0-aaaa, bcss5/unetpp/wid"):
-        find_run("unetpp", tmp_path)
+        find_finished("unetpp", tmp_path)
     with pytest.raises(UnknownNameError, match="Did you mean 'transunet'"):
-        find_run("transunt", tmp_path)
+        find_finished("transunt", tmp_path)

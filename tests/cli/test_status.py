@@ -6,6 +6,7 @@ from board_support import fail, result, write
 from tests_support import cli
 
 from benchbcss.cli.status import collect, last_line
+from benchbcss.runs.queue import Queue
 
 
 @pytest.fixture
@@ -48,6 +49,34 @@ def test_in_words(workspace):
 def test_as_json(workspace):
     runs = json.loads(cli("status", "--workspace", workspace, "--format", "json", check=0).stdout)
     assert {run["state"] for run in runs} == {"running", "interrupted", "failed", "done"}
+
+
+def test_how_far_a_run_is(workspace):
+    status = workspace / "runs/bcss5/busy/seed0-x/status.json"
+    count = {"done": 120, "total": 300, "unit": "step", "rate": 2.0, "left": 90.0}
+    beat = {"stage": "training", "pid": 1, "time": time.time(), "epoch": 3, "epochs": 8, **count}
+    status.write_text(json.dumps({**beat, "part": "validating 2/5 ROIs"}))
+    busy = collect(workspace)[0]
+    assert busy["detail"] == ("training, step 120/300, epoch 3/8, validating 2/5 ROIs, 1:30 left")
+    assert (busy["stage"], busy["unit"], busy["rate"]) == ("training", "step", 2.0)
+    assert (busy["done"], busy["total"], busy["seconds_left"]) == (120, 300, 90.0)
+    status.write_text(json.dumps({**beat, "time": time.time() - 9999}))
+    gone = [run for run in collect(workspace) if run["state"] == "interrupted"]
+    assert "training, step 120/300, epoch 3/8" in [run["detail"] for run in gone]
+
+
+def test_what_a_living_command_has_yet_to_begin(workspace):
+    runs = [workspace / f"runs/bcss5/{name}/seed0-x" for name in ("busy", "gone", "next")]
+    with Queue(workspace, runs):
+        states = {run["backend"]: (run["state"], run["detail"]) for run in collect(workspace)[:3]}
+        assert states["busy"][0] == "running"
+        assert states["gone"] == ("queued", "1 of 2 in line")  # to be continued
+        assert states["next"] == ("queued", "2 of 2 in line")
+        text = cli("status", "--workspace", workspace, check=0, COLUMNS="80").stdout
+        assert "queued: next seed0-x: 2 of 2 in line\n" in text
+        assert "interrupted" not in text
+        assert collect(workspace, "amgad5") == []
+    assert "queued" not in {run["state"] for run in collect(workspace)}
 
 
 def test_nothing_is_no_error(tmp_path):

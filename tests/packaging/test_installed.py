@@ -126,7 +126,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_no_other(wheel):
             if file.is_file() and "__pycache__" not in file.parts:
                 inside = file.relative_to(source.parent).as_posix()
                 expected.add(PurePosixPath(prefix, inside).as_posix())
-    assert packed == expected
+    assert packed == expected | set(TARGET["force-include"].values())
 
 
 def test_the_guard_of_these_tests_sees_the_source(bare):
@@ -164,6 +164,8 @@ def test_commands_that_look_things_up(bare):
     assert "phantom" in suites
     assert "FCN8-VGG16" in bare.run(benchbcss, "leaderboard", "--reported")
     assert "Error" not in bare.run(benchbcss, "plugins")
+    assert "10.1093/bioinformatics/btz083" in bare.run(benchbcss, "cite", "transunet")
+    assert "2102.04306" in bare.run(benchbcss, "cite", "transunet")
 
 
 @pytest.mark.slow

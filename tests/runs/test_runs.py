@@ -335,6 +335,7 @@ def test_interrupting_the_controller_leaves_no_worker(phantom, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         stderr=subprocess.PIPE,
+        text=True,
         # shells start background jobs with SIGINT ignored, and tests may be one
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
@@ -346,7 +347,13 @@ def test_interrupting_the_controller_leaves_no_worker(phantom, tmp_path):
         if found and read_json(found[0]).get("stage") == "training":
             status = read_json(found[0])
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    said = process.communicate(timeout=30)[1].splitlines()
+    assert process.returncode == 130
+    assert said[-2:] == [
+        "interrupted; 0 of 1 runs are finished, the others continue from their last checkpoint",
+        f"continue with: benchbcss run unetpp --no-floors --data {phantom} --workspace {tmp_path}",
+    ]
+    assert not list(tmp_path.glob("queue/*.json"))
     with pytest.raises(ProcessLookupError):
         os.kill(status["pid"], 0)
 

@@ -3,11 +3,12 @@
 import sys
 
 import pytest
-from runs_support import finished_run
+from runs_support import finished_run, specs
 
 from benchbcss.io import sha256
 from benchbcss.results import store
 from benchbcss.runs import executors, train, worker
+from benchbcss.training.trainer import Trainer
 
 TINY = (
     "train.budget=recipe",
@@ -82,7 +83,32 @@ def test_the_same_predictions_are_made_again(trained, monkeypatch, damage, names
     assert len(lines) == store.load(run_dir).training.model_extra["epochs"]
 
 
-def test_prediction_goes_on_where_it_was_interrupted(trained, monkeypatch):
+def test_training_goes_on_where_it_was_interrupted_and_says_so(
+    trained, tmp_path, monkeypatch, capsys, phantom
+):
+    """Told, counted and drawn or not, the same predictions are made."""
+    (spec,) = specs(phantom, tmp_path, ["unetpp"], overrides=TINY)
+    run_dir = executors.prepare(spec, executors.Settings(tmp_path, lambda text: None))
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    monkeypatch.setattr(Trainer, "checkpoint_every", 0.0)
+    tell, epochs = train._tell, []
+
+    def interrupt(job, record, *more):
+        tell(job, record, *more)
+        epochs.append(record["step"])
+        if len(epochs) == 2:
+            raise RuntimeError("a kill")
+
+    monkeypatch.setattr(train, "_tell", interrupt)
+    assert worker.main(run_dir) == 1
+    assert "note: continuing" not in capsys.readouterr().out
+    assert worker.main(run_dir) == 0
+    assert f"note: continuing at step {epochs[0]} of 6\n" in capsys.readouterr().out
+    assert pictures(run_dir) == pictures(trained[2])
+
+
+def test_prediction_goes_on_where_it_was_interrupted(trained, monkeypatch, capsys):
     """Only the picture that is gone is made again, and the record's counts stay."""
     workspace, spec, run_dir = trained
     wanted, before = pictures(run_dir), store.load(run_dir)
@@ -93,6 +119,7 @@ def test_prediction_goes_on_where_it_was_interrupted(trained, monkeypatch):
     monkeypatch.setattr(sys, "stdout", sys.stdout)
     monkeypatch.setattr(sys, "stderr", sys.stderr)
     assert worker.main(run_dir) == 0
+    assert f"note: continuing with 1 of {len(spec.scored)} ROIs of the " in capsys.readouterr().out
     assert pictures(run_dir) == wanted
     assert {path: path.stat().st_mtime_ns for path in others} == stamps
     assert store.load(run_dir).notes == before.notes

@@ -11,6 +11,7 @@ from benchbcss.data.labels import label_map
 from benchbcss.data.store import TileStore
 from benchbcss.errors import PluginError
 from benchbcss.recipes import Scale, Train
+from benchbcss.runs.heartbeat import Stage
 from benchbcss.suites import Budget
 from benchbcss.training import loop
 from benchbcss.training.samples import TrainingData
@@ -39,6 +40,46 @@ def test_an_interrupted_run_continues_bit_for_bit(folder, tmp_path, accumulate):
     resumed, again = train(folder, tmp_path, "torn", **options)
     assert torch.equal(weights(whole), weights(resumed))
     assert [r["loss"] for r in history.records] == [r["loss"] for r in again.records]
+
+
+def test_steps_are_told_and_change_nothing(folder, tmp_path):
+    """From the step that training begins, or goes on, at."""
+    plain, _ = train(folder, tmp_path, "plain")
+    told = []
+
+    def interrupt(step):
+        told.append(step)
+        if step == 7:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(folder, tmp_path, "told", on_step=interrupt, on_start=lambda: told.append("start"))
+    assert told == ["start", *range(1, 8)]
+    told.clear()
+    model, _ = train(
+        folder, tmp_path, "told", on_step=told.append, on_start=lambda: told.append("start")
+    )
+    assert told == ["start", *range(7, 13)]  # step 6 ended the last epoch that was saved
+    assert torch.equal(weights(plain), weights(model))
+
+
+def test_counting_is_negligible_beside_a_step(folder, tmp_path):
+    """As a share of the very training that it counts, with the heartbeat at work."""
+    stage, spent = Stage(tmp_path), []
+
+    with stage.counting(200, "step") as count:
+
+        def timed(step):
+            begun = time.perf_counter()
+            count(step)
+            spent.append(time.perf_counter() - begun)
+
+        begun = time.perf_counter()
+        train(folder, tmp_path, "run", steps=200, on_step=timed)
+        share = sum(spent) / (time.perf_counter() - begun)
+    stage.stop()
+    assert len(spent) == 200
+    assert share < 0.01
 
 
 def test_it_learns(folder, tmp_path):

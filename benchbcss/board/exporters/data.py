@@ -100,48 +100,113 @@ def plain(row: Row) -> dict[str, Any]:
 
 
 def csv(board: Board, stream: TextIO) -> None:
-    """One line per row, prompting, estimand and class: tidy, for a spreadsheet or pandas. Each line
-    has the verdict and reason of every criterion of its run, and the values of registered metrics
-    for its class."""
-    tables = board.tables
-    criteria = dict.fromkeys(label for part in tables for label in cells.criteria(part))
-    rows = [
-        row for part in tables for row in (*part.rows, *(row for row, _ in part.not_comparable))
-    ]
-    metrics = cells.strangers([row.scores for row in rows])
-    verdicts = [name for label in criteria for name in (f"verdict: {label}", f"reason: {label}")]
-    writer = csv_module.DictWriter(
-        stream,
-        [*HEADER, *verdicts, *(f"metric: {name}" for name in metrics)],
-        restval="",
-        lineterminator="\n",
-    )
+    """``records``, for a spreadsheet or pandas."""
+    columns, lines = records(board)
+    writer = csv_module.DictWriter(stream, columns, restval="", lineterminator="\n")
     writer.writeheader()
-
-    def write(line: dict[str, Any]) -> None:
+    for line in lines:
         values = ((name, "" if value is None else value) for name, value in line.items())
         writer.writerow({name: cells.safe(value) for name, value in values})
 
+
+def records(board: Board) -> tuple[list[str], list[dict[str, Any]]]:
+    """Columns, and one line per row, prompting, estimand and class: tidy. Each line has the verdict
+    and reason of every criterion of its run, and the values of registered metrics for its class.
+    Runs without a result come last, without a class."""
+    tables = board.tables
+    criteria = dict.fromkeys(label for part in tables for label in cells.criteria(part))
+    rows = [row for part in tables for row, _ in _with_status(part)]
+    metrics = cells.strangers([row.scores for row in rows])
+    verdicts = [name for label in criteria for name in (f"verdict: {label}", f"reason: {label}")]
+    lines: list[dict[str, Any]] = []
     for part in tables:
-        pairs = [(row, _status(row)) for row in part.rows]
-        pairs += [(row, f"not comparable: {why}") for row, why in part.not_comparable]
-        for row, status in pairs:
-            for line in _lines(part, row, list(metrics)):
-                write({**line, "status": status})
+        for row, status in _with_status(part):
+            lines += [{**line, "status": status} for line in _lines(part, row, list(metrics))]
     for failure in board.failures:
-        write({**_run(failure), "status": f"failed: {failure.line}"})
+        lines.append({**_run(failure), "status": f"failed: {failure.line}"})
     for run in board.unfinished:
-        write({**_run(run), "status": f"{run.state}: {run.detail}"})
+        lines.append({**_run(run), "status": f"{run.state}: {run.detail}"})
     for missing in board.not_measured:
         reason = cells.one_line(missing.reason)
-        write({**_run(missing), "track": missing.track, "status": f"not measured: {reason}"})
+        about = {**_run(missing), "track": missing.track}
+        lines.append({**about, "status": f"not measured: {reason}"})
+    return [*HEADER, *verdicts, *(f"metric: {name}" for name in metrics)], lines
+
+
+#: columns of ``overview`` before those of classes and criteria
+OVERVIEW = [
+    "suite",
+    "track",
+    "rank",
+    "rank_from",
+    "rank_to",
+    "model",
+    "mean_dice",
+    "low",
+    "high",
+    "no_interval",
+    "rois",
+    "status",
+    "backend",
+    "seed",
+    "name",
+    "variant",
+    "floor",
+    "phantom",
+    "prompting",
+    "weights",
+    "preset",
+    "split",
+    "scored",
+    "view",
+    "run",
+]
+
+
+def overview(board: Board) -> Iterator[dict[str, Any]]:
+    """One line per row of the board, by the ranked estimand: ``OVERVIEW``, the Dice of each class
+    in the mean (``dice.CLASS``), verdicts and registered metrics."""
+    for part in board.tables:
+        for row, status in _with_status(part):
+            scores, result = row.scores, row.result
+            headline = scores.headline.per_roi
+            low, high = headline.mean_interval or (None, None)
+            head = _head(part, row)
+            line = {
+                **head,
+                "mean_dice": headline.mean,
+                "low": low,
+                "high": high,
+                "no_interval": headline.mean_reason,
+                "status": status,
+                "name": result.name,
+                "floor": row.floor,
+                "phantom": result.data.phantom,
+                "prompting": scores.prompting.key if scores.prompting else "",
+            }
+            yield {
+                **{name: line[name] for name in OVERVIEW},
+                **{f"dice.{name}": headline.dice.get(name) for name in scores.classes},
+                **{name: text for name, text in head.items() if name.startswith("verdict: ")},
+                **{
+                    f"metric: {name}": cells.metric_mean(scores, name, "per_roi")
+                    for name in cells.strangers([scores])
+                },
+            }
+
+
+def _with_status(part: Table) -> list[tuple[Row, str]]:
+    """Every row of a table, those that stand apart last, with why each is ranked or not."""
+    apart = [(row, f"not comparable: {why}") for row, why in part.not_comparable]
+    return [*((row, _status(row)) for row in part.rows), *apart]
 
 
 def _run(item: Any) -> dict[str, Any]:
     return {name: getattr(item, name) for name in ("suite", "backend", "run")}
 
 
-def _lines(part: Table, row: Row, metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _head(part: Table, row: Row) -> dict[str, Any]:
+    """What every line of a row begins with."""
     scores, result = row.scores, row.result
     first, last = (row.tied or (row.rank, row.rank)) if row.rank else (None, None)
     head = {
@@ -166,6 +231,11 @@ def _lines(part: Table, row: Row, metrics: Sequence[str]) -> Iterator[dict[str, 
         for verdict in row.verdicts:
             head[f"verdict: {verdict.label}"] = verdict.status
             head[f"reason: {verdict.label}"] = verdict.reason
+    return head
+
+
+def _lines(part: Table, row: Row, metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
+    scores, head = row.scores, _head(part, row)
     for name, estimand in scores.headline.estimands().items():
         key = scores.prompting.key if scores.prompting else ""
         for line in _values(estimand, scores):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Any, TextIO
 
 from benchbcss.board import cells, summary
 from benchbcss.board.model import Board, Table
@@ -24,6 +25,42 @@ class _Part:
 
 def html(board: Board, stream: TextIO) -> None:
     """Write every table, what it cost, runs without a result, and reported numbers apart."""
+    costs = cells.costs(board)
+    text = _render(
+        "page.html.j2",
+        tables=[_part(table) for table in board.tables],
+        costs=[(costs, [])] if costs else [],
+        troubles=cells.troubles(board),
+        reported=cells.reported(board),
+    )
+    stream.write(text + "\n")
+
+
+def fragment(board: Board) -> str:
+    """The standings and verdicts as a part of a page, such as a notebook's."""
+    parts = []
+    for table in board.tables:
+        page = _part(table)
+        verdicts = cells.verdicts(table)
+        more: list[tuple[Any, Any, list[str]]] = [(verdicts, (), [])] if verdicts else []
+        parts.append(
+            {
+                "title": page.title,
+                "about": page.about,
+                "sentence": page.sentence,
+                "grids": [(page.scores, page.floors, summary.warnings(table)), *more],
+            }
+        )
+    return _render("fragment.html.j2", parts=parts, troubles=cells.troubles(board))
+
+
+def grids(shown: Sequence[tuple[cells.Grid, Sequence[str]]], notes: Sequence[str] = ()) -> str:
+    """Tables, each with the notes below it, as a part of a page."""
+    part = {"title": "", "grids": [(grid, (), below) for grid, below in shown]}
+    return _render("fragment.html.j2", parts=[part], troubles=list(notes))
+
+
+def _render(name: str, **values: Any) -> str:
     import jinja2
 
     # Text of plugins, paths and errors is escaped; nothing here is trusted as markup.
@@ -34,16 +71,7 @@ def html(board: Board, stream: TextIO) -> None:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    template = environment.get_template("page.html.j2")
-    costs = cells.costs(board)
-    text = template.render(
-        tables=[_part(table) for table in board.tables],
-        costs=[(costs, [])] if costs else [],
-        troubles=cells.troubles(board),
-        reported=cells.reported(board),
-        statuses=list(cells.MARKS),
-    )
-    stream.write(text + "\n")
+    return environment.get_template(name).render(statuses=list(cells.MARKS), **values)
 
 
 def _part(table: Table) -> _Part:

@@ -31,12 +31,19 @@ from benchbcss.data.phantom.figures import (
 from benchbcss.data.phantom.painter import paint
 from benchbcss.data.phantom.tissue import layout, rotated
 from benchbcss.io import write_bytes
+from benchbcss.progress import SILENT, Progress
 
 _AT_ONCE = 1 << 21  # pixels drawn at a time; beyond it ROIs wait for each other
 
 
 def generate(
-    directory: Path, *, rois: int = 24, size: int = 512, seed: int = 0, workers: int | None = None
+    directory: Path,
+    *,
+    rois: int = 24,
+    size: int = 512,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: Progress = SILENT,
 ) -> None:
     """Write ``rois`` square ROIs of ``size`` px to ``directory``; returns at once if it holds them.
 
@@ -73,7 +80,8 @@ def generate(
     plans = _plan(rois, size, seed)
     if workers is None:
         workers = max(1, min(os.cpu_count() or 1, _AT_ONCE // size**2))
-    for plan, (image, mask) in zip(plans, _drawn(plans, workers), strict=True):
+    counted = progress.counted(plans, doing="painting")
+    for plan, (image, mask) in zip(counted, _drawn(plans, workers), strict=True):
         write_bytes(directory / "images" / plan.name, image)
         write_bytes(directory / "masks" / plan.name, mask)
     codes = resources.files("benchbcss.data") / "gtruth_codes.tsv"

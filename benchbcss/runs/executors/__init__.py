@@ -19,6 +19,7 @@ from benchbcss.runs.executors.protocol import (
     status_of,
     worker_command,
 )
+from benchbcss.runs.queue import Queue
 
 if TYPE_CHECKING:
     from benchbcss.results.spec import RunSpec
@@ -47,18 +48,21 @@ def run_all(
     chosen = registry.load().executors.find(executor).load()(settings)
     places = [spec.run_dir(settings.workspace) for spec in specs]
     outcomes: list[Outcome] = []
-    try:
-        chosen.submit(specs)
-        while len(outcomes) < len(places):
-            for outcome in chosen.poll():
-                if outcome.run_dir not in places:
-                    raise PluginError(
-                        f"The executor '{executor}' reports {outcome.run_dir}, which it was not "
-                        f"asked to run."
-                    )
-                outcomes.append(outcome)
-            if len(outcomes) < len(places):
-                time.sleep(chosen.poll_seconds)
-    finally:
-        chosen.cancel()
+    with Queue(settings.workspace, places) as queue:
+        try:
+            chosen.submit(specs)
+            while len(outcomes) < len(places):
+                for outcome in chosen.poll():
+                    if outcome.run_dir not in places:
+                        raise PluginError(
+                            f"The executor '{executor}' reports {outcome.run_dir}, which it was "
+                            f"not asked to run."
+                        )
+                    outcomes.append(outcome)
+                    queue.ended(outcome.run_dir)
+                    settings.ended(outcome)
+                if len(outcomes) < len(places):
+                    time.sleep(chosen.poll_seconds)
+        finally:
+            chosen.cancel()
     return sorted(outcomes, key=lambda outcome: places.index(outcome.run_dir))

@@ -42,13 +42,17 @@ def _silent(spec: RunSpec, status: dict[str, Any]) -> None:
     pass
 
 
+def _unheard(outcome: Outcome) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Settings:
     """How runs are carried out. ``jobs``: at most so many at a time; ``timeout``: seconds after
     which a run is stopped; ``fresh``: run again what is finished; ``say`` tells the user a line;
-    ``watch`` is shown a running worker's ``status.json``. An executor that hands runs to a queue
-    returns at once unless told to ``wait``; ``options`` are its own, each with every value given,
-    as ``--EXECUTOR KEY=VALUE`` has them."""
+    ``watch`` is shown a running worker's ``status.json``, ``ended`` the outcome of each run. An
+    executor that hands runs to a queue returns at once unless told to ``wait``; ``options`` are its
+    own, each with every value given, as ``--EXECUTOR KEY=VALUE`` has them."""
 
     workspace: Path
     say: Callable[[str], None]
@@ -56,6 +60,7 @@ class Settings:
     timeout: float | None = None
     fresh: bool = False
     watch: Callable[[RunSpec, dict[str, Any]], None] = _silent
+    ended: Callable[[Outcome], None] = _unheard
     wait: bool = False
     options: Mapping[str, Sequence[str]] = field(default_factory=dict)
 

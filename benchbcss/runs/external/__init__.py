@@ -17,6 +17,7 @@ from benchbcss import __version__
 from benchbcss.data.labels import official_codes
 from benchbcss.errors import BenchError, DataError, InputError, SuiteError
 from benchbcss.io import write_bytes
+from benchbcss.progress import SILENT, Progress
 from benchbcss.recipes import Recipe
 from benchbcss.results import evaluate, provenance, store
 from benchbcss.results.schema import Cost, Training
@@ -51,6 +52,7 @@ def score(
     numbering: str,
     workspace: Path,
     replace: bool = False,
+    progress: Progress = SILENT,
 ) -> Scored:
     """Score a folder or .zip of label maps against the test ROIs of ``prepared``.
 
@@ -71,7 +73,7 @@ def score(
         tempfile.TemporaryDirectory(prefix=".score-", dir=workspace) as staged,
     ):
         meaning = labels.numbering(numbering, source, prepared.labels, _codes(prepared))
-        copied = _copy(source, prepared, meaning, Path(staged))
+        copied = _copy(source, prepared, meaning, Path(staged), progress)
         spec = _spec(prepared, name, copied.digest, workspace)
         run_dir = spec.run_dir(workspace)
         scored = Scored(run_dir, store.is_finished(run_dir), copied.warnings)
@@ -84,7 +86,8 @@ def score(
             )
         if not scored.kept:
             with store.owned(run_dir):
-                _finish(spec, prepared, predictions, meaning, Path(staged), workspace)
+                run = (spec, prepared, predictions, meaning, Path(staged), workspace)
+                _finish(*run, progress)
     for old in others:
         scored.warnings.append(f"the result before is set aside: {set_aside(old)}")
     readings = {
@@ -106,7 +109,11 @@ class _Copied:
 
 
 def _copy(
-    source: reading.Source, prepared: Prepared, meaning: labels.Numbering, staged: Path
+    source: reading.Source,
+    prepared: Prepared,
+    meaning: labels.Numbering,
+    staged: Path,
+    progress: Progress,
 ) -> _Copied:
     """One ROI at a time, so that memory holds one. Raises DataError with every problem."""
     wanted, track = prepared.split.test, Semantic()
@@ -116,7 +123,7 @@ def _copy(
     problems: list[str] = []
     unknown: Counter[int] = Counter()
     nothing = 0
-    for roi in wanted:
+    for roi in progress.counted(wanted, doing="reading predictions"):
         files = candidates[roi]
         if len(files) != 1:
             both = ", ".join(str(candidate.path) for candidate in files[:3])
@@ -161,6 +168,7 @@ def _finish(
     meaning: labels.Numbering,
     staged: Path,
     workspace: Path,
+    progress: Progress,
 ) -> None:
     """Score the pictures in ``staged`` and write the record."""
     run_dir, track = spec.run_dir(workspace), Semantic()
@@ -172,7 +180,8 @@ def _finish(
     begun = time.time()
     rois = {roi: prepared.rois[roi] for roi in prepared.split.test}
     frame = evaluate.frame_of(spec, prepared.labels, rois, ())
-    tracks = evaluate.evaluate(frame, [track], rois, run_dir, {track.name: Facts("not known")})
+    seen: dict[str, Facts] = {track.name: Facts("not known")}
+    tracks = evaluate.evaluate(frame, [track], rois, run_dir, seen, progress)
     about = {"from": predictions.name, "labels": meaning.name, "classes": meaning.names}
     facts = store.Facts(
         notes={"predictions": about},

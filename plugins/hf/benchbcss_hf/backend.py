@@ -25,6 +25,11 @@ class HFSemantic(DenseBackend):
 
     made_here = ("mean", "std")
 
+    @classmethod
+    def automatic_weights(cls, recipe: dict[str, Any]) -> Hub | None:
+        source = recipe["model"]["weights"]
+        return Hub(id=source) if source else None
+
     def build(self) -> nn.Module:
         """The network of ``--weights``, or the recipe's at random.
 
@@ -35,7 +40,7 @@ class HFSemantic(DenseBackend):
         """
         model, context = self.recipe["model"], self.context
         automatic = isinstance(context.weights, Auto)
-        source = Hub(id=model["weights"]) if model["weights"] else None
+        source = self.automatic_weights(self.recipe)
         given = source if automatic else context.weights
         note = "random (smoke size has no pretrained weights)"
         if isinstance(given, Hub) or (isinstance(given, Folder) and has_config(given)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from transformers import Mask2FormerForUniversalSegmentation
 
@@ -23,6 +25,10 @@ class Mask2Former(Backend):
 
     made_here = ("mean", "std")
 
+    @classmethod
+    def automatic_weights(cls, recipe: dict[str, Any]) -> Hub | None:
+        return stored.pretrained(recipe["model"])
+
     def build(self) -> nn.Module:
         """The network with a head for the task's classes, weights loaded.
 
@@ -31,7 +37,7 @@ class Mask2Former(Backend):
         weights that are asked for and missing or of another network.
         """
         model, context = self.recipe["model"], self.context
-        source = stored.pretrained(model)
+        source = self.automatic_weights(self.recipe)
         given = source if isinstance(context.weights, Auto) else context.weights
         if isinstance(given, Hub) or (isinstance(given, Folder) and has_config(given)):
             try:

@@ -16,6 +16,7 @@ from benchbcss.errors import PluginError, RecipeError
 from benchbcss.inference.views import to_float
 from benchbcss.protocols import Labeller, Scene
 from benchbcss.training.samples import TrainingData, seed_of
+from benchbcss.weights import Weights
 from benchbcss.weights.loading import Layout, load_into
 from benchbcss_sam2 import prompting
 from benchbcss_sam2 import weights as stored
@@ -31,6 +32,10 @@ class Sam2(Backend):
     fits_labellers = True  # on the training ROIs; without, only those that learn nothing are left
     family = "SAM2.1"
     made_here = ("mean", "std", "probe")  # the probe is fitted where no checkpoint holds it
+
+    @classmethod
+    def automatic_weights(cls, recipe: dict[str, Any]) -> Weights | None:
+        return stored.sam2(recipe["model"]["variant"], "").pretrained
 
     def build(self) -> nn.Module:
         """SAM2 of the recipe's variant at the view's size; weights from the hub, Meta's ``.pt``
@@ -194,6 +199,14 @@ class ZeroShot(Sam2):
     """SAM2, or the original SAM, as it comes; nothing is learned, not even names of regions."""
 
     fits_labellers = False
+
+    @classmethod
+    def automatic_weights(cls, recipe: dict[str, Any]) -> Weights | None:
+        if recipe["model"]["family"] != "sam":
+            return super().automatic_weights(recipe)
+        from benchbcss_sam2.sam1 import VARIANTS as OLD
+
+        return stored.sam(OLD[recipe["model"]["variant"]][0], "").pretrained
 
     def build(self) -> nn.Module:
         family = self.recipe["model"]["family"]

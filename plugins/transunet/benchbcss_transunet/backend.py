@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from benchbcss.errors import RecipeError
 from benchbcss.training.dense import DenseBackend
-from benchbcss.weights import Auto
+from benchbcss.weights import Auto, Hub
 from benchbcss.weights.loading import load_into
 from benchbcss_transunet import weights as stored
 from benchbcss_transunet.network import TransUNet as Network
@@ -19,16 +21,21 @@ class TransUNet(DenseBackend):
 
     made_here = ("mean", "std")
 
+    @classmethod
+    def automatic_weights(cls, recipe: dict[str, Any]) -> Hub | None:
+        model = recipe["model"]
+        if not model["weights"]:
+            return None
+        return stored.pretrained(f"{model['encoder']}.{model['weights']}")
+
     def build(self) -> nn.Module:
         """TransUNet for the task's classes, weights loaded: the encoder's, or all.
 
         Raises RecipeError for an encoder that timm cannot give, WeightsError for weights that
         are asked for and missing or of another network.
         """
-        model = self.recipe["model"]
-        source = None
-        if model["weights"] and isinstance(self.context.weights, Auto):
-            source = stored.pretrained(f"{model['encoder']}.{model['weights']}")
+        automatic = isinstance(self.context.weights, Auto)
+        source = self.automatic_weights(self.recipe) if automatic else None
         network = self._wrap(self._encoder())
         load_into(network, self.context, stored.layout(network, source))
         return network

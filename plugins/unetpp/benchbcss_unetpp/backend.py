@@ -21,6 +21,10 @@ class UNetPP(DenseBackend):
 
     made_here = ("mean", "std")
 
+    @classmethod
+    def automatic_weights(cls, recipe: dict[str, Any]) -> Hub | None:
+        return stored.pretrained(recipe["model"]["encoder"], recipe["model"]["weights"])
+
     def build(self) -> nn.Module:
         """UNet++ for the task's classes, weights loaded: the encoder's, or all.
 
@@ -29,7 +33,7 @@ class UNetPP(DenseBackend):
         """
         model = self.recipe["model"]
         automatic = isinstance(self.context.weights, Auto)
-        source = stored.pretrained(model["encoder"], model["weights"]) if automatic else None
+        source = self.automatic_weights(self.recipe) if automatic else None
         if model["encoder"].startswith("tu-") and isinstance(self.context.weights, Auto | Hub):
             return self._by_timm(source)
         said: dict[str, Any] = {}

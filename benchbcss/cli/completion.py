@@ -1,0 +1,27 @@
+"""``benchbcss completion``: the script that makes a shell complete names and options."""
+
+from __future__ import annotations
+
+import click
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print a script that completes commands, options, backends, suites and runs.
+
+    \b
+    bash:  eval "$(benchbcss completion bash)"   in ~/.bashrc
+    zsh:   eval "$(benchbcss completion zsh)"    in ~/.zshrc
+    fish:  benchbcss completion fish > ~/.config/fish/completions/benchbcss.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    from benchbcss.cli.main import COMPLETE_VARIABLE, cli
+
+    made = get_completion_class(shell)
+    assert made is not None
+    script = made(cli, {}, "benchbcss", COMPLETE_VARIABLE)
+    click.echo(script.source_template % script.source_vars())

@@ -1,0 +1,193 @@
+"""From what a user asked for to runs that are carried out, or label maps that are scored: what the
+command line and the Python API both call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchbcss import registry
+from benchbcss.errors import InputError
+from benchbcss.progress import SILENT, Progress
+from benchbcss.results.spec import NAME
+from benchbcss.runs import executors, planning, rehearse
+from benchbcss.runs.planning import Asked, Prepared
+
+if TYPE_CHECKING:
+    from benchbcss.results.spec import RunSpec
+    from benchbcss.runs.executors import Outcome
+    from benchbcss.runs.external import Scored
+    from benchbcss.suites import Preset, Suite
+
+Say = Callable[[str], None]
+Watch = Callable[["RunSpec", dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class OnData:
+    """Which suite on which data. None stands for the default: the phantom without ``folder``, the
+    suite's split and preset; ``clip`` holds settings that replace the suite's."""
+
+    workspace: Path
+    suite: str | None = None
+    folder: Path | None = None
+    split: str | None = None
+    preset: Preset | None = None
+    clip: Mapping[str, str | None] = field(default_factory=dict)
+
+    def prepare(self, say: Say, progress: Progress = SILENT, *, warn: bool = False) -> Prepared:
+        """The data under its suite, checked. With ``warn``, what a user must know of the suite is
+        said first. Raises InputError."""
+        definition, used = planning.choose_suite(self.suite, self.folder, self.preset)
+        definition = _with_clip(definition, self.clip)
+        if warn and definition.phantom is not None:
+            say(f"suite '{definition.name}' ({used}): synthetic images; these numbers are not BCSS")
+        for flaw in definition.flaws if warn else ():
+            say(f"suite '{definition.name}' has a known flaw: {flaw}")
+        return planning.prepare(
+            definition,
+            used,
+            folder=self.folder,
+            split=self.split,
+            workspace=self.workspace,
+            say=say,
+            progress=progress,
+        )
+
+
+@dataclass(frozen=True)
+class Launch(OnData):
+    """Also how runs are carried out. ``floors``: the suite's floors run beside the models."""
+
+    executor: str = "local"
+    timeout: float | None = None
+    fresh: bool = False
+    jobs: int = 1
+    floors: bool = False
+
+
+def plan(
+    backends: Sequence[str], asked: Asked, how: Launch, say: Say, progress: Progress = SILENT
+) -> tuple[Prepared, list[RunSpec]]:
+    """Check everything before anything is started; what a user must know of the data is said.
+
+    Raises InputError and PluginError.
+    """
+    plugins = registry.load()
+    plugins.executors.find(how.executor).require()
+    for source, reason in plugins.broken.items():
+        say(f"warning: {source} is not loaded: {reason}")
+    chosen = list(dict.fromkeys(backends))
+    for backend in chosen:
+        plugins.backend(backend)
+    prepared = how.prepare(say, progress, warn=True)
+    parts = prepared.split
+    say(
+        f"split '{parts.name}': {len(parts.train)} train, {len(parts.val)} val, "
+        f"{len(parts.test)} test ROIs; {parts.leakage().claim}"
+    )
+    for warning in prepared.warnings:
+        say(f"warning: {warning}")
+    if how.floors:
+        chosen += _floors_beside(chosen, prepared.suite, say)
+    return prepared, planning.specify(prepared, chosen, asked, how.workspace)
+
+
+def carry_out(
+    specs: Sequence[RunSpec],
+    how: Launch,
+    say: Say,
+    watch: Watch | None = None,
+    ended: Callable[[Outcome], None] | None = None,
+) -> list[Outcome]:
+    """Run what of ``specs`` is not done yet; their outcomes in order. ``watch`` and ``ended`` as in
+    ``executors.Settings``."""
+    hooks = {"watch": watch, "ended": ended}
+    settings = executors.Settings(
+        how.workspace,
+        say,
+        jobs=how.jobs,
+        timeout=how.timeout,
+        fresh=how.fresh,
+        **{name: hook for name, hook in hooks.items() if hook is not None},  # type: ignore
+    )
+    wants_cuda = any(spec.device == "cuda" for spec in specs) and how.executor == "local"
+    if wants_cuda and not all(executors.finished(spec, settings) for spec in specs):
+        rehearse.require_cuda()
+    return executors.run_all(specs, settings, executor=how.executor)
+
+
+def failures(outcomes: Sequence[Outcome]) -> str | None:
+    """That some runs failed, and what to do, as a sentence; None where none did."""
+    failed = sum(outcome.status == "failed" for outcome in outcomes)
+    if not failed:
+        return None
+    return f"{failed} of {len(outcomes)} runs failed; the same command runs only those again"
+
+
+def score(
+    predictions: Path,
+    on: OnData,
+    *,
+    name: str | None,
+    numbering: str,
+    replace: bool,
+    say: Say,
+    progress: Progress = SILENT,
+) -> Scored:
+    """Score a folder or .zip of label maps, called ``name`` (default: as the folder), as a row of
+    the board; see ``external.score``. Raises InputError."""
+    from benchbcss.runs import external
+
+    chosen = name or re.sub(r"\.zip$", "", predictions.resolve().name, flags=re.IGNORECASE)
+    if not re.fullmatch(NAME, chosen):
+        raise InputError(
+            f"'{chosen}' cannot be a row's name: use letters, digits, dots, dashes and "
+            f"underscores, with --name."
+        )
+    if chosen in registry.load().backends:
+        raise InputError(
+            f"'{chosen}' is a backend that runs here; give these predictions another --name."
+        )
+    scored = external.score(
+        predictions,
+        on.prepare(say, progress),
+        name=chosen,
+        numbering=numbering,
+        workspace=on.workspace,
+        replace=replace,
+        progress=progress,
+    )
+    for warning in scored.warnings:
+        say(f"warning: {warning}")
+    if scored.kept:
+        say(f"{chosen}: already done, kept ({scored.run_dir})")
+    return scored
+
+
+def _with_clip(definition: Suite, own: Mapping[str, str | None]) -> Suite:
+    """The suite with what of its CLIP settings is given."""
+    changed = {key: value for key, value in own.items() if value}
+    if not changed:
+        return definition
+    clip = definition.clip.model_copy(update=changed)
+    return definition.model_copy(update={"clip": clip})
+
+
+def _floors_beside(chosen: Sequence[str], definition: Suite, say: Say) -> list[str]:
+    """The floors that make the numbers of ``chosen`` readable and are not among them."""
+    plugins = registry.load()
+    tracks = {track for name in chosen for track in plugins.backend(name).info.tracks}
+    installed = [name for name, entry in plugins.backends.items() if entry.info.floor]
+    beside = []
+    for name in installed if definition.floors is None else definition.floors:
+        if name not in plugins.backends:
+            say(f"warning: the suite's floor '{name}' is not installed")
+        elif name not in chosen and plugins.backend(name).info.tracks & (
+            tracks & set(definition.tracks)
+        ):
+            beside.append(name)
+    return beside

@@ -1,0 +1,1 @@
+"""Keeping house: what a workspace may lose, and whether this machine is fit to run."""

@@ -1,0 +1,364 @@
+"""``benchbcss doctor`` finds what is wrong, names it and says what to do."""
+
+import json
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import save_file
+from tests_support import cli, write_folder
+
+from benchbcss import registry
+from benchbcss.cli.doctor import doctor as command
+from benchbcss.errors import DataError
+from benchbcss.runs.launch import OnData
+from benchbcss.upkeep import belongings, doctor, machine, software
+
+
+def only(findings):
+    (finding,) = findings
+    return finding
+
+
+def states(findings):
+    return [(finding.state, finding.text) for finding in findings]
+
+
+class Described(dict):
+    """Metadata of a distribution, by field."""
+
+    def get_all(self, field):
+        return self.get(field)
+
+
+@pytest.fixture
+def requiring(monkeypatch):
+    """What benchbcss says that it needs."""
+
+    def require(*requirements, python=">=3.11"):
+        content = Described(
+            {
+                "Requires-Dist": list(requirements),
+                "Requires-Python": [python],
+                "Provides-Extra": ["mask2former", "test"],
+            }
+        )
+        monkeypatch.setattr(metadata, "metadata", lambda name: content)
+
+    return require
+
+
+# -- software ---------------------------------------------------------------------------------
+
+
+def test_this_environment_has_what_is_declared():
+    assert only(software.python()).state == "ok"
+    finding = only(software.packages())
+    assert finding.state == "ok"
+    assert f"torch {metadata.version('torch')}" in finding.text
+
+
+def test_packages_that_are_missing_or_too_old(requiring):
+    requiring("numpy>=1", "nowhere-to-be-found>=2", "pandas>=99")
+    assert states(software.packages()) == [
+        ("problem", "nowhere-to-be-found is not installed; benchbcss needs nowhere-to-be-found>=2"),
+        (
+            "problem",
+            f"pandas {metadata.version('pandas')} does not fit; benchbcss needs pandas>=99",
+        ),
+    ]
+    assert [f.remedy for f in software.packages()][1] == "pip install 'pandas>=99'"
+
+
+def test_extras_may_be_missing_but_not_of_another_version(requiring):
+    requiring('nowhere>=2 ; extra == "mask2former"', 'numpy>=99 ; extra == "test"')
+    assert "not known" in only(software.packages()).text  # nothing of it is needed
+    requiring("numpy>=1", 'pandas>=99 ; extra == "mask2former"')
+    assert only(software.packages()).state == "problem"
+
+
+def test_a_python_that_is_too_old(requiring):
+    requiring(python=">=9")
+    finding = only(software.python())
+    assert (finding.state, finding.remedy) == ("problem", "Install Python >=9.")
+
+
+def test_a_checkout_that_is_not_installed(monkeypatch):
+    def missing(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "metadata", missing)
+    assert only(software.packages()).state == "note"
+
+
+def test_plugins_that_are_broken_or_lack_something(monkeypatch):
+    plugins = registry.load()
+    entry = plugins.backends["unetpp"]
+    source = registry.Source("odd", "odd-dist", "1")
+    monkeypatch.setitem(plugins.broken, source, "ImportError: no")
+    monkeypatch.setattr(type(entry), "missing", lambda self: ["smp"] * (self.name == "unetpp"))
+    found = list(software.plugins())
+    assert [finding.state for finding in found] == ["problem", "note", "ok"]
+    assert "odd-dist" in found[0].remedy
+    assert "unetpp needs smp" in found[1].text
+    assert "benchbcss[unetpp]" in found[1].remedy
+    assert "unetpp" not in found[2].text
+
+
+# -- the machine ------------------------------------------------------------------------------
+
+
+def program(folder, name, script):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    """The only folder in which programs are found."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+def test_slurm(path, monkeypatch):
+    assert "no Slurm here" in only(machine.slurm()).text
+    program(path, "sinfo", "echo 'gpu* up 4 gpu:a100:8'; echo 'cpu up 9 (null)'")
+    assert "no sbatch" in only(machine.slurm()).text
+    program(path, "sbatch", "")
+    finding = only(machine.slurm())
+    assert (finding.state, finding.text) == ("ok", "Slurm answers; partitions: gpu, cpu")
+    program(path, "sinfo", "echo 'slurm_load_partitions: Unable to contact' >&2; exit 1")
+    finding = only(machine.slurm())
+    assert finding.state == "problem"
+    assert "slurm_load_partitions: Unable to contact" in finding.text
+    program(path, "sinfo", "exec /bin/sleep 9")
+    monkeypatch.setattr(machine, "PATIENCE", 0.2)
+    assert "takes more than 0.2 s" in only(machine.slurm()).text
+
+
+def test_a_gpu_that_torch_cannot_use(path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    found = list(machine.devices())
+    assert [finding.state for finding in found] == ["ok", "note"]
+    program(path, "nvidia-smi", "echo 'GPU 0: NVIDIA H100'")
+    found = list(machine.devices())
+    assert found[1].state == "problem"
+    assert "cannot use it" in found[1].text
+    program(path, "nvidia-smi", "exit 9")  # a driver that is not loaded is no GPU
+    assert [finding.state for finding in machine.devices()] == ["ok", "note"]
+
+
+def test_memory(monkeypatch):
+    for free, state in ((32e9, "ok"), (4e9, "note"), (1e9, "problem")):
+        monkeypatch.setattr(machine, "_memory", lambda free=free: (64e9, free))
+        finding = only(machine.memory())
+        assert finding.state == state
+        assert finding.text == f"{free / 1e9:.1f} of 64.0 GB are available"
+    monkeypatch.undo()
+    total, free = machine._memory()
+    assert 0 < free <= total
+
+
+def test_a_workspace(tmp_path, monkeypatch):
+    from shutil import disk_usage
+
+    usage = disk_usage(tmp_path)
+    for free, state in ((100e9, "ok"), (5e9, "note"), (1e6, "problem")):
+        monkeypatch.setattr(
+            machine.shutil, "disk_usage", lambda _, free=int(free): usage._replace(free=free)
+        )
+        assert only(machine.workspace(tmp_path / "not" / "yet")).state == state
+    assert list(tmp_path.iterdir()) == []  # nothing is made, nothing is left
+
+
+def test_a_workspace_that_cannot_be_written():
+    finding = only(machine.workspace(machine.Path("/proc/benchbcss")))
+    assert finding.state == "problem"
+    assert "cannot be written" in finding.text
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    import filelock
+
+    class Powerless(filelock.FileLock):
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(filelock, "FileLock", Powerless)
+    found = list(machine.workspace(tmp_path))
+    assert "without locks" in found[0].text
+    assert found[0].state == "problem"
+
+
+# -- weights and data -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A hub cache in which one repository's weights are."""
+    from huggingface_hub import constants
+
+    folder = tmp_path / "hub"
+    for id, file in (("smp-hub/resnet34.imagenet", "model.safetensors"), ("a/b", "config.json")):
+        snapshot = folder / f"models--{id.replace('/', '--')}" / "snapshots" / ("0" * 40)
+        snapshot.mkdir(parents=True)
+        (snapshot / file).write_bytes(bytes(1000))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def one_model(monkeypatch):
+    """Only unetpp is looked at: the others' libraries take long to import."""
+    backends = registry.load().backends
+    some = {"unetpp": backends["unetpp"], "floor_majority": backends["floor_majority"]}
+    monkeypatch.setattr(registry.load(), "backends", some)
+
+
+def weights(*given, **on):
+    return list(belongings.weights(doctor.Asked(OnData(machine.Path("w"), **on), given)))
+
+
+def test_weights_in_the_cache_and_not(cache, one_model, monkeypatch):
+    found = {finding.text.split()[0]: finding for finding in weights()}
+    assert found["smp-hub/resnet34.imagenet"].state == "ok"
+    assert "in the cache" in found["smp-hub/resnet34.imagenet"].text
+    monkeypatch.setattr("benchbcss.weights.hub.reachable", lambda: True)
+    for path in cache.rglob("*.safetensors"):
+        path.unlink()
+    found = {finding.text.split()[0]: finding for finding in weights()}
+    assert "will be fetched" in found["smp-hub/resnet34.imagenet"].text
+    monkeypatch.setattr("benchbcss.weights.hub.reachable", lambda: False)
+    found = {finding.text.split()[0]: finding for finding in weights()}
+    finding = found["smp-hub/resnet34.imagenet"]
+    assert finding.state == "note"
+    assert "hf download smp-hub/resnet34.imagenet" in finding.remedy
+    clip = next(f for f in found.values() if "CLIP" in f.text)
+    assert "--clip-weights" in clip.remedy
+
+
+def test_without_any_cache(tmp_path, one_model, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "none"))
+    assert {finding.state for finding in weights()} == {"note"}
+
+
+def test_weights_that_are_given(cache, one_model, tmp_path):
+    save_file({"a": torch.zeros(2), "b": torch.zeros(3)}, tmp_path / "good.safetensors")
+    (tmp_path / "torn.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
+    names = ("good.safetensors", "torn.safetensors", "god.safetensors")
+    found = weights(*(str(tmp_path / name) for name in names), "a/b", "none")[-5:]
+    assert [f.state for f in found] == ["ok", "problem", "problem", "note", "ok"]
+    assert found[0].text.endswith("2 tensors")
+    assert "Did you mean good.safetensors" in found[2].text
+
+
+def test_every_model_says_where_its_weights_are():
+    from benchbcss.recipes import resolve
+
+    for name, entry in registry.load().backends.items():
+        recipe = {
+            preset: resolve(entry.info.recipe, preset).model_dump(mode="json")
+            for preset in ("full", "smoke")
+        }
+        source = entry.load().automatic_weights(recipe["full"])
+        assert (source is None) == entry.info.floor, name
+        entry.load().automatic_weights(recipe["smoke"])
+
+
+def test_sound_data(folder, tmp_path):
+    on = OnData(tmp_path / "w", "bcss5", folder, str(folder / "splits.csv"), "smoke")
+    found = list(belongings.data(on))
+    assert found[-1].state == "ok"
+    assert "6 ROIs fit the suite 'bcss5'" in found[-1].text
+    assert "the synthetic phantom is used" in only(belongings.data(OnData(tmp_path))).text
+
+
+def test_data_with_a_damaged_file(folder, tmp_path):
+    image = next((folder / "images").iterdir())
+    image.write_bytes(image.read_bytes()[:-40])
+    on = OnData(tmp_path / "w", "bcss5", folder, str(folder / "splits.csv"), "smoke")
+    with pytest.raises(DataError, match=image.name):
+        list(belongings.data(on))
+
+
+# -- the command ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Without what takes long."""
+    for name in ("devices", "slurm"):
+        monkeypatch.setattr(machine, name, lambda: ())
+    monkeypatch.setattr(belongings, "weights", lambda asked: ())
+
+
+def test_a_problem_is_exit_1_and_stops_nothing_else(quick, folder, tmp_path):
+    next((folder / "masks").iterdir()).unlink()
+    arguments = ["--data", str(folder), "--workspace", str(tmp_path / "w"), "--suite", "bcss5"]
+    arguments += ["--split", str(folder / "splits.csv")]
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 1
+    assert "problem  data: " in done.stdout
+    assert "1 problem" in done.stderr
+    done = CliRunner().invoke(command, [*arguments, "--json"])
+    assert done.exit_code == 1
+    content = json.loads(done.stdout)
+    assert content["problems"] == 1
+    assert [f["topic"] for f in content["findings"] if f["state"] == "problem"] == ["data"]
+    assert {"python", "packages", "plugins", "memory", "workspace"} <= {
+        finding["topic"] for finding in content["findings"]
+    }
+    assert set(content["findings"][0]) == {"topic", "state", "text", "remedy"}
+
+
+def test_notes_are_exit_0(quick, monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "memory", lambda: [doctor.Finding("memory", "note", "small")])
+    done = CliRunner().invoke(command, ["--workspace", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "note     memory: small" in done.stdout
+
+
+def test_an_examination_that_breaks_is_a_problem_of_its_own(quick, monkeypatch, tmp_path):
+    def broken():
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(machine, "memory", broken)
+    done = CliRunner().invoke(command, ["--workspace", str(tmp_path), "--format", "json"])
+    found = {f["topic"]: f for f in json.loads(done.stdout)["findings"]}
+    assert found["memory"]["text"] == "it cannot be examined: RuntimeError: boom"
+    assert "workspace" in found
+
+
+def test_help_imports_no_torch():
+    code = (
+        "import sys\nfrom benchbcss.cli.main import cli\n"
+        "try:\n    cli.main(['doctor', '--help'])\nexcept SystemExit: pass\n"
+        "print([m for m in ('torch', 'pandas', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.slow
+def test_the_whole_of_it(folder, tmp_path):
+    write_folder(folder, {})
+    options = ("--suite", "bcss5", "--split", folder / "splits.csv", "--workspace", tmp_path / "w")
+    done = cli("doctor", "--data", folder, *options, "--json")
+    content = json.loads(done.stdout)
+    assert done.returncode == (content["problems"] > 0)
+    topics = [finding["topic"] for finding in content["findings"]]
+    assert list(dict.fromkeys(topics)) == [
+        *("python", "packages", "plugins", "devices", "memory", "workspace", "weights"),
+        *("data", "slurm"),
+    ]
