@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-build-isolation
 LOCKED := $(PIP) --require-hashes
 EMPTY_TREE := 4b825dc642cb6eb9a060e54bf8d69288fbee4904
 
-.PHONY: demo test lint lock docs picture clean
+.PHONY: demo test lint lock docs site picture clean
 
 # The main job on the embedded phantom, from a bare checkout.
 demo: $(VENV)/.installed
@@ -56,6 +56,10 @@ lock:
 # Writes the pages that are generated from the code.
 docs: $(VENV)/.installed
 	$(BIN)/python -m benchbcss.cli.reference --write
+
+# The documentation site in build/site/html, with warnings as errors.
+site: $(VENV)/.installed-test
+	$(BIN)/python docs/site/build.py
 
 clean:
 	rm -rf $(VENV) benchbcss-workspace

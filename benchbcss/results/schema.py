@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION: Literal[3] = 3
@@ -104,11 +105,15 @@ class ByRoi(Record):
 
 
 class RoiScore(Record):
+    """An ROI and its mean over the classes present."""
+
     roi: str
     mean_dice: Share
 
 
 class Site(Record):
+    """An institute."""
+
     rois: Count
     mean_dice: Share
 
@@ -143,6 +148,8 @@ class Confusion(Record):
 
 
 class SizeBin(Record):
+    """True components of one size."""
+
     truth: Count
     recall: Share | None
 
@@ -182,6 +189,8 @@ class Boundary(Record):
 
 
 class MeanDice(Record):
+    """Dice per class and its mean."""
+
     mean: Share | None
     dice: dict[str, Share | None]
 
@@ -296,6 +305,8 @@ class TrackResult(Record):
 
 
 class PluginUsed(Record):
+    """Where a backend came from."""
+
     name: str
     distribution: str
     version: str
@@ -313,6 +324,8 @@ class SuiteUsed(Record):
 
 
 class LabelMapUsed(Record):
+    """How the codes of masks became classes."""
+
     name: str
     fingerprint: str = Field(description="SHA-256")
     classes: dict[str, list[int]] = {}
@@ -322,6 +335,8 @@ class LabelMapUsed(Record):
 
 
 class SplitUsed(Record):
+    """Which ROIs trained, validated and were scored."""
+
     name: str = ""
     fingerprint: str = Field(description="SHA-256")
     train: Count = 0
@@ -340,6 +355,8 @@ class DataUsed(Record):
 
 
 class WeightsUsed(Record):
+    """What was asked for and what was loaded."""
+
     requested: str = "auto"
     sha256: str | None = None
     provenance: str
@@ -350,6 +367,8 @@ class WeightsUsed(Record):
 
 
 class Parameters(Record):
+    """Of the network, by number."""
+
     total: Count
     trainable: Count
 
@@ -395,7 +414,7 @@ class Cost(Record):
 
 
 class RunResult(Record):
-    """``result.json``."""
+    """The record of a finished run, ``result.json``."""
 
     schema_version: Literal[3] = 3
     metrics_version: int
@@ -433,9 +452,22 @@ def schemas() -> dict[str, dict[str, Any]]:
     from benchbcss.suites import Suite
 
     return {
-        "result.schema.json": RunResult.model_json_schema(),
-        "suite.schema.json": Suite.model_json_schema(),
+        "result.schema.json": _described(RunResult),
+        "suite.schema.json": _described(Suite),
     }
+
+
+def _described(model: type[BaseModel]) -> dict[str, Any]:
+    """The schema of ``model``, each field with its meaning: its own or that of descriptions.yaml,
+    which only this needs, so that no other command spends time on it."""
+    text = Path(__file__).with_name("descriptions.yaml").read_text(encoding="utf-8")
+    meanings = yaml.safe_load(text)
+    schema = model.model_json_schema()
+    for name, part in {model.__name__: schema, **schema.get("$defs", {})}.items():
+        for key, field in part.get("properties", {}).items():
+            if meaning := meanings.get(name, {}).get(key):
+                field["description"] = meaning
+    return schema
 
 
 def text(schema: dict[str, Any]) -> str:

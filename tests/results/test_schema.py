@@ -2,12 +2,15 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from benchbcss.board import model
 from benchbcss.errors import DataError
+from benchbcss.results import schema
 from benchbcss.results.migrate import lift
 from benchbcss.results.schema import SCHEMA_VERSION, RunResult, schemas, text
+from benchbcss.suites import Suite
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("*.json"))
@@ -17,6 +20,24 @@ FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("*.json"))
 def test_the_committed_schema_is_fresh(name):
     """Otherwise run: python -m benchbcss.results.schema docs/schema"""
     assert (ROOT / "docs" / "schema" / name).read_text(encoding="utf-8") == text(schemas()[name])
+
+
+def test_every_published_field_says_what_it_means_once():
+    """In the code or in descriptions.yaml, and nothing there is of a field that is gone."""
+    meanings = yaml.safe_load((Path(schema.__file__).parent / "descriptions.yaml").read_text())
+    parts = {}
+    for published in (RunResult, Suite):
+        content = published.model_json_schema()
+        parts |= {published.__name__: content, **content["$defs"]}
+    fields = {
+        (name, key): field.get("description")
+        for name, part in parts.items()
+        for key, field in part.get("properties", {}).items()
+    }
+    listed = {(name, key) for name, part in meanings.items() for key in part}
+    assert {field for field, meaning in fields.items() if meaning is None} == listed
+    for name, part in parts.items():
+        assert part.get("description"), f"{name} has no docstring"
 
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
