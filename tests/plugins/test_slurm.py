@@ -1,10 +1,9 @@
-"""Runs as jobs of Slurm. The tests marked ``slurm`` need a cluster: a real one of one node is started
-by ../shared/slurm/start-single-node, which CI does."""
+"""Runs as jobs of Slurm. The tests marked ``slurm`` need a cluster: CI starts a real one of one node
+(../shared/slurm/start-single-node)."""
 
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -14,7 +13,6 @@ import pytest
 from runs_support import specs
 
 from benchbcss.errors import InputError
-from benchbcss.results import store
 from benchbcss.runs.executors import Settings, run_all
 from benchbcss.runs.executors.protocol import submission
 
@@ -77,7 +75,7 @@ def test_without_slurm_it_says_where_to_go(phantom, tmp_path, no_slurm):
         Slurm(Settings(tmp_path, said.append)).script([spec])
 
 
-# -- on a real cluster ------------------------------------------------------------------------------
+# -- on a real cluster ----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +195,15 @@ def test_a_stopped_run_goes_on_by_itself_and_ends_as_if_undisturbed(command, how
     """``out of time``: the signal that Slurm sends ahead of a limit. ``cancelled by the cluster``:
     as where pre-emption cancels and never requeues."""
     undisturbed = Command(command.workspace.with_name("undisturbed"))
-    words = ("unetpp", "--weights", "none", "--preset", "smoke", "--set", "train.checkpoint_every=0")
+    words = (
+        "unetpp",
+        "--weights",
+        "none",
+        "--preset",
+        "smoke",
+        "--set",
+        "train.checkpoint_every=0",
+    )
     words = words[:5]
     (entry,) = command.run(*words)
     run_dir = Path(entry["run"])
@@ -227,15 +233,16 @@ def test_a_stopped_run_goes_on_by_itself_and_ends_as_if_undisturbed(command, how
 
 
 @pytest.mark.slurm
-def test_a_run_that_fails_for_a_reason_is_not_tried_again(command):
-    words = ("unetpp", "--weights", "none", "--set", "model.encoder=resnet18")
-    words += ("--set", "train.lr=1e30", "--set", "train.batch_size=2")
-    (entry,) = command.run("unetpp", "--weights", "none", "--timeout", "600")
-    run_dir = Path(entry["run"])
-    wait_for(lambda: in_queue(jobs(entry)).get(jobs(entry)[0]) == "RUNNING")
-    spec = run_dir / "spec.json"
-    assert spec.is_file()
-    subprocess.run(["scancel", *reversed(jobs(entry))], check=True)
+def test_a_run_that_fails_for_a_reason_is_not_tried_again(command, tmp_path):
+    """Weights that are gone when the job begins."""
+    weights = tmp_path / "weights.safetensors"
+    save_file({"a": torch.zeros(1)}, weights)
+    hold = ["--slurm", "begin=now+15"]
+    (entry,) = command.run("unetpp", "--weights", str(weights), *hold)
+    weights.unlink()
+    (ended,) = command.run("unetpp", "--wait", status=1)
+    assert ended
     wait_for(lambda: not in_queue(jobs(entry)))
-    assert not store.is_finished(run_dir)
-    assert signal  # placeholder, replaced below
+    log = (Path(entry["run"]) / "log.txt").read_text()
+    assert log.count("do not exist any more") >= 1
+    assert json.loads((Path(entry["run"]) / "failure.json").read_text())["reason"]

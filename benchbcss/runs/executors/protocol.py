@@ -104,9 +104,9 @@ class Executor(ABC):
         return ""
 
     @classmethod
-    def ask(cls, run_dirs: Sequence[Path]) -> dict[Path, str]:
-        """What the queue says of runs that were submitted, in words; those that it does not know
-        are left out."""
+    def ask(cls, run_dirs: Sequence[Path]) -> dict[Path, tuple[Literal["queued", "running"], str]]:
+        """What the queue says of runs that were submitted: their state, and the rest in words.
+        Those that it does not know are left out."""
         return {}
 
     @classmethod

@@ -16,7 +16,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchbcss.errors import BenchError, InputError, RunError
 from benchbcss.results import store
@@ -101,14 +101,16 @@ class Slurm(Executor):
         return "\n".join(dict.fromkeys(scripts))
 
     @classmethod
-    def ask(cls, run_dirs: Sequence[Path]) -> dict[Path, str]:
+    def ask(cls, run_dirs: Sequence[Path]) -> dict[Path, tuple[Literal["queued", "running"], str]]:
         queued = _queue([job for path in run_dirs for job in _jobs(path)])
-        said = {}
+        said: dict[Path, tuple[Literal["queued", "running"], str]] = {}
         for path in run_dirs:
             known = [(job, *queued[job]) for job in _jobs(path) if job in queued]
             if known:
                 job, state, reason = min(known, key=lambda entry: entry[1] != "RUNNING")
-                said[path] = f"job {job} {state.lower()}" + f" ({reason})" * (state == "PENDING")
+                why = f" ({reason})" if state == "PENDING" else ""
+                told = f"Slurm job {job} {state.lower()}{why}"
+                said[path] = "running" if state == "RUNNING" else "queued", told
         return said
 
     @classmethod
