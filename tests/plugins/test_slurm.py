@@ -1,5 +1,5 @@
-"""Runs as jobs of Slurm. The tests marked ``slurm`` need a cluster: CI starts a real one of one node
-(../shared/slurm/start-single-node)."""
+"""Runs as jobs of Slurm. The tests marked ``slurm`` need a cluster; CI starts a real one of one
+node (../shared/slurm/start-single-node)."""
 
 import json
 import os
@@ -233,16 +233,15 @@ def test_a_stopped_run_goes_on_by_itself_and_ends_as_if_undisturbed(command, how
 
 
 @pytest.mark.slurm
-def test_a_run_that_fails_for_a_reason_is_not_tried_again(command, tmp_path):
-    """Weights that are gone when the job begins."""
-    weights = tmp_path / "weights.safetensors"
-    save_file({"a": torch.zeros(1)}, weights)
-    hold = ["--slurm", "begin=now+15"]
-    (entry,) = command.run("unetpp", "--weights", str(weights), *hold)
-    weights.unlink()
-    (ended,) = command.run("unetpp", "--wait", status=1)
-    assert ended
+def test_a_run_that_fails_for_a_reason_is_not_tried_again(command):
+    """As one that a recipe has; ``afternotok`` would otherwise start it three times more."""
+    words = ("unetpp", "--weights", "none", "--set", "loss.cross_entropy=0", "--set", "loss.dice=0")
+    (entry,) = command.run(*words)
+    run_dir = Path(entry["run"])
     wait_for(lambda: not in_queue(jobs(entry)))
-    log = (Path(entry["run"]) / "log.txt").read_text()
-    assert log.count("do not exist any more") >= 1
-    assert json.loads((Path(entry["run"]) / "failure.json").read_text())["reason"]
+    failure = json.loads((run_dir / "failure.json").read_text())
+    assert "there is nothing to learn" in failure["reason"]
+    assert (run_dir / "log.txt").read_text().count("] loading") == 1
+    (again,) = command.run(*words, "--wait", status=1)  # the same command tries it again
+    assert again["status"] == "failed"
+    assert "there is nothing to learn" in again["reason"]
