@@ -70,6 +70,7 @@ def benchbcss_register_commands(register: Callable[..., None]) -> None:
         ("run", "run", "Train, predict and score backends on a suite."),
         ("evaluate", "evaluate", "Score a checkpoint made elsewhere, without training."),
         ("leaderboard", "leaderboard", "Show results, verdicts and failures."),
+        ("cancel", "cancel", "Stop runs, at work here or in a cluster's queue."),
         ("status", "status", "Show what runs, what was interrupted, failed or is done."),
         ("show-roi", "show_roi", "Write an ROI's image, truth, prediction and errors as a PNG."),
         ("report", "report", "Write results as one HTML file to read, print and pass on."),

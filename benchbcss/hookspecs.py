@@ -50,7 +50,8 @@ def benchbcss_register_augmentations(register: Callable[..., None]) -> None:
 
 @hookspec
 def benchbcss_register_executors(register: Callable[..., None]) -> None:
-    """``register(name, "package.module:Class", summary)``: a ``runs.executors.Executor``."""
+    """``register(name, "package.module:Class", summary, options="")``: a
+    ``runs.executors.Executor``; ``options`` is the help of its own ``--NAME KEY=VALUE``."""
 
 
 @hookspec

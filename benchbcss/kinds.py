@@ -11,6 +11,7 @@ from benchbcss.errors import PluginError
 from benchbcss.protocols import (
     About,
     Compute,
+    ExecutorInfo,
     ExporterInfo,
     Labeller,
     LabellerInfo,
@@ -55,6 +56,12 @@ def _plain(
     return name, target, About(summary, tuple(requires), extra)
 
 
+def _executor(
+    name: str, target: str, summary: str = "", *, options: str = "", **needs: Any
+) -> tuple[str, str, ExecutorInfo]:
+    return name, target, ExecutorInfo(summary, options=options, **needs)
+
+
 def _exporter(
     name: str, target: str, summary: str = "", *, extension: str = ".txt", **needs: Any
 ) -> tuple[str, str, ExporterInfo]:
@@ -94,8 +101,8 @@ METRIC: Kind[MetricInfo, Compute] = Kind("metric", _metric, "a function of count
 AUGMENTATION: Kind[About, Callable[..., Any]] = Kind(
     "augmentation", _plain, "a factory of transforms"
 )
-EXECUTOR: Kind[About, type[Executor]] = Kind(
-    "executor", _plain, "a subclass of benchbcss.runs.executors.Executor", _is_executor
+EXECUTOR: Kind[ExecutorInfo, type[Executor]] = Kind(
+    "executor", _executor, "a subclass of benchbcss.runs.executors.Executor", _is_executor
 )
 EXPORTER: Kind[ExporterInfo, Write] = Kind("exporter", _exporter, "a function of board and stream")
 TRACKER: Kind[About, type[Tracker]] = Kind(

@@ -85,6 +85,17 @@ class Compute(Protocol):
     def __call__(self, counts: np.ndarray, /) -> np.ndarray: ...
 
 
+# -- executors ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ExecutorInfo(About):
+    """Where runs are carried out. ``options`` is the help of ``--NAME KEY=VALUE``, which commands
+    then take and hand to the executor; without it there is no such option."""
+
+    options: str = ""
+
+
 # -- exporters ----------------------------------------------------------------------------------
 
 

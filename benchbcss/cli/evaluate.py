@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from benchbcss.cli import complete
-from benchbcss.cli.run import launch, launching, shared_options
+from benchbcss.cli.run import Launching, launch, launching, shared_options
 
 
-@click.command()
+@click.command(cls=Launching)
 @click.argument("backend", shell_complete=complete.backends)
 @click.option(
     "--weights",

@@ -71,8 +71,10 @@ def _section(command: click.Command, context: click.Context) -> list[str]:
     lines.append(help_text)
     options = [
         parameter
-        for parameter in command.params
-        if isinstance(parameter, click.Option) and not parameter.hidden
+        for parameter in command.get_params(context)
+        if isinstance(parameter, click.Option)
+        and not parameter.hidden
+        and parameter is not command.get_help_option(context)
     ]
     if options:
         lines += ["", "| option | default | meaning |", "|---|---|---|"]

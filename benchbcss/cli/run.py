@@ -65,6 +65,11 @@ _SHARED: list[Any] = [
         help="Where runs are carried out.",
     ),
     click.option(
+        "--wait",
+        is_flag=True,
+        help="Follow runs that are handed to a queue until they end.",
+    ),
+    click.option(
         "--device",
         type=click.Choice(["auto", "cpu", "cuda"]),
         default="auto",
@@ -81,6 +86,31 @@ _SHARED: list[Any] = [
 ]
 
 
+def _parameter(executor: str) -> str:
+    return "executor_" + "".join(c if c.isalnum() else "_" for c in executor)
+
+
+class Launching(click.Command):
+    """A command that carries runs out: it also takes the options of every executor that has some,
+    as ``--EXECUTOR KEY=VALUE``."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        from benchbcss import registry
+
+        *params, last = super().get_params(ctx)  # --help comes last
+        options = [
+            click.Option(
+                [f"--{name}", _parameter(name)],
+                multiple=True,
+                metavar="KEY=VALUE",
+                help=entry.info.options,
+            )
+            for name, entry in registry.load().executors.items()
+            if entry.info.options
+        ]
+        return [*params, *options, last]
+
+
 def shared_options(command: Any) -> Any:
     """What ``run`` and ``evaluate`` both take."""
     for option in reversed(_SHARED):
@@ -88,7 +118,7 @@ def shared_options(command: Any) -> Any:
     return command
 
 
-@click.command()
+@click.command(cls=Launching)
 @click.argument(
     "backends", nargs=-1, required=True, metavar="BACKEND...", shell_complete=complete.backends
 )
@@ -156,7 +186,28 @@ def launching(shared: dict[str, Any], **more: Any) -> Launch:
 
     clip = {name: shared[f"clip_{name}"] for name in ("model", "weights", "prompts")}
     names = {field.name for field in fields(Launch)}
-    return Launch(**{k: v for k, v in shared.items() if k in names}, clip=clip, **more)
+    options = _options_of(shared["executor"], shared)
+    given = {name: value for name, value in shared.items() if name in names}
+    return Launch(**given, clip=clip, options=options, **more)
+
+
+def _options_of(executor: str, shared: dict[str, Any]) -> dict[str, list[str]]:
+    """The chosen executor's own KEY=VALUEs; those of another would do nothing, so they are refused.
+
+    Raises UsageError.
+    """
+    from benchbcss import registry
+
+    options: dict[str, list[str]] = {}
+    for name in registry.load().executors:
+        for text in shared.get(_parameter(name)) or ():
+            if name != executor:
+                raise click.UsageError(f"--{name} is for --executor {name}.")
+            key, sign, value = text.partition("=")
+            if not key or not sign:
+                raise click.UsageError(f"--{name} {text}: write KEY=VALUE.")
+            options.setdefault(key.strip(), []).append(value.strip())
+    return options
 
 
 def launch(backends: Sequence[str], asked: Asked, how: Launch, *, form: str, dry_run: bool) -> None:
@@ -219,6 +270,8 @@ def _show(outcomes: Sequence[Outcome], suite: Suite, how: Launch, form: str) -> 
             for outcome in outcomes
         ]
         click.echo(json.dumps(content, indent=1))
+    elif any(outcome.status == "submitted" for outcome in outcomes):
+        say("watch them with: benchbcss status; results are shown by: benchbcss leaderboard")
     else:
         from benchbcss.board import model
         from benchbcss.board.exporters import terminal
@@ -228,7 +281,7 @@ def _show(outcomes: Sequence[Outcome], suite: Suite, how: Launch, form: str) -> 
 
 def _dry_run(specs: Sequence[RunSpec], rois: dict[str, Roi], how: Launch, form: str) -> None:
     """Rehearse the runs and list them; exits with 2 where one could not be carried out."""
-    from benchbcss.runs import rehearse
+    from benchbcss.runs import executors, rehearse
 
     here = how.executor == "local"
     rehearsals = rehearse.rehearse(specs, rois, how.workspace, here=here, fresh=how.fresh)
@@ -245,6 +298,8 @@ def _dry_run(specs: Sequence[RunSpec], rois: dict[str, Roi], how: Launch, form: 
         for rehearsal in rehearsals:
             spec, state = rehearsal.spec, "done" if rehearsal.done else "to do"
             click.echo(f"{spec.backend} seed {spec.seed} {state} {rehearsal.run_dir}")
+    if script := executors.script(specs, how.settings(say), how.executor):
+        click.echo(script, err=form == "json")
     problems = {r.spec.backend: r.problem for r in rehearsals if r.problem}
     for name, problem in problems.items():
         say(f"error: {name}: {problem}")

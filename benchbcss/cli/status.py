@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from benchbcss.cli.main import format_option, runs_of_suite_option, workspace_option
+from benchbcss.cli.main import format_option, runs_of_suite_option, say, workspace_option
 
 #: bytes at the end of a log in which its last line is looked for
 TAIL = 8192
@@ -39,13 +39,20 @@ def collect(workspace: Path, suite: str | None = None) -> list[dict[str, Any]]:
     running = [run for run in board.unfinished if run.state == "running"]
     queue = _queue(workspace, suite, {Path(run.run) for run in running})
     waiting = {Path(entry["path"]) for entry in queue}
-    runs = [_working(run.suite, run.backend, run.run, run.detail, run.when) for run in running]
+    said = _submitted([Path(run.run) for run in board.unfinished])
+    beating = [run for run in running if said.get(Path(run.run), ("running",))[0] == "running"]
+    runs = []
+    for run in beating:
+        place = said.get(Path(run.run), ("", ""))[1]
+        detail = ", ".join(filter(None, (run.detail, place)))
+        runs.append(_working(run.suite, run.backend, run.run, detail, run.when))
     runs += queue
-    runs += [
-        _entry(run.suite, run.backend, run.run, run.state, run.detail, run.when)
-        for run in board.unfinished
-        if run.state == "interrupted" and Path(run.run) not in waiting
-    ]
+    for run in board.unfinished:
+        if run in beating or Path(run.run) in waiting:
+            continue
+        state, detail = said.get(Path(run.run), (run.state, run.detail))
+        runs.append(_entry(run.suite, run.backend, run.run, state, detail, run.when))
+    runs.sort(key=lambda entry: ("running", "queued", "interrupted").index(entry["state"]))
     failures: list[Failure] = board.failures
     runs += [_entry(f.suite, f.backend, f.run, "failed", f.line, f.when) for f in failures]
     apart = [row for part in board.tables for row, _ in part.not_comparable]
@@ -55,6 +62,26 @@ def collect(workspace: Path, suite: str | None = None) -> list[dict[str, Any]]:
         made = os.path.getmtime(row.run / "result.json")
         runs.append(_entry(row.result.suite.name, row.backend, str(row.run), "done", "", made))
     return runs
+
+
+def _submitted(run_dirs: list[Path]) -> dict[Path, tuple[str, str]]:
+    """What queues say of runs that were handed to them: state and words."""
+    from benchbcss import registry
+    from benchbcss.errors import BenchError
+    from benchbcss.runs.executors.protocol import submission
+
+    of: dict[str, list[Path]] = {}
+    for path in run_dirs:
+        if name := submission(path).get("executor"):
+            of.setdefault(str(name), []).append(path)
+    said: dict[Path, tuple[str, str]] = {}
+    for name, paths in of.items():
+        entry = registry.load().executors.get(name)
+        try:
+            said |= entry.load().ask(paths) if entry else {}
+        except BenchError as error:  # its queue does not answer: what workers wrote still counts
+            say(f"warning: {error}")
+    return said
 
 
 def _working(suite: str, backend: str, run: str, detail: str, when: float) -> dict[str, Any]:

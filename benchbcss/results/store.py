@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 RESULT = "result.json"
 SPEC = "spec.json"
 FAILURE = "failure.json"
+LOG = "log.txt"
+#: by which executor, and as which jobs, the run was handed to a queue
+SUBMITTED = "submitted.json"
 STATUS = "status.json"
 _PRESENT = f'"schema_version": {SCHEMA_VERSION},'.encode()
 

@@ -59,13 +59,30 @@ class OnData:
 
 @dataclass(frozen=True)
 class Launch(OnData):
-    """Also how runs are carried out. ``floors``: the suite's floors run beside the models."""
+    """Also how runs are carried out. ``floors``: the suite's floors run beside the models; ``wait``
+    and ``options``: see ``executors.Settings``."""
 
     executor: str = "local"
     timeout: float | None = None
     fresh: bool = False
     jobs: int = 1
     floors: bool = False
+    wait: bool = False
+    options: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def settings(self, say: Say, **hooks: Any) -> executors.Settings:
+        """What the executor is told; ``hooks`` are its ``watch`` and ``ended``."""
+        given = {name: hook for name, hook in hooks.items() if hook is not None}
+        return executors.Settings(
+            self.workspace,
+            say,
+            jobs=self.jobs,
+            timeout=self.timeout,
+            fresh=self.fresh,
+            wait=self.wait,
+            options=self.options,
+            **given,
+        )
 
 
 def plan(
@@ -98,9 +115,7 @@ def plan(
 def carry_out(specs: Sequence[RunSpec], how: Launch, say: Say, **shown: Any) -> list[Outcome]:
     """Run what of ``specs`` is not done yet; their outcomes in order. ``shown`` is what
     ``executors.Settings`` takes besides, such as ``watch``."""
-    settings = executors.Settings(
-        how.workspace, say, jobs=how.jobs, timeout=how.timeout, fresh=how.fresh, **shown
-    )
+    settings = how.settings(say, **shown)
     wants_cuda = any(spec.device == "cuda" for spec in specs) and how.executor == "local"
     if wants_cuda and not all(executors.finished(spec, settings) for spec in specs):
         rehearse.require_cuda()

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from benchbcss import interrupt
 from benchbcss.contract import BOX_CLASS, Prompting
 from benchbcss.errors import NonFiniteError, PluginError, RecipeError
 from benchbcss.inference.guard import lifted
@@ -131,7 +132,8 @@ def _loop(job: Job, data: TrainingData, stage: Progress) -> dict[str, Any]:
         workers=8 if job.accelerator.device.type == "cuda" else 0,
     )
     try:
-        history = _steps(job, trainer, data, stage)
+        with interrupt.deferred():
+            history = _steps(job, trainer, data, stage)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise

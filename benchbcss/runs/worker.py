@@ -16,6 +16,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchbcss import interrupt
 from benchbcss.errors import BenchError, RunError
 from benchbcss.io import begin_list, write_json
 from benchbcss.names import VisibleStream
@@ -37,7 +38,10 @@ def main(run_dir: Path) -> int:
     else; torchrun may start them all instead.
     """
     if int(os.environ.get("RANK", "0")):
-        return _follow(run_dir)
+        try:
+            return _follow(run_dir)
+        except interrupt.StopRequested:
+            return interrupt.STOPPED
     sys.stdout, sys.stderr = VisibleStream(sys.stdout), VisibleStream(sys.stderr)  # type: ignore
     try:
         with store.owned(run_dir):
@@ -45,6 +49,9 @@ def main(run_dir: Path) -> int:
     except store.Busy as busy:
         print(busy, file=sys.stderr)
         return BUSY
+    except interrupt.StopRequested:
+        print("stopped on request; the same command continues here", file=sys.stderr)
+        return interrupt.STOPPED
     except BenchError as error:
         print(error, file=sys.stderr)
         return 1
@@ -64,6 +71,8 @@ def _work(run_dir: Path) -> int:
         if spec.processes > 1 and "RANK" not in os.environ:
             followers = _start_followers(run_dir, spec.processes)
         execute(spec, run_dir, stage)
+    except interrupt.StopRequested:
+        raise
     except BaseException as error:
         traceback.print_exc()
         known = isinstance(error, BenchError)
@@ -136,6 +145,8 @@ def execute(spec: RunSpec, run_dir: Path, stage: Progress) -> None:
     job.announcer.run_started(spec)
     try:
         result = _execute(job, stage, begun)
+    except interrupt.StopRequested:
+        raise  # it has not failed: it goes on
     except BaseException as error:
         job.announcer.run_failed(error, stage.name)
         raise
@@ -207,4 +218,5 @@ def _cost(job: Job, training: Training, seconds: dict[str, float], begun: float)
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         raise RunError("usage: python -m benchbcss.runs.worker RUN_DIR")
+    interrupt.listen()
     sys.exit(main(Path(sys.argv[1])))

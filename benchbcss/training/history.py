@@ -47,10 +47,12 @@ class History:
 class EpochSums:
     """Loss terms and the largest gradient norm of one epoch."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        """Empty, or as ``state`` (their ``vars`` from a checkpoint) has them."""
         self.count = 0
         self.sums: dict[str, float] = {}
         self.largest_norm = 0.0
+        vars(self).update(state or {})
 
     def add(self, terms: dict[str, Tensor], total: Tensor) -> None:
         """One micro-batch: its named terms and their sum, all scalars."""

@@ -43,7 +43,8 @@ def train(
     happens: ``History.diverged`` says what and when, and the best weights so far are left, or those
     of the start. ``validate`` and ``on_epoch`` (which gets each epoch's record) are called in the
     first process only. ``on_start`` is called before the first step, and ``on_step`` with the steps
-    done after each. Raises PluginError when a term of the loss is not a scalar.
+    done after each. Asked to stop, it finishes its step, saves and raises ``StopRequested``. Raises
+    PluginError when a term of the loss is not a scalar.
     """
     if not trainer.resume():
         _start(trainer, validate)
@@ -51,22 +52,22 @@ def train(
         on_start()
     history, plan = trainer.history, trainer.plan
     batches = trainer.batches(data)
-    sums = EpochSums()
     while not trainer.done:
         epoch = trainer.step // plan.steps_per_epoch
         rates = trainer.set_rates()
-        _step(trainer, batches, sums, rates)
+        _step(trainer, batches, rates)
         if on_step is not None:
             on_step(trainer.step)
         if not history.diverged:
             if trainer.out_of_time() or trainer.step >= plan.steps:
                 history.end()
             elif trainer.step % plan.steps_per_epoch:
+                trainer.stop_if_asked()
                 continue
 
         # End of an epoch: validate, record, stop early, checkpoint.
-        record = sums.record(epoch, trainer.step, rates)
-        sums = EpochSums()
+        record = trainer.sums.record(epoch, trainer.step, rates)
+        trainer.sums = EpochSums()
         if not history.diverged and not trainer.finite_weights():
             trainer.diverge("a weight")
         due = history.ended or (epoch + 1) % trainer.settings.validate_every == 0
@@ -79,6 +80,7 @@ def train(
         if not history.ended and _exhausted(history, trainer.settings):
             assert trainer.settings.early_stopping is not None
             history.end(f"no gain for {trainer.settings.early_stopping.patience} validations")
+        trainer.stop_if_asked()
         trainer.save_if_due()
     return trainer.finish()
 
@@ -98,11 +100,10 @@ def _start(trainer: Trainer, validate: Validate | None) -> None:
     trainer.start_clock()
 
 
-def _step(
-    trainer: Trainer, batches: Iterator[Sample], sums: EpochSums, rates: dict[str, float]
-) -> None:
+def _step(trainer: Trainer, batches: Iterator[Sample], rates: dict[str, float]) -> None:
     """One optimiser step; not taken where the loss or its gradients are not finite."""
-    _backward(trainer, batches, sums)
+    sums = trainer.sums
+    _backward(trainer, batches)
     if not trainer.everywhere(sums.finite):
         trainer.diverge("the loss")
         return
@@ -114,7 +115,7 @@ def _step(
         trainer.diverge("a gradient")
 
 
-def _backward(trainer: Trainer, batches: Iterator[Sample], sums: EpochSums) -> None:
+def _backward(trainer: Trainer, batches: Iterator[Sample]) -> None:
     """Gradients of one optimiser step, over its micro-batches."""
     device, step = trainer.accelerator.device, trainer.step
     process = trainer.accelerator.process_index
@@ -130,7 +131,7 @@ def _backward(trainer: Trainer, batches: Iterator[Sample], sums: EpochSums) -> N
         total = _total(terms)
         if total.requires_grad:  # nothing to learn while every group is frozen
             trainer.accelerator.backward(total / trainer.settings.accumulate)
-        sums.add(terms, total)
+        trainer.sums.add(terms, total)
 
 
 def _validate(trainer: Trainer, validate: Validate, record: dict[str, Any]) -> None:

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
+from benchbcss import interrupt
 from benchbcss.contract import Backend, Batch
 from benchbcss.errors import PluginError, RunError
 from benchbcss.io import AGAIN
 from benchbcss.recipes import Train
 from benchbcss.training.checkpoint import load_checkpoint, save_checkpoint
-from benchbcss.training.history import History
+from benchbcss.training.history import EpochSums, History
 from benchbcss.training.kept import Kept
 from benchbcss.training.log import EpochLog
 from benchbcss.training.samples import StepDataset, TrainingData
@@ -76,6 +77,7 @@ class Trainer:
         # What is distributed is the loss itself: backends may call any method of their network.
         self.losses, self.optimizer = accelerator.prepare(_Losses(backend, model), optimizer)
         self.history = History()
+        self.sums = EpochSums()  # of the epoch that is being trained
         self.step = 0  # optimiser steps done
         self.log = EpochLog(run_dir / "epochs.jsonl")
         self.kept = Kept(run_dir)
@@ -220,7 +222,11 @@ class Trainer:
         self._saved = time.monotonic()
         if self.main:
             self.kept.make_room()
-            state = {"step": self.step, "history": vars(self.history)}
+            state = {
+                "step": self.step,
+                "history": vars(self.history),
+                "sums": vars(self.sums),
+            }
             digest = save_checkpoint(
                 self.run_dir, "last", self.model, self.optimizer, state, self.average
             )
@@ -230,6 +236,13 @@ class Trainer:
         """Save after ``checkpoint_every`` seconds, and at the end."""
         if self.done or time.monotonic() - self._saved > self.checkpoint_every:
             self.save()
+
+    def stop_if_asked(self) -> None:
+        """Save and raise ``StopRequested`` where the first process was asked to stop."""
+        if self.shared(interrupt.asked()):
+            self.history.seconds = self.elapsed
+            self.save()
+            raise interrupt.StopRequested
 
     def resume(self) -> bool:
         """Go on, bit for bit, from the last checkpoint that is as it was written and whose best
@@ -244,6 +257,7 @@ class Trainer:
         if state is not None:
             self.step = state["step"]
             self.history = History(**state["history"])
+            self.sums = EpochSums(state.get("sums"))  # not in those of earlier editions
         if self.main:
             self.log.restart(self.history.records)
         self.start_clock()

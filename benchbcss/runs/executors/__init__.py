@@ -33,9 +33,16 @@ __all__ = [
     "judge",
     "prepare",
     "run_all",
+    "script",
     "status_of",
     "worker_command",
 ]
+
+
+def script(specs: Sequence[RunSpec], settings: Settings, executor: str) -> str:
+    """How the executor of that name would carry out ``specs``, for ``--dry-run``; '' where there is
+    nothing to see. Raises InputError where it could not."""
+    return registry.load().executors.find(executor).load()(settings).script(specs)
 
 
 def run_all(

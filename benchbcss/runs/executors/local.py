@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchbcss.errors import BenchError
+from benchbcss.errors import BenchError, InputError
+from benchbcss.interrupt import STOPPED
 from benchbcss.results import store
 from benchbcss.results.spec import RunSpec
 from benchbcss.runs.executors.protocol import (
@@ -95,6 +96,14 @@ class Local(Executor):
         while self._running:
             _kill(self._running.pop().process)
 
+    @classmethod
+    def stop(cls, run_dir: Path) -> str:
+        pid = status_of(run_dir).get("pid")
+        if not isinstance(pid, int) or not _is_worker(pid, run_dir):
+            raise InputError(f"{run_dir.name} is not at work here. Look at: benchbcss status")
+        os.kill(pid, signal.SIGTERM)
+        return "told to stop"
+
     def _start(self) -> list[Outcome]:
         """Fill free places; returns what needed no place or got none."""
         outcomes = []
@@ -137,6 +146,9 @@ class Local(Executor):
         code = worker.process.poll()
         if code == BUSY:
             return None
+        if code == STOPPED:
+            reason = "stopped on request; the same command continues it"
+            return Outcome(worker.spec, worker.run_dir, "failed", reason)
         if code is not None:
             return judge(worker.spec, worker.run_dir, _ended(worker, code))
         timeout = self.settings.timeout
@@ -150,6 +162,17 @@ class Local(Executor):
             else f"no heartbeat for {HEARTBEAT_LOST:g} s"
         )
         return failed(worker.spec, worker.run_dir, reason)
+
+
+def _is_worker(pid: int, run_dir: Path) -> bool:
+    """Whether ``pid`` is the worker of ``run_dir`` on this machine: a number may be another's by
+    now, and the workspace another machine's."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    folder = os.fsdecode(words[-2]) if len(words) > 1 else ""
+    return b"benchbcss.runs.worker" in words and Path(folder).resolve() == run_dir.resolve()
 
 
 def _spawn(run_dir: Path) -> subprocess.Popen[bytes]:

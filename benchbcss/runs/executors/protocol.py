@@ -25,12 +25,12 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchbcss.errors import BenchError
+from benchbcss.errors import BenchError, InputError
 from benchbcss.io import read_json, write_json
 from benchbcss.results import store
 
@@ -50,7 +50,9 @@ def _unheard(outcome: Outcome) -> None:
 class Settings:
     """How runs are carried out. ``jobs``: at most so many at a time; ``timeout``: seconds after
     which a run is stopped; ``fresh``: run again what is finished; ``say`` tells the user a line;
-    ``watch`` is shown a running worker's ``status.json``, ``ended`` the outcome of each run."""
+    ``watch`` is shown a running worker's ``status.json``, ``ended`` the outcome of each run. An
+    executor that hands runs to a queue returns at once unless told to ``wait``; ``options`` are its
+    own, each with every value given, as ``--EXECUTOR KEY=VALUE`` has them."""
 
     workspace: Path
     say: Callable[[str], None]
@@ -59,15 +61,18 @@ class Settings:
     fresh: bool = False
     watch: Callable[[RunSpec, dict[str, Any]], None] = _silent
     ended: Callable[[Outcome], None] = _unheard
+    wait: bool = False
+    options: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one run ended: 'kept' (finished before), 'done' or 'failed' with a reason."""
+    """How one run ended: 'kept' (finished before), 'done' or 'failed' with a reason; or that it was
+    'submitted' to a queue and nobody waits for it."""
 
     spec: RunSpec
     run_dir: Path
-    status: Literal["kept", "done", "failed"]
+    status: Literal["kept", "done", "failed", "submitted"]
     reason: str = ""
 
 
@@ -90,7 +95,25 @@ class Executor(ABC):
 
     @abstractmethod
     def cancel(self) -> None:
-        """Stop everything that has not ended. Called at the end too, whatever happened."""
+        """Stop everything of which ``poll`` has not reported an outcome. Called at the end too,
+        whatever happened."""
+
+    def script(self, specs: Sequence[RunSpec]) -> str:
+        """What ``--dry-run`` shows of how ``specs`` would be carried out; raises InputError where
+        they could not be. Nothing is started."""
+        return ""
+
+    @classmethod
+    def ask(cls, run_dirs: Sequence[Path]) -> dict[Path, tuple[Literal["queued", "running"], str]]:
+        """What the queue says of runs that were submitted: their state, and the rest in words.
+        Those that it does not know are left out."""
+        return {}
+
+    @classmethod
+    def stop(cls, run_dir: Path) -> str:
+        """Stop a run, queued or at work, whoever started it; returns what was done, in words.
+        Raises InputError where it is not to be found."""
+        raise InputError(f"{run_dir} is not at work.")
 
 
 def finished(spec: RunSpec, settings: Settings) -> bool:
@@ -117,6 +140,7 @@ def prepare(spec: RunSpec, settings: Settings) -> Path:
         run_dir.mkdir(parents=True, exist_ok=True)
         (run_dir / store.FAILURE).unlink(missing_ok=True)
         (run_dir / store.STATUS).unlink(missing_ok=True)
+        (run_dir / store.SUBMITTED).unlink(missing_ok=True)
         store.save_spec(run_dir, spec)
     return run_dir
 
@@ -129,6 +153,20 @@ def set_aside(run_dir: Path) -> Path:
         number += 1
     run_dir.rename(aside)
     return aside
+
+
+def note_submission(run_dir: Path, executor: str, jobs: Sequence[str]) -> None:
+    """Remember that ``executor`` handed the run to a queue as ``jobs``."""
+    write_json(run_dir / store.SUBMITTED, {"executor": executor, "jobs": list(jobs)}, listed=False)
+
+
+def submission(run_dir: Path) -> dict[str, Any]:
+    """``executor`` and ``jobs`` of a run that was handed to a queue; empty for others."""
+    try:
+        content = read_json(run_dir / store.SUBMITTED)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 #: exit status of a worker that found its folder owned by another process, and touched nothing

@@ -1,0 +1,247 @@
+"""Runs as jobs of Slurm. The tests marked ``slurm`` need a cluster; CI starts a real one of one
+node (../shared/slurm/start-single-node)."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from runs_support import specs
+
+from benchbcss.errors import InputError
+from benchbcss.runs.executors import Settings, run_all
+from benchbcss.runs.executors.protocol import submission
+
+pytest.importorskip("submitit")
+from benchbcss_slurm import executor as module
+from benchbcss_slurm.executor import Slurm, parse
+
+
+def test_parameters_of_sbatch_are_handed_on_as_they_are():
+    options = {
+        "partition": ["gpu"],
+        "time": ["2-12:00:00"],
+        "cpus-per-task": ["8"],
+        "gpus_per_node": ["2"],
+        "reservation": ["pathology"],
+        "setup": ["module load cuda", "source venv/bin/activate"],
+        "resubmit": ["7"],
+        "python": ["apptainer exec image.sif python"],
+    }
+    parameters, successors, python = parse(options)
+    others = parameters.pop("additional_parameters")
+    assert parameters == {
+        "partition": "gpu",
+        "time": "2-12:00:00",
+        "cpus_per_task": 8,
+        "gpus_per_node": 2,
+        "setup": ["module load cuda", "source venv/bin/activate"],
+    }
+    assert others == {"kill-on-invalid-dep": "yes", "requeue": True, "reservation": "pathology"}
+    assert (successors, python) == (7, "apptainer exec image.sif python")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"dependency": ["afterok:1"]}, "set by the run itself"),
+        ({"job-name": ["x"]}, "set by the run itself"),
+        ({"partition": ["a", "b"]}, "only setup may be"),
+        ({"gpus_per_node": ["two"]}, "whole number"),
+        ({"resubmit": ["-1"]}, "whole number"),
+    ],
+)
+def test_parameters_that_cannot_be_are_refused(options, said):
+    with pytest.raises(InputError, match=said):
+        parse(options)
+
+
+@pytest.fixture
+def no_slurm(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+
+
+def test_without_slurm_it_says_where_to_go(phantom, tmp_path, no_slurm):
+    (spec,) = specs(phantom, tmp_path, ["floor_majority"])
+    said = []
+    (outcome,) = run_all([spec], Settings(tmp_path, said.append), executor="slurm")
+    assert outcome.status == "failed"
+    assert "There is no sbatch on this machine. Use a login node" in outcome.reason
+    with pytest.raises(InputError, match="no sbatch"):
+        Slurm(Settings(tmp_path, said.append)).script([spec])
+
+
+# -- on a real cluster ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Skips where there is none; the node is free again afterwards."""
+    if shutil.which("sinfo") is None or subprocess.run(["sinfo"], capture_output=True).returncode:
+        pytest.skip("there is no Slurm here (../shared/slurm/start-single-node starts one)")
+
+
+class Command:
+    """``benchbcss`` on a workspace, with the options that tests need on one small node."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace
+        self.said = ""
+
+    def __call__(self, *words: str, status: int = 0) -> str:
+        command = [sys.executable, "-m", "benchbcss", *words, "--workspace", str(self.workspace)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+        self.said = done.stderr
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout
+
+    def run(self, *words: str, status: int = 0) -> list[dict]:
+        """``run --executor slurm`` on the smallest phantom; what became of each run."""
+        slurm = [f for p in ("time=15", "mem=2GB", "cpus_per_task=1") for f in ("--slurm", p)]
+        small = ["--no-floors", "--device", "cpu", "--suite", str(self.suite())]
+        return json.loads(
+            self(
+                *("run", *words, "--executor", "slurm", *slurm, *small, "--format", "json"),
+                status=status,
+            )
+        )
+
+    def suite(self) -> Path:
+        path = self.workspace.parent / "tiny.yaml"
+        path.write_text(
+            "summary: tiny\nphantom: {rois: 12, size: 128, seed: 0}\nlabel_map: bcss5\n"
+            "split: splits.csv\ntile: {size: 64, overlap: 16}\ntracks: [semantic]\n"
+            "budget: {epochs: null, steps: 30}\ndefault_preset: smoke\n"
+        )
+        return path
+
+
+@pytest.fixture
+def command(cluster, tmp_path):
+    made = Command(tmp_path / "workspace")
+    yield made
+    for path in made.workspace.glob("runs/*/*/*"):
+        subprocess.run(["scancel", *submission(path).get("jobs", ())], capture_output=True)
+
+
+def jobs(outcome: dict) -> list[str]:
+    return submission(Path(outcome["run"]))["jobs"]
+
+
+def in_queue(numbers: list[str]) -> dict[str, str]:
+    return {job: state for job, (state, _) in module._queue(numbers).items()}
+
+
+def wait_for(condition, seconds: float = 240) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.5)
+
+
+def comparable(run_dir: Path) -> dict:
+    """A record without times and machines."""
+    result = json.loads((run_dir / "result.json").read_text())
+    training = {k: v for k, v in result["training"].items() if "seconds" not in k}
+    return {"tracks": result["tracks"], "stability": result["stability"], "training": training}
+
+
+def logged(run_dir: Path) -> list[dict]:
+    lines = (run_dir / "epochs.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(x).items() if k != "seconds"} for x in lines]
+
+
+@pytest.mark.slurm
+def test_three_seeds_are_submitted_followed_and_kept(command):
+    """One job for each; the same command again queues nothing; ``--wait`` ends with results."""
+    first = command.run("floor_majority", "--seeds", "3")
+    assert [entry["status"] for entry in first] == ["submitted"] * 3
+    numbers = [jobs(entry) for entry in first]
+    assert len({job for chain in numbers for job in chain}) == 3 * (1 + module.RESUBMITS)
+    again = command.run("floor_majority", "--seeds", "3", "--wait")
+    assert command.said.count("queued already as job") + command.said.count("already done") == 3
+    assert [jobs(entry) for entry in again] == numbers
+    assert {entry["status"] for entry in again} <= {"done", "kept"}
+    kept = command.run("floor_majority", "--seeds", "3")
+    assert [entry["status"] for entry in kept] == ["kept"] * 3
+    wait_for(lambda: not in_queue([job for chain in numbers for job in chain]))  # successors left
+
+
+@pytest.mark.slurm
+def test_a_run_is_seen_in_the_queue_and_cancelled_there(command):
+    subprocess.run(["scontrol", "update", "partition=debug", "state=down"], check=True)
+    try:
+        (entry,) = command.run("floor_majority")
+        wait_for(lambda: in_queue(jobs(entry)))
+        (state,) = json.loads(command("status", "--format", "json"))
+        assert state["state"] == "queued"
+        assert f"job {jobs(entry)[0]} pending (" in state["detail"]
+        command("cancel", "floor_majority")
+        assert f"job {jobs(entry)[0]} is cancelled" in command.said
+        wait_for(lambda: not in_queue(jobs(entry)))
+        command("cancel", "floor_majority", status=2)
+        assert "benchbcss status" in command.said
+    finally:
+        subprocess.run(["scontrol", "update", "partition=debug", "state=up"], check=True)
+
+
+@pytest.mark.slurm
+@pytest.mark.parametrize("how", ["killed", "out of time", "cancelled by the cluster", "drained"])
+def test_a_stopped_run_goes_on_by_itself_and_ends_as_if_undisturbed(command, how):
+    """``out of time``: the signal that Slurm sends ahead of a limit. ``cancelled by the cluster``:
+    as where pre-emption cancels and never requeues."""
+    undisturbed = Command(command.workspace.with_name("undisturbed"))
+    words = (
+        "unetpp",
+        "--weights",
+        "none",
+        "--preset",
+        "smoke",
+        "--set",
+        "train.checkpoint_every=0",
+    )
+    words = words[:5]
+    (entry,) = command.run(*words)
+    run_dir = Path(entry["run"])
+    first, *successors = jobs(entry)
+    log = run_dir / "epochs.jsonl"
+    wait_for(lambda: log.is_file() and log.read_text().count("\n") >= 2)
+    if how == "drained":
+        node = ["scontrol", "update", f"nodename={os.uname().nodename}"]
+        subprocess.run([*node, "state=drain", "reason=test"], check=True)
+        time.sleep(2)
+        subprocess.run([*node, "state=resume"], check=True)
+    send = {"killed": "KILL", "out of time": "USR2"}.get(how)
+    if send:
+        subprocess.run(["scancel", f"--signal={send}", first], check=True)
+    elif how == "cancelled by the cluster":
+        subprocess.run(["scancel", first], check=True)
+    (ended,) = command.run(*words, "--wait")
+    assert ended["status"] in ("done", "kept"), ended
+    if how == "out of time":
+        assert "stopped on request" in (run_dir / "log.txt").read_text()
+    local = [*("run", *words, "--no-floors", "--device", "cpu"), "--suite", str(command.suite())]
+    undisturbed(*local)
+    (other,) = undisturbed.workspace.glob("runs/*/unetpp/*/result.json")
+    assert comparable(run_dir) == comparable(other.parent)
+    assert logged(run_dir) == logged(other.parent)
+    wait_for(lambda: not in_queue([first, *successors]))
+
+
+@pytest.mark.slurm
+def test_a_run_that_fails_for_a_reason_is_not_tried_again(command):
+    """As one that a recipe has; ``afternotok`` would otherwise start it three times more."""
+    words = ("unetpp", "--weights", "none", "--set", "loss.cross_entropy=0", "--set", "loss.dice=0")
+    (entry,) = command.run(*words)
+    run_dir = Path(entry["run"])
+    wait_for(lambda: not in_queue(jobs(entry)))
+    failure = json.loads((run_dir / "failure.json").read_text())
+    assert "there is nothing to learn" in failure["reason"]
+    assert (run_dir / "log.txt").read_text().count("] loading") == 1
+    (again,) = command.run(*words, "--wait", status=1)  # the same command tries it again
+    assert again["status"] == "failed"
+    assert "there is nothing to learn" in again["reason"]
