@@ -30,26 +30,26 @@ class Compared:
 
 def compared(board: Board, table: Table) -> Compared:
     """The ranked models of ``table``, on its first estimand."""
-    names = list(dict.fromkeys(row.backend for row in table.rows if row.rank is not None))
+    ranked = (row for row in table.rows if row.rank is not None)
+    names = list(dict.fromkeys(comparing.label_of(row) for row in ranked))
     if len(names) < 2:
         return Compared(reason="There are no two ranked models to compare.")
     left_out, names = names[MOST:], names[:MOST]
     try:
-        part, entries, seeds = comparing.choose(replace(board, tables=[table]), names)
-        content = comparing.report(part, entries, seeds)
+        content = comparing.of_names(replace(board, tables=[table]), names).plain()
     except BenchError as error:
         return Compared(reason=f"Not compared: {error}")
-    found = content["estimands"][table.track.estimands[0]]
-    notes = _notes(found["pairs"])
+    comparison = content["estimands"][table.track.estimands[0]]
+    notes = _notes(comparison["pairs"])
     if left_out:
         notes.append(f"only the {MOST} best are compared: benchbcss compare takes any")
-    standings = [row["name"] for row in found["standings"]]
+    standings = [row["name"] for row in comparison["standings"]]
     grids = [
-        _standings(found["standings"], content["seeds"]),
-        _pairs(found["pairs"], content["classes"]),
-        _wins(standings, found["wins"]),
+        _standings(comparison["standings"], content["seeds"]),
+        _pairs(comparison["pairs"], content["classes"]),
+        _wins(standings, comparison["wins"]),
     ]
-    return Compared(differences(standings, found["pairs"]), grids, notes)
+    return Compared(differences(standings, comparison["pairs"]), grids, notes)
 
 
 def _notes(pairs: Sequence[Mapping[str, Any]]) -> list[str]:

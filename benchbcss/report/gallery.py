@@ -175,8 +175,8 @@ def _reduced(scene: Scene) -> Scene:
     image = np.asarray(
         Image.fromarray(np.ascontiguousarray(scene.image)).resize(shape, Image.Resampling.BOX)
     )
-    found = {label: nearest(mask) > 0 for label, mask in scene.found.items()}
-    return Scene(image, nearest(scene.target), found, scene.names, scene.overlapping)
+    masks = {label: nearest(mask) > 0 for label, mask in scene.masks.items()}
+    return Scene(image, nearest(scene.target), masks, scene.names, scene.overlapping)
 
 
 def _panels(made: Gallery, scene: Scene, words: str) -> list[Panel]:
@@ -198,9 +198,9 @@ def _panels(made: Gallery, scene: Scene, words: str) -> list[Panel]:
     ground = [Layer(image)]
     out = [Layer(made.keep(_bits(~known, IGNORED), size), "ignored")] if (~known).any() else []
     truth = layers(((label, scene.target == label) for label in labels), None)
-    largest_first = sorted(scene.found.items(), key=lambda item: -int(item[1].sum()))
-    missed = [(label, ~mask & (scene.target == label)) for label, mask in scene.found.items()]
-    false = [(label, mask & known & (scene.target != label)) for label, mask in scene.found.items()]
+    largest_first = sorted(scene.masks.items(), key=lambda item: -int(item[1].sum()))
+    missed = [(label, ~mask & (scene.target == label)) for label, mask in scene.masks.items()]
+    false = [(label, mask & known & (scene.target != label)) for label, mask in scene.masks.items()]
     # A class that is not looked for can be neither missed nor false.
     errors = [*layers(false, FALSE), *layers(missed, MISSED)]
     return [
@@ -212,7 +212,7 @@ def _panels(made: Gallery, scene: Scene, words: str) -> list[Panel]:
 
 
 def _present(scene: Scene) -> list[int]:
-    return [label for label, mask in scene.found.items() if mask.any()]
+    return [label for label, mask in scene.masks.items() if mask.any()]
 
 
 def _photograph(image: np.ndarray) -> str:
