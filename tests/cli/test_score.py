@@ -477,3 +477,28 @@ def test_numberings_of_others(case):
     (root / "typo.yaml").write_text("1: tumour\n2: stroma")
     done = cli("score", shifted, "--labels", root / "typo.yaml", *common, check=2)
     assert "Did you mean 'tumor'" in done.stderr
+
+
+def test_a_dataset_of_upper_case_extensions_is_scored_by_its_own_names(tmp_path):
+    """Windows' .PNG: what ``verify`` accepts is scored, from a folder and from an archive."""
+    rng, dice = np.random.default_rng(0), []
+    for folder in ("d/images", "d/masks", "p"):
+        (tmp_path / folder).mkdir(parents=True)
+    for index in range(3):
+        mask = rng.choice([1, 2], (40, 44)).astype(np.uint8)
+        guess = np.where(rng.random(mask.shape) < 0.8, mask - 1, 0).astype(np.uint8)
+        rgb = rng.integers(0, 256, (40, 44, 3), dtype=np.uint8)
+        for array, path in ((rgb, "d/images"), (mask, "d/masks"), (guess, "p")):
+            if path != "p" or index:
+                Image.fromarray(array).save(tmp_path / path / f"R{index}.PNG")
+        if index:
+            pairs = [(mask == label + 1, guess == label) for label in (0, 1)]
+            dice.append([2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in pairs])
+    (tmp_path / "s.csv").write_text("filename,split\nR0,train\nR1,test\nR2,test\n")
+    packed(tmp_path / "p.zip", contents(tmp_path / "p", lambda name: f"p/{name}"))
+    common = ["--data", tmp_path / "d", "--split", tmp_path / "s.csv", "--format", "json"]
+    common += ["--workspace", tmp_path / "w", "--name", "up"]
+    for given in ("p", "p.zip"):
+        scored = json.loads(cli("score", tmp_path / given, *common, check=0).stdout)
+        values = scored["tracks"]["semantic"]["headline"]["per_roi"]["dice"]
+        assert [values["tumor"], values["stroma"]] == pytest.approx(np.mean(dice, 0).tolist())

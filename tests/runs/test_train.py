@@ -2,8 +2,11 @@
 
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 from runs_support import finished_run, specs
+from tests_support import cli
 
 from benchbcss.io import sha256
 from benchbcss.results import store
@@ -123,3 +126,24 @@ def test_prediction_goes_on_where_it_was_interrupted(trained, monkeypatch, capsy
     assert pictures(run_dir) == wanted
     assert {path: path.stat().st_mtime_ns for path in others} == stamps
     assert store.load(run_dir).notes == before.notes
+
+
+def test_a_batch_too_small_to_be_normalised_over_says_what_to_change(tmp_path):
+    """One training ROI and tiles of 32 px: the deepest BatchNorm sees one value per channel."""
+    rng = np.random.default_rng(0)
+    for folder, shape in (("images", (32, 32, 3)), ("masks", (32, 32))):
+        (tmp_path / "d" / folder).mkdir(parents=True)
+        for index in range(2):
+            array = rng.integers(0, 2, shape, dtype=np.uint8)
+            Image.fromarray(array).save(tmp_path / "d" / folder / f"{index}.png")
+    (tmp_path / "d" / "splits.csv").write_text("filename,split\n0.png,train\n1.png,test\n")
+    suite = tmp_path / "own.yaml"
+    suite.write_text(
+        "label_map: {codes: {rest: 0, gland: 1}, classes: {rest: [rest], gland: [gland]}}\n"
+        "split: splits.csv\ntile: {size: 32, overlap: 8}\ntracks: [semantic]\n"
+        "budget: {steps: 2}\ndefault_preset: smoke\n"
+    )
+    words = ["run", "unetpp", "--suite", suite, "--data", tmp_path / "d", "--no-floors"]
+    done = cli(*words, "--workspace", tmp_path / "w", check=1)
+    assert "normalises over the batch" in done.stderr
+    assert "Use larger tiles (the suite's tile.size)" in done.stderr
