@@ -8,9 +8,9 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", metavar="SHELL", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    """Print a script that completes commands, options, backends, suites and runs.
+    """Print a script for SHELL (bash, zsh or fish) that completes commands, options and names.
 
     \b
     bash:  eval "$(benchbcss completion bash)"   in ~/.bashrc

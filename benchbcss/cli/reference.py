@@ -68,7 +68,10 @@ def _section(command: click.Command, context: click.Context) -> list[str]:
     lines = ["", f"## {context.command_path}", ""]
     if not isinstance(command, click.Group):  # a group alone does nothing
         lines += ["```", usage, "```", ""]
-    lines.append(help_text)
+    for paragraph in help_text.split("\n\n"):  # click wraps all but those that begin with \b
+        as_it_is = paragraph.startswith("\b\n")
+        lines += ["```", paragraph[2:], "```", ""] if as_it_is else [paragraph, ""]
+    lines.pop()
     options = [
         parameter
         for parameter in command.get_params(context)
