@@ -18,7 +18,7 @@ from benchbcss.training.stability import Course, judge
 
 METHODOLOGY = Path(__file__).resolve().parent.parent / "METHODOLOGY.md"
 MARKERS = ("<!-- stability: begin (generated) -->", "<!-- stability: end -->")
-SIMULATIONS = 500
+SIMULATIONS = 200
 VALIDATIONS = (8, 20, 40, 160)
 NOISE = 0.06
 CONSTANTS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # time constants, as a share of training

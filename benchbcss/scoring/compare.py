@@ -193,17 +193,18 @@ def differences(a: Influence, b: Influence, mean_classes: Sequence[int]) -> list
         if code[c] not in (UNDEFINED, SINGLE) and rois <= LIMITS.exact_up_to_rois:
             rows.append(_exact(plain, parts[:, c], weights[:, c]))
         elif code[c]:
-            rows.append(replace(plain, reason=_reason(int(code[c]), effective)))
+            of_mean = c == len(used) - 1
+            rows.append(replace(plain, reason=_reason(int(code[c]), effective, of_mean)))
         else:
             values = (float(low[c]), float(high[c]), float(p[c]))
             rows.append(Difference(float(point), *values, rois, effective, T))
     return rows
 
 
-def _reason(code: int, effective: float) -> str:
+def _reason(code: int, effective: float, of_mean: bool) -> str:
     return {
         UNDEFINED: "no ground truth of it in the scored ROIs",
-        SINGLE: "only one ROI has it, or a class that is in the mean",
+        SINGLE: "only one ROI has one of its classes" if of_mean else "only one ROI has it",
         FEW: f"it rests on effectively {effective:.1f} ROIs; an interval needs "
         f"{LIMITS.fewest_effective_rois:g}",
         SAME: "the difference is the same in every ROI, so there is no spread to measure",
@@ -341,7 +342,15 @@ def wins(entries: Sequence[Entry], mean_classes: Sequence[int]) -> tuple[tuple[i
 def rank_intervals(
     entries: Sequence[Entry], present: Sequence[int], estimand: str
 ) -> list[tuple[int, int] | None]:
-    """Ranks of each backend in 95 % of the shared bootstrap resamples that hold every class."""
+    """Ranks of each backend in 95 % of the shared bootstrap resamples that hold every class; None
+    where they are drawn from too few ROIs, which have no interval of their scores either."""
+    rois = np.array([(entries[0].triples[0].true[:, c] > 0).sum() for c in present])
+    if (
+        not len(rois)
+        or rois.min() < LIMITS.fewest_rois_of_a_class_in_a_mean
+        or rois.max() < LIMITS.fewest_rois_for_a_verdict
+    ):
+        return [None] * len(entries)
     drawn = np.stack(
         [
             mean_of(np.mean([draws_of(t, estimand) for t in entry.triples], axis=0), present)

@@ -161,7 +161,8 @@ def tissue_dice(pairs: np.ndarray, named: Sequence[int], per_class_mean: float) 
     warning = None
     if skill is not None and skill < 0.2:
         warning = (
-            f"tissue Dice {dice:.2f} is hardly more than painting tissue everywhere ({painter:.2f})"
+            f"tissue Dice {dice:.2f} is {'hardly' if dice > painter else 'no'} more than painting "
+            f"tissue everywhere ({painter:.2f})"
         )
     elif np.isfinite(per_class_mean) and dice > per_class_mean + 0.2:
         warning = (

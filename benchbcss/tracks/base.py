@@ -201,4 +201,4 @@ class Facts:
 
 def number(value: float | None, digits: int = 3) -> str:
     """A cell: '-' where there is no value."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"  # no -0.00

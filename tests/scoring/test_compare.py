@@ -254,6 +254,19 @@ def test_ties_share_their_rank():
     assert verdicts == {("good", "also"): "tie", ("good", "bad"): "good", ("also", "bad"): "also"}
 
 
+def test_few_rois_have_no_rank_interval():
+    """Three ROIs of which one has a class: every resample ranks alike, which proves nothing."""
+    for rois, some in ((9, False), (10, True)):
+        few = [entry("a", 0.2, 1, rois), entry("b", 0.0, 2, rois)]
+        for standing in compare(few, [0, 1], "per_roi").standings:
+            assert (standing.rank_interval is not None) == some
+    rare = [entry("a", 0.2, 1), entry("b", 0.0, 2)]
+    for one in rare:
+        one.triples[0].true[2:, 1] = one.triples[0].hit[2:, 1] = 0
+    for standing in compare(rare, [0, 1], "per_roi").standings:
+        assert standing.rank_interval is None
+
+
 @settings(max_examples=80, deadline=None)
 @given(seed=st.integers(0, 100_000), number=st.integers(1, 7))
 def test_rank_1_is_never_alone_above_one_it_cannot_be_told_from(seed, number):
