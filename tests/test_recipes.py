@@ -208,9 +208,7 @@ def test_a_recipe_that_extends_what_is_not_there_or_itself_is_named(written):
     reference = written(lost=lost, one=one, two=two)
     with pytest.raises(RecipeError, match=r"nothing\.yaml cannot be read"):
         resolve(reference("lost"), "full")
-    with pytest.raises(
-        RecipeError, match=r"one\.yaml extends itself, by way of .*one.*two"
-    ):
+    with pytest.raises(RecipeError, match=r"one\.yaml extends itself, by way of .*one.*two"):
         resolve(reference("one"), "full")
 
 
