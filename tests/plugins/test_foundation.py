@@ -308,13 +308,14 @@ def test_pretraining_on_tcga_is_recorded_for_the_recipes_own_weights_alone(tmp_p
 
 @pytest.mark.parametrize("name", ["foundation_uni2h", "foundation_phikon2", "foundation"])
 def test_weights_that_cannot_be_had_say_where_gated_ones_are_asked_for(name):
-    made = backend("auto", name=name, preset="full", **{"model.encoder.arguments.depth": 4})
+    source = resolve(f"benchbcss_hf:{name}.yaml", "full").model["encoder"]["weights"]
+    small = {"model.encoder.weights": source}
+    made = backend("auto", name=name, **small)
     made.context.strict_weights = True
-    source = made.recipe["model"]["encoder"]["weights"]
     with pytest.raises(WeightsError, match=f"{source} cannot be had") as caught:
         made.build()
     asked = "ask for access at https://huggingface.co/MahmoodLab/UNI2-h" in str(caught.value)
     assert asked == (name == "foundation_uni2h")
-    loose = backend("auto", name=name, **{"model.encoder.weights": source})
+    loose = backend("auto", name=name, **small)
     loose.build()
     assert f"random (pretrained weights {source} were not" in loose.context.provenance.source
