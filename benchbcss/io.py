@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from benchbcss.errors import DataError, RunError
+from benchbcss.temporary import beside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,9 +47,7 @@ def write_bytes(path: Path, data: bytes, *, listed: bool = True) -> str:
     ``listed`` is False (a heartbeat). A full or read-only disk is a RunError naming the path; the
     old file stays."""
     digest = hashlib.sha256(data).hexdigest()
-    # Not named after the file: a name of the greatest length leaves no room for more.
-    stem = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
-    temporary = path.with_name(f".{stem}.{os.getpid()}.tmp")
+    temporary = beside(path)
     try:
         with open(temporary, "wb") as handle:
             handle.write(data)

@@ -179,12 +179,17 @@ def _kill_tree(pid: int) -> None:
 
 def left(workspace: Path) -> dict[str, Any]:
     """Everything below ``workspace`` by its path: a digest, or plain data without what depends on
-    the clock. Locks and logs of workers are known by their presence only."""
+    the clock. Locks and logs of workers are known by their presence only. The store's memos of
+    hashes are left out: they are named after times of change."""
     return {
         path.relative_to(workspace).as_posix(): _content(path)
         for path in sorted(workspace.rglob("*"))
-        if path.is_file() and not path.stem.startswith(PASSING)
+        if path.is_file() and not path.stem.startswith(PASSING) and not _is_memo(path)
     }
+
+
+def _is_memo(path: Path) -> bool:
+    return path.suffix == ".sha256" and path.parent.name == "store"
 
 
 def _content(path: Path) -> Any:

@@ -26,6 +26,7 @@ from filelock import FileLock
 from benchbcss.data.images import decode_image, decode_mask
 from benchbcss.errors import DataError
 from benchbcss.io import AGAIN, sha256, write_bytes, write_json
+from benchbcss.temporary import beside, sweep
 
 #: of how masks are decoded; entries of the first, which stretched grey PNGs of 4 bits, are renewed
 DECODER = 2
@@ -89,8 +90,7 @@ class TileStore:
             with FileLock(self.root / f"{stem}.lock"):
                 meta = _described(meta_path, kind)
                 if meta is None:
-                    for leftover in self.root.glob(f"{stem}.*.tmp"):  # of a writer that was killed
-                        leftover.unlink(missing_ok=True)
+                    sweep(self.root)
                     array = decode() if decode else _DECODE[kind](path)
                     meta = self._keep(path, array, kind, array_path, meta_path)
         return Entry(
@@ -112,7 +112,9 @@ class TileStore:
         try:
             stat = path.stat()
         except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+            raise DataError(
+                f"{path} cannot be read: {error.strerror}. Put the file there again."
+            ) from error
         if not stat_module.S_ISREG(stat.st_mode):  # a pipe would be waited for without end
             raise DataError(f"{path} is no regular file. Put the image file itself there.")
         key, memo = self._memo(path, stat)
@@ -156,7 +158,7 @@ class TileStore:
         if kind == "mask":
             counts = np.bincount(array.reshape(-1))
             codes = {str(code): int(counts[code]) for code in np.flatnonzero(counts)}
-        temporary = array_path.with_suffix(f".{os.getpid()}.tmp")
+        temporary = beside(array_path)
         try:
             with open(temporary, "wb") as handle:
                 np.save(handle, array)

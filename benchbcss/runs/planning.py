@@ -33,6 +33,7 @@ from benchbcss.results import provenance, store
 from benchbcss.results.spec import NAME, Parts, RunSpec
 from benchbcss.runs.settings import by_backend
 from benchbcss.suites import Clip, ClipSpec, Preset, Suite, find_suite, load_suite
+from benchbcss.temporary import sweep
 from benchbcss.weights import SUFFIXES, Random, Weights
 
 
@@ -77,7 +78,13 @@ def prepare(
     say: Callable[[str], None],
     progress: Progress = SILENT,
 ) -> Prepared:
-    """Make or open the data, decode it all, resolve labels and split. Raises InputError."""
+    """Make or open the data, decode it all, resolve labels and split. Raises InputError.
+
+    What commands that were killed left in the workspace is removed.
+    """
+    for place in (workspace, workspace / "store", *(workspace / "runs").glob("*/*")):
+        sweep(place)
+    remedy = ""
     if folder is None:
         if suite.phantom is None:
             raise DataError(
@@ -85,6 +92,7 @@ def prepare(
                 f"masks/), or set BENCHBCSS_DATA."
             )
         folder = make_phantom(suite, workspace, progress)
+        remedy = f" It belongs to the embedded phantom: delete {folder}, and it is drawn anew."
     if is_phantom(folder) != (suite.phantom is not None):
         wanted = (
             "is a phantom; use --suite phantom"
@@ -93,18 +101,21 @@ def prepare(
         )
         raise SuiteError(f"{folder} {wanted}. Phantom and real results never mix.")
     store = TileStore(workspace / "store")
-    source = data.Dataset(folder, store, suite.reading())
-    labels = suite.labels(source.code_table())
-    chosen = split or suite.split
-    if split is None and chosen.endswith(".csv"):
-        chosen = str(folder / chosen)  # a suite names the CSV beside its own data
-    parts = source.split(chosen)
-    leakage = parts.leakage()
-    if leakage.errors:
-        raise DataError(" ".join(leakage.errors))
-    names = (*parts.train, *parts.val, *parts.test)
-    say(f"reading {len(names)} ROIs of {folder}")
-    rois = source.rois(progress.counted(names, doing="reading"), labels)
+    try:
+        source = data.Dataset(folder, store, suite.reading())
+        labels = suite.labels(source.code_table())
+        chosen = split or suite.split
+        if split is None and chosen.endswith(".csv"):
+            chosen = str(folder / chosen)  # a suite names the CSV beside its own data
+        parts = source.split(chosen)
+        leakage = parts.leakage()
+        if leakage.errors:
+            raise DataError(" ".join(leakage.errors))
+        names = (*parts.train, *parts.val, *parts.test)
+        say(f"reading {len(names)} ROIs of {folder}")
+        rois = source.rois(progress.counted(names, doing="reading"), labels)
+    except DataError as error:
+        raise DataError(f"{error}{remedy}") from error
     if copies := data.identical(rois, parts):
         raise DataError(" ".join(copies[:5]))
     warnings = list(leakage.warnings)

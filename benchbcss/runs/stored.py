@@ -13,6 +13,7 @@ from typing import Any, Literal
 from benchbcss.errors import InputError, RunError, UnknownNameError
 from benchbcss.io import read_json
 from benchbcss.results import store
+from benchbcss.temporary import ending
 
 State = Literal["done", "failed", "running", "unfinished", "set aside"]
 _MADE_BY_RUNS = ("spec.json", "result.json", "failure.json", "status.json", "log.txt")
@@ -123,7 +124,7 @@ def remove(run: StoredRun, *, result_too: bool = True) -> None:
     Raises InputError while it is running, and where it has a result unless ``result_too``; RunError
     where it cannot be removed.
     """
-    away = run.path.with_name(f".{run.path.name.lstrip('.')}{REMOVED}{os.getpid()}")
+    away = run.path.with_name(f".{run.path.name.lstrip('.')}{REMOVED}{ending()}")
     try:
         with store.owned(run.path):
             if not _ended(run.path) and _beats(run.path):  # by a worker on another machine

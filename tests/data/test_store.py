@@ -2,15 +2,18 @@ import json
 import multiprocessing
 import os
 import shutil
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from benchbcss import temporary
 from benchbcss.data.images import decode_image, decode_mask
 from benchbcss.data.store import TileStore
-from benchbcss.errors import DataError
+from benchbcss.errors import BenchError, DataError
 
 
 def mask_file(path, shape=(30, 20)):
@@ -217,11 +220,19 @@ def test_an_array_that_vanishes_is_one_sentence(tmp_path):
         entry.open()
 
 
+def temporary_of_a_dead_process(path):
+    """As ``beside`` names one, by a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    name = temporary.beside(path).name.replace(f".{os.getpid()}.", f".{ended.pid}.")
+    return path.with_name(name)
+
+
 def test_what_a_killed_writer_left_is_removed(tmp_path):
     mask_file(tmp_path / "m.png")
     store = TileStore(tmp_path / "store")
     entry = store.entry(tmp_path / "m.png", "mask")
-    left = entry.array.with_suffix(".4711.tmp")
+    left = temporary_of_a_dead_process(entry.array)
     left.write_bytes(b"half")
     entry.array.unlink()
     store.entry(tmp_path / "m.png", "mask")
@@ -233,3 +244,55 @@ def test_a_pipe_or_a_folder_named_like_an_image_is_refused_at_once(tmp_path, mak
     make(tmp_path / "m.png")
     with pytest.raises(DataError, match=r"m\.png is no regular file"):
         TileStore(tmp_path / "store").entry(tmp_path / "m.png", "mask")
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.parametrize("ending", ["npy", "json", "sha256"])
+def test_damage_without_the_source_names_the_source(tmp_path, kind, ending):
+    """And its remedy works: what is damaged is decoded again."""
+    mask = mask_file(tmp_path / "m.png")
+    first = TileStore(tmp_path / "store").entry(tmp_path / "m.png", "mask")
+    (damaged,) = (tmp_path / "store").glob(f"*.{ending}")
+    DAMAGE[kind](damaged)
+    (tmp_path / "m.png").rename(tmp_path / "gone.png")
+    with pytest.raises(DataError, match=r"m\.png cannot be read: .*Put the file there again"):
+        TileStore(tmp_path / "store").entry(tmp_path / "m.png", "mask")
+    (tmp_path / "gone.png").rename(tmp_path / "m.png")
+    again = TileStore(tmp_path / "store").entry(tmp_path / "m.png", "mask")
+    assert again == first
+    assert (again.open() == mask).all()
+
+
+@pytest.mark.parametrize("kind", [*DAMAGE, "a folder"])
+def test_a_damaged_lock_is_no_obstacle(tmp_path, kind):
+    mask_file(tmp_path / "m.png")
+    store = TileStore(tmp_path / "store")
+    first = store.entry(tmp_path / "m.png", "mask")
+    first.array.unlink()
+    (lock,) = (tmp_path / "store").glob("*.lock")
+    lock.write_bytes(b"anything")
+    if kind == "a folder":
+        lock.unlink()
+        lock.mkdir()
+        with pytest.raises(DataError, match=r"\.lock cannot be locked: .*[Rr]emove"):
+            store.entry(tmp_path / "m.png", "mask")
+        return
+    DAMAGE[kind](lock)
+    assert store.entry(tmp_path / "m.png", "mask") == first
+
+
+@pytest.mark.parametrize("ending", ["npy", "json", "sha256"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_something_else_in_the_place_of_an_entry(tmp_path, ending, make):
+    """A pipe is replaced; a folder, which may hold anything, is named."""
+    mask_file(tmp_path / "m.png")
+    store = TileStore(tmp_path / "store")
+    first = store.entry(tmp_path / "m.png", "mask")
+    (path,) = (tmp_path / "store").glob(f"*.{ending}")
+    path.unlink()
+    make(path)
+    if make is os.mkdir:
+        with pytest.raises(BenchError, match="cannot be written"):
+            store.entry(tmp_path / "m.png", "mask")
+    else:
+        assert store.entry(tmp_path / "m.png", "mask") == first

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -32,6 +33,7 @@ from benchbcss.data.phantom.painter import paint
 from benchbcss.data.phantom.tissue import layout, rotated
 from benchbcss.io import write_bytes
 from benchbcss.progress import SILENT, Progress
+from benchbcss.temporary import sweep
 
 _AT_ONCE = 1 << 21  # pixels drawn at a time; beyond it ROIs wait for each other
 
@@ -66,16 +68,20 @@ def generate(
         "note": "synthetic images; not BCSS",
     }
     marker = directory / "phantom.json"
-    if marker.is_file():
-        if json.loads(marker.read_text(encoding="utf-8")) == wanted:
+    said = _marked(marker)
+    if said is not None:
+        if said == wanted:
             return
         raise ValueError(f"{directory} holds a phantom of other parameters; name another folder")
-    torn = (directory / ".phantom").is_file()
-    if directory.is_dir() and any(directory.iterdir()) and not torn:
+    torn = directory / ".phantom"
+    for name in ("", "images", "masks", "meta"):
+        sweep(directory / name)
+    if directory.is_dir() and any(directory.iterdir()) and not (torn.is_file() or marker.is_file()):
         raise ValueError(f"{directory} is not empty; name another folder")
+    directory.mkdir(parents=True, exist_ok=True)
+    write_bytes(torn, b"unfinished\n")  # first: a torn one is completed later
     for name in ("images", "masks", "meta"):
-        (directory / name).mkdir(parents=True, exist_ok=True)
-    write_bytes(directory / ".phantom", b"unfinished\n")  # a torn one may be completed later
+        (directory / name).mkdir(exist_ok=True)
 
     plans = _plan(rois, size, seed)
     if workers is None:
@@ -91,7 +97,15 @@ def generate(
     writer.writerows([("filename", "split"), *((plan.name, plan.part) for plan in plans)])
     write_bytes(directory / "splits.csv", table.getvalue().encode())
     write_bytes(marker, (json.dumps(wanted, indent=1) + "\n").encode())
-    (directory / ".phantom").unlink()
+    torn.unlink()
+
+
+def _marked(marker: Path) -> Any:
+    """What ``phantom.json`` says, None where it cannot be read: then all is written again."""
+    try:
+        return json.loads(marker.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from benchbcss.runs.executors.protocol import set_aside
 from benchbcss.runs.external import fit, labels, reading
 from benchbcss.runs.planning import Asked, Prepared, common, extensions
 from benchbcss.suites import CustomLabelMap
+from benchbcss.temporary import ending
 from benchbcss.tracks import shared
 from benchbcss.tracks.base import Facts
 from benchbcss.tracks.semantic import Semantic
@@ -70,7 +71,7 @@ def score(
     workspace.mkdir(parents=True, exist_ok=True)
     with (
         reading.opened(predictions) as source,
-        tempfile.TemporaryDirectory(prefix=".score-", dir=workspace) as staged,
+        tempfile.TemporaryDirectory(ending(), ".score-", workspace) as staged,
     ):
         files = prepared.suite.files
         instances = bool(files and files.instances)
