@@ -33,7 +33,7 @@ _SPECIAL = {
 
 def latex(board: Board, stream: TextIO) -> None:
     """Write a table for each suite and track, with the reasons of its verdicts below it."""
-    stream.write("% needs \\usepackage{booktabs}\n")
+    stream.write("% needs \\usepackage{booktabs,adjustbox}\n")
     for part in board.tables:
         _table(part, stream)
     reported = cells.reported(board)
@@ -98,11 +98,13 @@ def _tabular(
 ) -> None:
     stream.write("\\begin{table}\n  \\centering\\footnotesize\n")
     stream.write(f"  \\caption{{{caption}}}\n")
+    # A dozen columns are wider than a page: they are made to fit, narrow tables stay as they are.
+    stream.write("  \\begin{adjustbox}{max width=\\textwidth}\n")
     stream.write(f"  \\begin{{tabular}}{{{columns}}}\n    \\toprule\n")
     stream.writelines(f"    {' & '.join(line)} \\\\\n" for line in heads)
     stream.write("    \\midrule\n")
     stream.writelines(f"    {' & '.join(line)} \\\\\n" for line in lines)
-    stream.write("    \\bottomrule\n  \\end{tabular}\n\\end{table}\n")
+    stream.write("    \\bottomrule\n  \\end{tabular}\n  \\end{adjustbox}\n\\end{table}\n")
 
 
 def escape(text: str) -> str:

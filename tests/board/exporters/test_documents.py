@@ -185,6 +185,8 @@ def test_latex_runs_no_command_of_others(board):
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     assert "\\input" not in body
     assert body.count("\\begin") == body.count("\\end")
+    boxes = re.findall(r"\\begin\{adjustbox\}\{max width=\\textwidth\}\s+\\begin\{tabular\}", body)
+    assert len(boxes) == body.count("\\begin{tabular}")  # none is wider than its page
     for rule in ("toprule", "midrule", "bottomrule"):
         assert f"\\{rule}" in body
     for block in re.findall(r"\\toprule\n(.*?)\\bottomrule", body, re.S):
