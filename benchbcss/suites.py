@@ -45,6 +45,11 @@ class Phantom(Strict):
     size: int = Field(512, ge=64)
     seed: int = 0
 
+    @property
+    def folder(self) -> str:
+        """Its name in a workspace's ``data``."""
+        return f"phantom-{self.rois}x{self.size}-seed{self.seed}"
+
 
 class Tile(Strict):
     """Side and overlap of tiles in pixels, for training and for stitched inference."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbcss import registry
@@ -50,7 +51,8 @@ def _data(spec: RunSpec) -> list[str]:
     words = ["--suite", spec.suite.file or spec.suite.name, "--preset", spec.preset]
     if spec.split_name and spec.split_name != spec.suite.split:
         words += ["--split", spec.split_name]
-    if not (spec.data_is_phantom and spec.suite.phantom is not None):
+    embedded = spec.suite.phantom is not None and spec.suite.phantom.folder
+    if not (spec.data_is_phantom and Path(spec.data_root).name == embedded):
         words += ["--data", spec.data_root]
     return words
 

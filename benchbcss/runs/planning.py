@@ -147,7 +147,7 @@ def make_phantom(suite: Suite, workspace: Path, progress: Progress = SILENT) -> 
 
     spec = suite.phantom
     assert spec is not None
-    folder = workspace / "data" / f"phantom-{spec.rois}x{spec.size}-seed{spec.seed}"
+    folder = workspace / "data" / spec.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(str(folder) + ".lock"):
         generate(folder, rois=spec.rois, size=spec.size, seed=spec.seed, progress=progress)

@@ -9,8 +9,8 @@ HOSTILE = '<script>alert("&\'")</script><img src=x onerror=alert(1)>'
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
-    """Seven test ROIs of 96 px."""
-    return support.data_of(tmp_path_factory.mktemp("report"), rois=7)
+    """Nine test ROIs of 96 px: enough for differences of several models to be significant."""
+    return support.data_of(tmp_path_factory.mktemp("report"), rois=9)
 
 
 @pytest.fixture(scope="session")

@@ -80,6 +80,11 @@ def test_what_is_usual_is_not_said(place):
     (spec,) = specs(folder, workspace, ["unetpp"])
     assert "--set" not in command(row_of(workspace, spec))
     assert "--weights" not in command(row_of(workspace, spec))
+    embedded = f"/elsewhere/data/{spec.suite.phantom.folder}"
+    assert "--data" not in command(
+        row_of(workspace, spec.model_copy(update={"data_root": embedded}))
+    )
+    assert "--data" in command(row_of(workspace, spec))  # another phantom than the suite's own
 
 
 def test_a_backend_that_is_gone_is_said(place):
