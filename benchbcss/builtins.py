@@ -72,6 +72,7 @@ def benchbcss_register_commands(register: Callable[..., None]) -> None:
         ("leaderboard", "leaderboard", "Show results, verdicts and failures."),
         ("status", "status", "Show what runs, what was interrupted, failed or is done."),
         ("show-roi", "show_roi", "Write an ROI's image, truth, prediction and errors as a PNG."),
+        ("report", "report", "Write results as one HTML file to read, print and pass on."),
         ("compare", "compare", "Paired differences between backends, with intervals."),
         ("score", "score", "Score label maps made by any other tool."),
         ("rescore", "rescore", "Compute metrics anew from stored predictions."),

@@ -100,7 +100,8 @@ UPPER = {"data", "tracks", "results", "runs", "board", "training", "inference", 
         ("training", {"results", "runs", "board", "cli"}),
         ("results", {"runs", "board", "training", "cli"}),
         ("runs", {"board", "cli"}),
-        ("board", {"runs", "training", "cli", "inference"}),
+        ("board", {"runs", "training", "cli", "inference", "report"}),
+        ("report", {"runs", "training", "cli", "inference"}),
     ],
 )
 def test_no_import_runs_back_up(below, never):

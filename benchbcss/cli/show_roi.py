@@ -15,7 +15,6 @@ from benchbcss.tracks import TRACKS
 if TYPE_CHECKING:
     from benchbcss.results.schema import RunResult, TrackResult
     from benchbcss.results.spec import RunSpec
-    from benchbcss.tracks.gallery import Scene
 
 
 @click.command("show-roi")
@@ -55,7 +54,7 @@ def show_roi(
     one ROI has, or "worst".
     """
     from benchbcss.io import write_bytes
-    from benchbcss.results import store
+    from benchbcss.results import scenes, store
     from benchbcss.tracks import gallery
 
     run_dir = find_run(run, workspace)
@@ -64,7 +63,7 @@ def show_roi(
     part = result.tracks[chosen]
     key = _prompting(part, prompting)
     name = find_roi(roi, part, spec)
-    scene = _scene(TRACKS[chosen].folder(run_dir, key) / name, spec, result, key)
+    scene = scenes.scene(TRACKS[chosen].folder(run_dir, key) / name, spec, result, key)
     picture = gallery.picture(scene, _heading(result, key, name), size)
     path = output or Path(f"{result.backend}-{Path(name).stem}.png")
     buffer = io.BytesIO()
@@ -158,33 +157,6 @@ def _prompting(part: TrackResult, wanted: str | None) -> str:
     if wanted is not None and wanted not in keys:
         raise UnknownNameError("prompting of this run", wanted, keys)
     return wanted or keys[0]
-
-
-def _scene(path: Path, spec: RunSpec, result: RunResult, key: str) -> Scene:
-    """Read an ROI and the prediction at ``path``. Raises DataError where one is gone, or where the
-    mask is not the one that was scored."""
-    from benchbcss.data.dataset import Dataset
-    from benchbcss.data.store import TileStore
-    from benchbcss.errors import DataError
-    from benchbcss.tracks import gallery, pictures
-
-    name = path.name
-    source = Dataset(
-        Path(spec.data_root), TileStore(Path(spec.store_root)), spec.suite.reading(), spec.sites
-    )
-    labels = spec.suite.labels(source.code_table())
-    roi = source.rois([name], labels)[name]
-    if result.data.masks.get(name, roi.mask_entry.sha256) != roi.mask_entry.sha256:
-        raise DataError(
-            f"The mask of {name} is not the one this run was scored against. Restore the file."
-        )
-    target, classes = roi.target(labels), len(labels.classes)
-    array = pictures.read(path, roi.shape, classes if key else 1)
-    if not key:
-        return gallery.Scene.of_labels(roi.image(), target, array, labels.class_names)
-    masks = pictures.unpacked(array, labels.mean_classes, target.shape[0])
-    present = {label: mask for label, mask in masks.items() if (target == label).any()}
-    return gallery.Scene(roi.image(), target, present, labels.class_names)
 
 
 def _heading(result: RunResult, key: str, name: str) -> list[str]:

@@ -1,0 +1,106 @@
+"""The five answers: the board's numbers, and neither more nor less certain than its tests."""
+
+import board_support
+import pytest
+import report_support as support
+
+from benchbcss.board import model
+from benchbcss.report.answers import answers, duration
+from benchbcss.report.comparison import compared
+
+
+def of(table):
+    found = answers(table)
+    return {answer.question: answer for answer in found}
+
+
+def test_a_clear_winner(workspace):
+    table = support.table(workspace)
+    best, certain, fails, trained, cost = answers(table)
+    row = table.ranked[0]
+    assert best.short == row.name == "good"
+    assert f"{row.scores.headline.per_roi.mean:.3f}" in best.lines[0]
+    assert row.tied == (1, 1)
+    assert (certain.short, certain.mood) == ("yes", "good")
+    worst = min(row.scores.headline.per_roi.dice.items(), key=lambda item: item[1])
+    assert fails.short == f"{worst[0]}: Dice {worst[1]:.3f}"
+    assert trained.short == "stable"
+    assert any("collapsed: fair" in line for line in trained.lines)
+    assert cost.short == "5 min"
+    assert "training 5 min" in cost.lines
+
+
+def test_what_cannot_be_told_apart_is_not_certain(tmp_path, data):
+    support.rows(tmp_path, data, one=0.3, two=0.3)
+    table = support.table(tmp_path)
+    certain = of(table)["Is it certain?"]
+    assert table.ranked[0].tied == (1, 2)
+    assert certain.short == "no: 2 share rank 1"
+    assert certain.mood == "open"
+
+
+def test_records_without_rois_are_not_certain(tmp_path):
+    for name, mean in (("one", 0.6), ("two", 0.4)):
+        board_support.write(tmp_path, board_support.result(name, mean))
+    certain = of(support.table(tmp_path))["Is it certain?"]
+    assert certain.short == "not known"
+
+
+def test_a_model_below_a_floor_fails_there(tmp_path):
+    board_support.write(tmp_path, board_support.result("model", 0.2))
+    board_support.write(tmp_path, board_support.result("ground", 0.3, floor=True))
+    fails = of(support.table(tmp_path))["Where does it fail?"]
+    assert fails.lines[0] == "not above the floor ground (0.300)"
+
+
+def test_floors_alone_are_no_answer(tmp_path):
+    board_support.write(tmp_path, board_support.result("ground", 0.3, floor=True))
+    (answer,) = answers(support.table(tmp_path))
+    assert answer.short == "no model yet"
+
+
+def test_what_is_not_ranked_is_not_called_best(tmp_path):
+    content = board_support.result("model", 0.4)
+    content["label_map"]["not_ranked"] = "it reads fat as vessel"
+    board_support.write(tmp_path, content)
+    best = of(support.table(tmp_path))["Which model is best?"]
+    assert best.short == "nothing is ranked"
+    assert best.lines[0] == "it reads fat as vessel"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0.4 s"),
+        (42, "42 s"),
+        (99, "99 s"),
+        (100, "2 min"),
+        (3600, "60 min"),
+        (12240, "3.4 h"),
+    ],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_pairs_are_those_of_compare(workspace):
+    from benchbcss.board import compare as comparing
+
+    board = model.load(workspace)
+    table = board.tables[0]
+    names = [row.backend for row in table.ranked]
+    found = compared(board, table)
+    part, entries, seeds = comparing.choose(board, names)
+    expected = comparing.report(part, entries, seeds)["estimands"]["per_roi"]
+    pairs = found.grids[1]
+    assert [line[0] for line in pairs.rows] == [f"{p['a']} - {p['b']}" for p in expected["pairs"]]
+    assert [line[3] for line in pairs.rows] == [p["verdict"] for p in expected["pairs"]]
+    assert found.figure.svg.count("*<") == 2 * sum(p["verdict"] != "tie" for p in expected["pairs"])
+
+
+def test_variants_of_one_model_are_not_compared_and_that_is_said(tmp_path):
+    for run in ("seed0-a", "seed0-b"):
+        board_support.write(tmp_path, board_support.result("one", 0.6), run)
+    board_support.write(tmp_path, board_support.result("two", 0.4))
+    board = model.load(tmp_path)
+    assert "several runs of one seed" in compared(board, board.tables[0]).reason
