@@ -63,14 +63,14 @@ def test_help_and_the_leaderboard_import_none_of_its_libraries(workspace):
     code = (
         "import sys\n"
         "from benchbcss.cli.main import cli\n"
-        "for words in (['--help'], ['report', '--help'], ['leaderboard', '--workspace', {!r}]):\n"
+        f"for words in (['--help'], ['report', '--help'], ['leaderboard', '--workspace', {str(workspace)!r}]):\n"
         "    try:\n"
         "        cli.main(words, standalone_mode=False)\n"
         "    except SystemExit:\n"
         "        pass\n"
-        "heavy = {{'altair', 'vl_convert', 'great_tables', 'pandas', 'torch', 'jinja2'}}\n"
+        "heavy = {'altair', 'vl_convert', 'great_tables', 'pandas', 'torch', 'jinja2'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
-    ).format(str(workspace))
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
 
