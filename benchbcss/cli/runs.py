@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from benchbcss.upkeep.clean import Removable
 
 
+def _chart(name: str, text: str) -> Any:
+    path = click.Path(dir_okay=False, path_type=Path)
+    return click.option(f"--{name}", type=path, metavar="FILE.svg|FILE.png", help=text)
+
+
 @click.group()
 def runs() -> None:
     """List, show and remove runs of a workspace, and clean up."""
@@ -61,12 +66,23 @@ def list_(
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.runs)
 @runs_of_suite_option
 @format_option
+@_chart("confusion", "Write the confusion matrix of one run.")
+@_chart("curves", "Write the training curves of one run.")
 @workspace_option
-def show(names: tuple[str, ...], suite: str | None, form: str, workspace: Path) -> None:
+def show(
+    names: tuple[str, ...],
+    suite: str | None,
+    form: str,
+    confusion: Path | None,
+    curves: Path | None,
+    workspace: Path,
+) -> None:
     """Show what runs of NAMEs are made of. A NAME is a backend, a run's id or its folder."""
     from benchbcss.runs import stored
 
     chosen = stored.chosen(workspace, names, suite=suite)
+    if confusion or curves:
+        _charts(chosen, confusion, curves)
     shown = [_described(run) for run in chosen]
     if form == "json":
         click.echo(json.dumps(shown, indent=1))
@@ -76,6 +92,37 @@ def show(names: tuple[str, ...], suite: str | None, form: str, workspace: Path) 
             if value is not None:
                 click.echo(f"{key:12} {value}")
         click.echo()
+
+
+def _charts(chosen: list[Any], confusion: Path | None, curves: Path | None) -> None:
+    """Write what was asked for. Raises InputError where it is not one finished run's, or where the
+    run has no such chart."""
+    from benchbcss.board.model import Row
+    from benchbcss.errors import InputError
+    from benchbcss.report import class_charts, files, training
+    from benchbcss.results import store
+
+    done = [run for run in chosen if run.state == "done"]
+    if len(done) != 1:
+        ids = ", ".join(run.path.name for run in done) or "none"
+        raise InputError(f"A chart is of one finished run; these names mean {ids}. Name one.")
+    result = store.load(done[0].path)
+    rows = [Row(result, track, done[0].path) for track in result.tracks]
+    if confusion:
+        charts = (class_charts.confusion(row) for row in rows)
+        matrix = next((chart for chart in charts if chart is not None), None)
+        if matrix is None:
+            tracks = ", ".join(result.tracks)
+            raise InputError(f"{rows[0].name} has no confusion matrix in its tracks ({tracks}).")
+        files.save(matrix, confusion, "Lines: true classes. Columns: what they were called.")
+        say(f"wrote {confusion}")
+    if curves:
+        curve = training.curve_of(rows[0])
+        if isinstance(curve, str):
+            raise InputError(curve)
+        colours = "Blue: mean Dice over classes. Orange, dashed: any tissue, which misleads."
+        files.save(training.figure(rows[0], curve), curves, colours)
+        say(f"wrote {curves}")
 
 
 def _described(run: Any) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
+from board_support import result, write
 from filelock import FileLock
 from PIL import Image
 from tests_support import cli, write_folder
@@ -164,3 +166,50 @@ def test_a_closed_or_full_stdout_is_no_traceback(scored):
         )
         assert done.returncode == 1
         assert done.stderr.startswith("error: standard output cannot be used: it is closed")
+
+
+def drawn(workspace):
+    """A finished run with a confusion matrix and three validations."""
+    content = result("drawn", training={"trained": True, "best_step": 4})
+    content["tracks"]["semantic"]["confusion"] = {
+        "names": ["tumor", "stroma"],
+        "counts": [[90, 10], [40, 60]],
+        "by_truth": [[0.9, 0.1], [0.4, 0.6]],
+        "by_prediction": [[0.7, 0.1], [0.3, 0.9]],
+        "most_confused": ["40% of stroma was called tumor"],
+    }
+    run = write(workspace, content)
+    epochs = [
+        {"epoch": i, "step": 2 * i, "loss": {"loss": 2.0 - i}, "val_mean_dice": 0.1 * i}
+        for i in range(1, 4)
+    ]
+    (run / "epochs.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
+    return run
+
+
+def test_charts_of_a_run(tmp_path):
+    pytest.importorskip("altair")
+    drawn(tmp_path)
+    files = {"--confusion": tmp_path / "matrix.svg", "--curves": tmp_path / "curves.png"}
+    options = [word for pair in files.items() for word in pair]
+    said = cli("runs", "show", "drawn", *options, "--workspace", tmp_path, check=0)
+    assert said.stderr.splitlines()[-2:] == [f"wrote {path}" for path in files.values()]
+    assert "40% of stroma was called tumor" in " ".join(
+        re.sub("<[^>]*>", " ", files["--confusion"].read_text()).split()
+    )
+    assert files["--curves"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_chart_that_there_is_not(tmp_path):
+    pytest.importorskip("altair")
+    write(tmp_path, result("plain"))
+    drawn(tmp_path)
+    path = tmp_path / "x.svg"
+    for names, option, words in (
+        (["plain"], "--confusion", "has no confusion matrix"),
+        (["plain"], "--curves", "there is no training curve"),
+        (["plain", "drawn"], "--curves", "A chart is of one finished run"),
+    ):
+        done = cli("runs", "show", *names, option, path, "--workspace", tmp_path, check=2)
+        assert words in done.stderr
+    assert not path.exists()
