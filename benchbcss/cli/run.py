@@ -140,8 +140,7 @@ def shared_options(command: Any) -> Any:
     "floors",
     default=True,
     show_default=True,
-    help="Also run the suite's trivial baselines (floor_majority and the like), which every model "
-    "has to beat.",
+    help='Also run the suite\'s trivial baselines ("floors"), which every model has to beat.',
 )
 @click.option("--name", default="", help="Name of the runs on the leaderboard.")
 @click.option(
