@@ -33,6 +33,8 @@ _REMEDIES = {
     errno.EACCES: "Make it writable, or choose another --workspace.",
     errno.EPERM: "Make it writable, or choose another --workspace.",
     errno.ENAMETOOLONG: "Use shorter names, or a --workspace with a shorter path.",
+    errno.EISDIR: "A folder lies where a file should be: move it, or choose another --workspace.",
+    errno.EEXIST: "A file lies where a folder should be: move it, or choose another --workspace.",
     errno.ENOTDIR: "A file lies where a folder should be: move it, or choose another --workspace.",
 }
 

@@ -15,7 +15,8 @@ import json
 import os
 import re
 import stat as stat_module
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ import numpy as np
 from filelock import FileLock
 
 from benchbcss.data.images import decode_image, decode_mask
-from benchbcss.errors import DataError
-from benchbcss.io import AGAIN, sha256, write_bytes, write_json
+from benchbcss.errors import DataError, RunError
+from benchbcss.io import AGAIN, remedy, sha256, write_bytes, write_json
 from benchbcss.temporary import beside, sweep
 
 #: of how masks are decoded; entries of the first, which stretched grey PNGs of 4 bits, are renewed
@@ -86,8 +87,7 @@ class TileStore:
         array_path = meta_path.with_suffix(".npy")
         meta = _described(meta_path, kind)
         if meta is None:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.root / f"{stem}.lock"):
+            with _locked(self.root / f"{stem}.lock"):
                 meta = _described(meta_path, kind)
                 if meta is None:
                     sweep(self.root)
@@ -124,7 +124,7 @@ class TileStore:
             digest = sha256(path)
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-        self.root.mkdir(parents=True, exist_ok=True)
+        _make(self.root)
         write_bytes(memo, f"{digest} {_check_of(key, digest)}".encode())
         return digest
 
@@ -190,10 +190,36 @@ _DECODE: dict[str, Callable[[Path], np.ndarray]] = {"image": decode_image, "mask
 def _remembered(key: str, memo: Path) -> str | None:
     """The SHA-256 that ``memo`` holds for ``key``; None where it is not there, or damaged."""
     try:
-        digest, check = memo.read_text(encoding="ascii").split()
+        # a pipe by that name would be waited for without end
+        digest, check = (memo.read_text(encoding="ascii") if memo.is_file() else "").split()
     except (OSError, ValueError):
         return None
     return digest if check == _check_of(key, digest) else None
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{folder} cannot be made: {error.strerror or error}. {remedy(error)}"
+        ) from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Be the only one who writes an entry; waits for another. Raises RunError."""
+    _make(path.parent)
+    lock = FileLock(path)
+    try:
+        lock.acquire()
+    except OSError as error:
+        why = error.strerror or error
+        raise RunError(f"{path} cannot be locked: {why}. {remedy(error)}") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _describe(meta_path: Path, meta: dict[str, Any]) -> None:
@@ -210,6 +236,8 @@ def _check_of(*texts: str) -> str:
 def _described(meta_path: Path, kind: str) -> dict[str, Any] | None:
     """What the store knows of an entry, or None if it is to be decoded (again)."""
     array_path = meta_path.with_suffix(".npy")
+    if not (meta_path.is_file() and array_path.is_file()):
+        return None
     try:
         meta: dict[str, Any] = json.loads(meta_path.read_text(encoding="utf-8"))
         check = meta.pop("check", None)
