@@ -164,6 +164,10 @@ def test_commands_that_look_things_up(bare):
     assert "phantom" in suites
     assert "FCN8-VGG16" in bare.run(benchbcss, "leaderboard", "--reported")
     assert "Error" not in bare.run(benchbcss, "plugins")
+    bare.run(benchbcss, "report")  # its templates are in the wheel
+    text = (bare.folder / "elsewhere" / "report.html").read_text()
+    assert "No results yet." in text
+    assert "FCN8-VGG16" in text
 
 
 @pytest.mark.slow
