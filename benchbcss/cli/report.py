@@ -50,6 +50,6 @@ def report(
         from benchbcss.board.reported import load
 
         board.reported = load()
-    content = page.html(board).encode()
+    content = page.html(board).encode("utf-8", "replace")  # paths may hold any bytes
     write_bytes(output, content)
     say(f"wrote {output} ({len(content) / 1e6:.1f} MB)")

@@ -29,20 +29,22 @@ HEAT, DIVERGING = 10, 5
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart as markup, its ``title`` and what it shows in words (``text``)."""
+    """A chart as markup, its ``title`` and what it shows in words (``text``). One that is ``wide``
+    grows with what it shows, and is scrolled rather than reduced."""
 
     title: str
     text: str
     svg: Markup
+    wide: bool = False
 
 
-def figure(chart: Any, title: str, text: str) -> Figure:
+def figure(chart: Any, title: str, text: str, *, wide: bool = False) -> Figure:
     """Draw an altair ``chart``; ``text`` says what it shows to those who do not see it."""
     import vl_convert
 
     spec = _themed(chart).to_json(indent=None)
     svg = vl_convert.vegalite_to_svg(spec)
-    return Figure(title, text, _accessible(svg, title, text))
+    return Figure(title, text, _accessible(svg, title, text), wide)
 
 
 def _themed(chart: Any) -> Any:

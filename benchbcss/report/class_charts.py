@@ -29,7 +29,7 @@ def confusion(row: Row) -> Figure | None:
     text = "Per cent of the pixels of each true class. " + (
         "; ".join(part.most_confused) or "No confusions."
     )
-    return charts.figure(chart, row.name, text)
+    return charts.figure(chart, row.name, text, wide=True)
 
 
 def _cell(line: str, column: str, value: float | None, text: str) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def objects(table: Table) -> list[Figure]:
         if words:
             chart = charts.cells(lines, list(dict.fromkeys(columns)), labels(rows))
             text = f"Recall of {name} by size in square micrometres. {'; '.join(words)}"
-            found.append(charts.figure(chart, name, text))
+            found.append(charts.figure(chart, name, text, wide=True))
     return found
 
 
@@ -135,7 +135,7 @@ def institutes(table: Table) -> Figure | None:
         for row in rows
     )
     chart = charts.cells(lines, labels(rows), names)
-    return charts.figure(chart, "Mean Dice by institute", text)
+    return charts.figure(chart, "Mean Dice by institute", text, wide=True)
 
 
 def _sites(row: Row) -> Mapping[str, Any]:
@@ -159,4 +159,4 @@ def differences(standings: Sequence[str], pairs: Sequence[Mapping[str, Any]]) ->
             words.append(f"{pair['a']} minus {pair['b']}: {point:+.2f}")
     chart = charts.cells(lines, standings, standings)
     text = "Significant differences of mean Dice: " + ("; ".join(words) or "none") + "."
-    return charts.figure(chart, "Difference of mean Dice, line minus column", text)
+    return charts.figure(chart, "Difference of mean Dice, line minus column", text, wide=True)

@@ -35,8 +35,7 @@ PROVENANCE = (
 
 @dataclass
 class Part:
-    """A section: figures, then tables, then the gallery, then ``notes`` in sentences. ``wide``
-    figures are tables of cells, which may need to be scrolled."""
+    """A section: figures, then tables, then the gallery, then ``notes`` in sentences."""
 
     title: str
     about: str = ""
@@ -44,7 +43,6 @@ class Part:
     tables: Sequence[tables.Shown] = ()
     notes: Sequence[str] = ()
     gallery: Gallery | None = None
-    wide: bool = False
     id: str = field(default_factory=lambda: ids.new("part"))
 
 
@@ -130,7 +128,9 @@ def _confusions(table: Table) -> Part:
         for row in table.rows
         if row.scores.confusion and row.scores.confusion.most_confused and not row.floor
     ]
-    return Part("Confusions", about, figures, notes=notes if figures else [NOT_HERE], wide=True)
+    if not figures:
+        return Part("Confusions", notes=[NOT_HERE])
+    return Part("Confusions", about, figures, notes=notes)
 
 
 def _tissue(table: Table) -> Part:
@@ -175,7 +175,7 @@ def _objects(table: Table) -> Part:
     )
     if not figures and not shown_tables:
         return Part("Objects by size", notes=[NOT_HERE])
-    return Part("Objects by size", about, figures, shown_tables, [cells.OBJECTS], wide=True)
+    return Part("Objects by size", about, figures, shown_tables, [cells.OBJECTS])
 
 
 def _named(grid: Grid, table: Table) -> list[int]:
@@ -219,7 +219,6 @@ def _institutes(table: Table) -> Part:
         [figure] if figure else [],
         [tables.table(grid, faint=_named(grid, table))] if lines else [],
         notes,
-        wide=True,
     )
 
 
@@ -233,6 +232,8 @@ def _pictures(table: Table, scores: Sequence[RoiScores], room: int) -> Part:
         "Each model's best, median and worst ROI by mean Dice, reduced. Choose which classes are "
         "shown; what is hidden shows the image."
     )
+    if any(row.scores.prompting for row in table.rows):
+        about += " Masks of several classes may overlap: the smallest is on top."
     if not any(model.rois for model in made.models):
         return Part("Pictures", notes=notes or ["There is no model to show pictures of."])
     return Part("Pictures", about, notes=notes, gallery=made)
@@ -247,7 +248,7 @@ def _pairs(board: Board, table: Table) -> Part:
         "difference that holds (p below 0.05 after adjusting for all pairs by Holm)."
     )
     grids = [tables.table(grid) for grid in found.grids]
-    return Part("Pairs", about, [found.figure], grids, found.notes, wide=True)
+    return Part("Pairs", about, [found.figure], grids, found.notes)
 
 
 def _cost(table: Table) -> Part:

@@ -131,7 +131,7 @@ def heat_map(table: Table) -> Figure:
         for row in table.rows
     )
     chart = charts.cells(rows, classes, labels(table.rows))
-    return charts.figure(chart, "Dice per model and class", text)
+    return charts.figure(chart, "Dice per model and class", text, wide=True)
 
 
 def tissue(table: Table) -> Figure | None:

@@ -93,7 +93,7 @@ def _series(records: Sequence[dict[str, Any]], key: str) -> list[tuple[int, floa
     return [
         (record["epoch"] + 1, float(record[key]))
         for record in records
-        if isinstance(record.get(key), (int, float))
+        if isinstance(record.get(key), (int, float)) and math.isfinite(record[key])
     ]
 
 

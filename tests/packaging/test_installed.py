@@ -167,6 +167,10 @@ def test_commands_that_look_things_up(bare):
     assert "Error" not in bare.run(benchbcss, "plugins")
     assert "10.1093/bioinformatics/btz083" in bare.run(benchbcss, "cite", "transunet")
     assert "2102.04306" in bare.run(benchbcss, "cite", "transunet")
+    bare.run(benchbcss, "report")  # its templates are in the wheel
+    text = (bare.folder / "elsewhere" / "report.html").read_text()
+    assert "No results yet." in text
+    assert "FCN8-VGG16" in text
 
 
 @pytest.mark.slow

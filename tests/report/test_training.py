@@ -58,6 +58,8 @@ def test_a_torn_log_is_read_up_to_the_tear(runs):
     log = runs[1] / training.LOG
     log.write_text(log.read_text()[:-20])
     assert [epoch for epoch, _ in curve_of(row_of(runs)).validation] == [1, 2]
+    log.write_text(log.read_text().replace("0.5", "NaN"))
+    assert [epoch for epoch, _ in curve_of(row_of(runs)).validation] == [1]
     log.write_bytes(b"\xff\xfe")
     assert [epoch for epoch, _ in curve_of(row_of(runs)).validation] == [1, 2, 3]  # the record's
 
