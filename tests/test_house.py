@@ -12,6 +12,7 @@ CORE = ROOT / "benchbcss"
 #: importable by every other module of ours, and importing none but one another
 GROUND = (
     *("contract", "errors", "events", "hookspecs", "protocols", "presets", "io"),
+    "temporary",
     "results.schema",
 )
 

@@ -40,7 +40,7 @@ def _cell(line: str, column: str, value: float | None, text: str) -> dict[str, A
 def objects(table: Table) -> list[Figure]:
     """Of each class: the share of true objects that were found, by their size."""
     rows = [row for row in table.rows if row.scores.objects]
-    found = []
+    figures = []
     for name in cells.classes_of(table) if rows else ():
         lines, columns, words = [], [], []
         for row in rows:
@@ -54,13 +54,13 @@ def objects(table: Table) -> list[Figure]:
         if words:
             chart = charts.cells(lines, list(dict.fromkeys(columns)), labels(rows))
             text = f"Recall of {name} by size in square micrometres. {'; '.join(words)}"
-            found.append(charts.figure(chart, name, text, wide=True))
-    return found
+            figures.append(charts.figure(chart, name, text, wide=True))
+    return figures
 
 
 def distributions(table: Table, scores: Sequence[RoiScores]) -> list[Figure]:
     """Of the mean of an ROI and of each class: every ROI as a dot, quartiles as a box."""
-    found = []
+    figures = []
     for name in (None, *cells.classes_of(table)):
         boxes, dots, words = [], [], []
         for row, rois in zip(table.rows, scores, strict=True):
@@ -75,8 +75,8 @@ def distributions(table: Table, scores: Sequence[RoiScores]) -> list[Figure]:
             title = name or "mean of an ROI"
             text = f"Dice over ROIs, {title}. {'; '.join(words)}"
             chart = _boxes(boxes, dots, labels(table.rows))
-            found.append(charts.figure(chart, title, text))
-    return found
+            figures.append(charts.figure(chart, title, text))
+    return figures
 
 
 def _distribution(row: Row, name: str | None) -> Distribution | None:

@@ -68,12 +68,12 @@ def _settings(spec: RunSpec) -> tuple[list[str], str]:
     mine = spec.recipe.model_dump(mode="json")
     try:
         usual = resolve(entry.info.recipe, spec.preset).model_dump(mode="json")
-        found = [f"{path}={json.dumps(value)}" for path, value in _differing(mine, usual)]
-        again = resolve(entry.info.recipe, spec.preset, tuple(found)).model_dump(mode="json")
+        settings = [f"{path}={json.dumps(value)}" for path, value in _differing(mine, usual)]
+        again = resolve(entry.info.recipe, spec.preset, tuple(settings)).model_dump(mode="json")
     except BenchError as error:
         return [], f"its settings cannot be repeated with today's recipe: {error}"
     unsaid = [path for path, _ in _differing(mine, again)]
-    return found, f"today's recipe differs in {', '.join(unsaid)}" if unsaid else ""
+    return settings, f"today's recipe differs in {', '.join(unsaid)}" if unsaid else ""
 
 
 #: of a recipe, what changes no number

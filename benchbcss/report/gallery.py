@@ -130,16 +130,16 @@ def _model(made: Gallery, row: Row, scores: RoiScores) -> Model:
     prompting = row.scores.prompting
     key = prompting.key if prompting else ""
     folder = TRACKS[row.track].folder(row.run, key)
-    found = []
+    shown = []
     try:
         spec = store.load_spec(row.run)
         for which, index in scores.chosen():
             name = scores.rois[index]
             scene = scenes.scene(folder / name, spec, row.result, key)
-            found.append(_shown(made, row, scores, (which, index), scene))
+            shown.append(_shown(made, row, scores, (which, index), scene))
     except (BenchError, OSError, ValueError) as error:
-        return Model(row.name, found, str(error))
-    return Model(row.name, found)
+        return Model(row.name, shown, str(error))
+    return Model(row.name, shown)
 
 
 def _shown(

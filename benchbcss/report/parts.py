@@ -118,7 +118,7 @@ def _classes(table: Table) -> Part:
 
 
 def _confusions(table: Table) -> Part:
-    figures = [found for row in table.rows if (found := class_charts.confusion(row))]
+    figures = [figure for row in table.rows if (figure := class_charts.confusion(row))]
     about = (
         "Per cent of the pixels of each true class (line) by what they were called (column). A "
         "good model has its strong cells on the diagonal."
@@ -240,15 +240,15 @@ def _pictures(table: Table, scores: Sequence[RoiScores], room: int) -> Part:
 
 
 def _pairs(board: Board, table: Table) -> Part:
-    found = compared(board, table)
-    if found.figure is None:
-        return Part("Pairs", notes=[found.reason])
+    comparison = compared(board, table)
+    if comparison.figure is None:
+        return Part("Pairs", notes=[comparison.reason])
     about = (
         "Mean Dice of the line minus that of the column, on the same ROIs; a star marks a "
         "difference that holds (p below 0.05 after adjusting for all pairs by Holm)."
     )
-    grids = [tables.table(grid) for grid in found.grids]
-    return Part("Pairs", about, [found.figure], grids, found.notes)
+    grids = [tables.table(grid) for grid in comparison.grids]
+    return Part("Pairs", about, [comparison.figure], grids, comparison.notes)
 
 
 def _cost(table: Table) -> Part:

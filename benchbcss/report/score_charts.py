@@ -33,7 +33,7 @@ def mean(table: Table) -> Figure:
 
 def by_class(table: Table) -> list[Figure]:
     """The same of each class, in the order of the mean's chart."""
-    found = []
+    figures = []
     for name in cells.classes_of(table):
         rows = []
         for row in table.rows:
@@ -46,8 +46,8 @@ def by_class(table: Table) -> list[Figure]:
             where = f", in {count} ROI" + "s" * (count != 1)
         text = "; ".join(f"{r['model']} {r['words']}" for r in rows)
         chart = _dots(rows, "Dice", ranks=False)
-        found.append(charts.figure(chart, f"{name}{where}", f"Dice of {name}: {text}"))
-    return found
+        figures.append(charts.figure(chart, f"{name}{where}", f"Dice of {name}: {text}"))
+    return figures
 
 
 def _first(row: Row) -> bool:

@@ -50,9 +50,9 @@ def table(grid: Grid, *, faint: Collection[int] = (), code: Collection[int] = ()
     )
     for style, where in _styles(grid, order, faint, code):
         drawn = drawn.tab_style(style=gt.style.css(style), locations=where)
-    found = _TABLE.search(_STYLE.sub("", drawn.as_raw_html()))
-    assert found is not None
-    html = found[0].replace("<table ", f'<table aria-label="{escape(grid.title)}" ', 1)
+    match = _TABLE.search(_STYLE.sub("", drawn.as_raw_html()))
+    assert match is not None
+    html = match[0].replace("<table ", f'<table aria-label="{escape(grid.title)}" ', 1)
     return Shown(name, grid.title, Markup(_sparing(html)), len(grid.rows))
 
 
@@ -73,18 +73,18 @@ def _styles(
     import great_tables as gt
 
     lines = sorted(set(faint) & set(range(len(grid.rows))))
-    found: list[tuple[str, Any]] = []
+    styles: list[tuple[str, Any]] = []
     if lines:
-        found.append(("--faint:1", [gt.loc.body(rows=lines), gt.loc.stub(rows=lines)]))
+        styles.append(("--faint:1", [gt.loc.body(rows=lines), gt.loc.stub(rows=lines)]))
     for place, i in enumerate(order[1:], start=1):
         if i in code and grid.rows:
-            found.append(("--code:1", gt.loc.body(columns=[f"c{place}"])))
+            styles.append(("--code:1", gt.loc.body(columns=[f"c{place}"])))
         for status in MARKS:
             rows = [n for n, line in enumerate(grid.rows) if line[i].partition(" (")[0] == status]
             if rows:
                 where = gt.loc.body(columns=[f"c{place}"], rows=rows)
-                found.append((f"--status:{status.replace(' ', '-')}", where))
-    return found
+                styles.append((f"--status:{status.replace(' ', '-')}", where))
+    return styles
 
 
 def _sparing(html: str) -> str:
@@ -95,9 +95,9 @@ def _sparing(html: str) -> str:
     return re.sub(r"\n\s*", "\n", html)
 
 
-def _classes(found: re.Match[str]) -> str:
+def _classes(match: re.Match[str]) -> str:
     """Of a cell: ``style="--faint:1"`` becomes the class ``faint``."""
-    tag, style, rest = re.split(r' style="([^"]*)"', found[0], maxsplit=1)
+    tag, style, rest = re.split(r' style="([^"]*)"', match[0], maxsplit=1)
     marks = [
         f"status {value}" if name == "status" else name
         for name, value in re.findall(r"--(\w+):\s*([\w-]+)", style)

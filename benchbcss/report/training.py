@@ -78,15 +78,15 @@ def _records(row: Row) -> list[dict[str, Any]]:
         text = (row.run / LOG).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return []
-    found = []
+    records = []
     for line in text.splitlines():
         try:
             record = json.loads(line)
         except ValueError:
             break
         if isinstance(record, dict) and isinstance(record.get("epoch"), int):
-            found.append(record)
-    return found
+            records.append(record)
+    return records
 
 
 def _series(records: Sequence[dict[str, Any]], key: str) -> list[tuple[int, float]]:
@@ -98,13 +98,13 @@ def _series(records: Sequence[dict[str, Any]], key: str) -> list[tuple[int, floa
 
 
 def _losses(records: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
-    found = []
+    points = []
     for record in records:
         loss = record.get("loss")
         value = loss.get("loss") if isinstance(loss, dict) else None
         if isinstance(value, (int, float)) and math.isfinite(value):
-            found.append((record["epoch"] + 1, float(value)))
-    return found
+            points.append((record["epoch"] + 1, float(value)))
+    return points
 
 
 def _best(

@@ -167,8 +167,8 @@ class Prompted(Track[PromptedCounts]):
         reached = np.zeros((len(scopes), len(classes)), np.int64)
         for counts, path in zip(scores, self.files(frame, roi.name, run_dir), strict=True):
             packed = pictures.read(path, roi.shape, len(labels.classes))
-            found = pictures.unpacked(packed, classes, roi.shape[0])
-            counts[:] = prompted_counts(target, found, classes)
+            masks = pictures.unpacked(packed, classes, roi.shape[0])
+            counts[:] = prompted_counts(target, masks, classes)
         for c, label in enumerate(classes):
             mask = target == label
             for pixels, scope in zip(reached, scopes, strict=True):

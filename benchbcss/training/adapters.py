@@ -73,17 +73,17 @@ def load_plain(
     """
     names = plain_names(network)
     placed = {names.get(name, name): tensor for name, tensor in state.items()}
-    own = network.state_dict()
+    wanted = network.state_dict()
     problems = [
-        f"{name} is {tuple(tensor.shape)} and not {tuple(own[name].shape)}"
+        f"{name} is {tuple(tensor.shape)} and not {tuple(wanted[name].shape)}"
         for name, tensor in placed.items()
-        if name in own and own[name].shape != tensor.shape
+        if name in wanted and wanted[name].shape != tensor.shape
     ]
     problems += [f"it lacks {p}" for p, name in names.items() if name not in placed and needed(p)]
     if not extra:
-        problems += [f"{name} is unknown" for name in placed if name not in own]
+        problems += [f"{name} is unknown" for name in placed if name not in wanted]
     if problems:
         raise WeightsError(f"{given}: {problems[0]}, and so on ({len(problems)} such tensors).")
-    known = {name: tensor for name, tensor in placed.items() if name in own}
+    known = {name: tensor for name, tensor in placed.items() if name in wanted}
     outcome = network.load_state_dict(known, strict=False)
     return Loaded(list(outcome.missing_keys), [])

@@ -53,7 +53,7 @@ def examine(asked: Asked) -> Iterator[Finding]:
         ("workspace", lambda: machine.workspace(asked.on.workspace)),
         ("weights", lambda: belongings.weights(asked)),
         ("data", lambda: belongings.data(asked.on)),
-        ("slurm", machine.slurm),
+        ("executors", software.executors),
     ]
     for topic, look in examinations:
         try:

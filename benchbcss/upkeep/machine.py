@@ -40,7 +40,7 @@ def devices() -> Iterator[Finding]:
                 f"compute {about.major}.{about.minor}, {kind}"
             )
             yield Finding("devices", "ok", text)
-    elif shutil.which("nvidia-smi") and _answer(["nvidia-smi", "-L"])[0]:
+    elif shutil.which("nvidia-smi") and answer(["nvidia-smi", "-L"])[0]:
         text = f"there is an NVIDIA GPU, but torch {torch.__version__} cannot use it"
         remedy = "Install a build of torch for your driver (https://pytorch.org)."
         yield Finding("devices", "problem", text, remedy)
@@ -98,24 +98,7 @@ def workspace(folder: Path) -> Iterator[Finding]:
         yield Finding("workspace", "ok", text)
 
 
-def slurm() -> Iterator[Finding]:
-    if shutil.which("sinfo") is None:
-        yield Finding("slurm", "ok", "no Slurm here (there is no sinfo): runs are carried out here")
-        return
-    good, said = _answer(["sinfo", "--noheader", "--format=%P %a %D %G"])
-    if not good:
-        text = f"Slurm is installed but does not answer: {said}"
-        yield Finding("slurm", "problem", text, "Try sinfo, and ask who runs the cluster.")
-    elif shutil.which("sbatch") is None:
-        text = "Slurm answers, but there is no sbatch to submit with"
-        yield Finding("slurm", "problem", text, "Work on a login node.")
-    else:
-        partitions = [line.split()[0].rstrip("*") for line in said.splitlines() if line.split()]
-        text = f"Slurm answers; partitions: {', '.join(partitions) or 'none'}"
-        yield Finding("slurm", "ok" if partitions else "note", text)
-
-
-def _answer(command: list[str]) -> tuple[bool, str]:
+def answer(command: list[str]) -> tuple[bool, str]:
     """Whether a program ends well in time, and what it says."""
     try:
         done = subprocess.run(

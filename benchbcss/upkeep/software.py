@@ -93,3 +93,14 @@ def _lacking(requirement: Requirement, what: str) -> Finding:
     wanted = f"{requirement.name}{requirement.specifier}"
     text = f"{requirement.name} {what}; benchbcss needs {wanted}"
     return Finding("packages", "problem", text, f"pip install '{wanted}'")
+
+
+def executors() -> Iterator[Finding]:
+    """What executors say of where they carry runs out."""
+    for name, entry in registry.load().executors.items():
+        if missing := entry.missing():
+            text = f"{name} needs {', '.join(missing)}"
+            yield Finding(name, "note", text, entry.remedy())
+            continue
+        for state, text, remedy in entry.load().examine():
+            yield Finding(name, state, text, remedy)

@@ -15,6 +15,7 @@ from runs_support import specs
 from benchbcss.errors import InputError
 from benchbcss.runs.executors import Settings, run_all
 from benchbcss.runs.executors.protocol import submission
+from benchbcss.upkeep import machine
 
 pytest.importorskip("submitit")
 from benchbcss_slurm import executor as module
@@ -73,6 +74,42 @@ def test_without_slurm_it_says_where_to_go(phantom, tmp_path, no_slurm):
     assert "There is no sbatch on this machine. Use a login node" in outcome.reason
     with pytest.raises(InputError, match="no sbatch"):
         Slurm(Settings(tmp_path, said.append)).script([spec])
+
+
+def examined():
+    (finding,) = Slurm.examine()
+    return finding
+
+
+def program(folder, name, script):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    """The only folder in which programs are found."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+def test_doctor_says_whether_slurm_answers(path, monkeypatch):
+    assert "no Slurm here" in examined()[1]
+    program(path, "sinfo", "echo 'gpu* up 4 gpu:a100:8'; echo 'cpu up 9 (null)'")
+    assert "no sbatch" in examined()[1]
+    program(path, "sbatch", "")
+    finding = examined()
+    assert finding[:2] == ("ok", "Slurm answers; partitions: gpu, cpu")
+    program(path, "sinfo", "echo 'slurm_load_partitions: Unable to contact' >&2; exit 1")
+    finding = examined()
+    assert finding[0] == "problem"
+    assert "slurm_load_partitions: Unable to contact" in finding[1]
+    program(path, "sinfo", "exec /bin/sleep 9")
+    monkeypatch.setattr(machine, "PATIENCE", 0.2)
+    assert "takes more than 0.2 s" in examined()[1]
 
 
 # -- on a real cluster ----------------------------------------------------------------------------

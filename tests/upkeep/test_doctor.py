@@ -126,22 +126,6 @@ def path(tmp_path, monkeypatch):
     return folder
 
 
-def test_slurm(path, monkeypatch):
-    assert "no Slurm here" in only(machine.slurm()).text
-    program(path, "sinfo", "echo 'gpu* up 4 gpu:a100:8'; echo 'cpu up 9 (null)'")
-    assert "no sbatch" in only(machine.slurm()).text
-    program(path, "sbatch", "")
-    finding = only(machine.slurm())
-    assert (finding.state, finding.text) == ("ok", "Slurm answers; partitions: gpu, cpu")
-    program(path, "sinfo", "echo 'slurm_load_partitions: Unable to contact' >&2; exit 1")
-    finding = only(machine.slurm())
-    assert finding.state == "problem"
-    assert "slurm_load_partitions: Unable to contact" in finding.text
-    program(path, "sinfo", "exec /bin/sleep 9")
-    monkeypatch.setattr(machine, "PATIENCE", 0.2)
-    assert "takes more than 0.2 s" in only(machine.slurm()).text
-
-
 def test_a_gpu_that_torch_cannot_use(path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     found = list(machine.devices())
@@ -298,8 +282,8 @@ def test_data_with_a_damaged_file(folder, tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Without what takes long."""
-    for name in ("devices", "slurm"):
-        monkeypatch.setattr(machine, name, lambda: ())
+    monkeypatch.setattr(machine, "devices", lambda: ())
+    monkeypatch.setattr(software, "executors", lambda: ())
     monkeypatch.setattr(belongings, "weights", lambda asked: ())
 
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -108,6 +108,12 @@ class Executor(ABC):
         """What the queue says of runs that were submitted: their state, and the rest in words.
         Those that it does not know are left out."""
         return {}
+
+    @classmethod
+    def examine(cls) -> Iterator[tuple[Literal["ok", "note", "problem"], str, str]]:
+        """Whether runs can be carried out from here, for ``benchbcss doctor``: state, what was
+        found, and what to do."""
+        yield from ()
 
     @classmethod
     def stop(cls, run_dir: Path) -> str:

@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +30,7 @@ from benchbcss.runs.executors import (
     status_of,
 )
 from benchbcss.runs.executors.protocol import failed, note_submission, submission
+from benchbcss.upkeep.machine import answer
 from benchbcss_slurm.job import Work
 
 if TYPE_CHECKING:
@@ -112,6 +113,23 @@ class Slurm(Executor):
                 told = f"Slurm job {job} {state.lower()}{why}"
                 said[path] = "running" if state == "RUNNING" else "queued", told
         return said
+
+    @classmethod
+    def examine(cls) -> Iterator[tuple[Literal["ok", "note", "problem"], str, str]]:
+        if shutil.which("sinfo") is None:
+            yield "ok", "no Slurm here (there is no sinfo): runs are carried out here", ""
+            return
+        good, said = answer(["sinfo", "--noheader", "--format=%P %a %D %G"])
+        if not good:
+            text = f"Slurm is installed but does not answer: {said}"
+            yield "problem", text, "Try sinfo, and ask who runs the cluster."
+        elif shutil.which("sbatch") is None:
+            text = "Slurm answers, but there is no sbatch to submit with"
+            yield "problem", text, "Work on a login node."
+        else:
+            partitions = [line.split()[0].rstrip("*") for line in said.splitlines() if line.split()]
+            text = f"Slurm answers; partitions: {', '.join(partitions) or 'none'}"
+            yield ("ok" if partitions else "note"), text, ""
 
     @classmethod
     def stop(cls, run_dir: Path) -> str:
