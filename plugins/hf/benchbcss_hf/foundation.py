@@ -10,12 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel
 
-from benchbcss.contract import Backend, Batch
 from benchbcss.errors import RecipeError, WeightsError
 from benchbcss.inference.networks import TakesRgb
 from benchbcss.inference.views import pad
 from benchbcss.training.adapters import adapt, is_adapter, load_plain
-from benchbcss.training.losses import balanced_loss
+from benchbcss.training.dense import DenseBackend
 from benchbcss.weights import Auto, Folder, Hub, Provenance, fetch
 from benchbcss.weights.loading import Layout, load_into, report
 from benchbcss.weights.pretrained import from_pretrained, has_config
@@ -64,10 +63,15 @@ class Foundation(TakesRgb):
         return self
 
 
-class FoundationBackend(Backend):
+class FoundationBackend(DenseBackend):
     """One forward pass, one softmax per pixel."""
 
     made_here = ("mean", "std")
+
+    @classmethod
+    def automatic_weights(cls, recipe: dict[str, Any]) -> Hub | None:
+        source = recipe["model"]["encoder"]["weights"]
+        return Hub(id=source) if source else None
 
     def build(self) -> nn.Module:
         """The recipe's encoder, adapted as it says, under its head; the encoder's weights loaded,
@@ -91,16 +95,6 @@ class FoundationBackend(Backend):
         self._declare()
         return network
 
-    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Class-balanced cross-entropy and soft Dice of the known pixels."""
-        return balanced_loss(
-            model(batch.image),
-            batch.target,
-            self.context.class_pixels,
-            self.recipe["loss"],
-            self.task.ignore_index,
-        )
-
     def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """``head``, and ``encoder`` (in full) or ``adapters``; nothing of a frozen encoder."""
         assert isinstance(model, Foundation)
@@ -110,9 +104,8 @@ class FoundationBackend(Backend):
         return {key: value for key, value in groups.items() if value}
 
     def _source(self) -> Any:
-        source = self.recipe["model"]["encoder"]["weights"]
         automatic = isinstance(self.context.weights, Auto)
-        return (Hub(id=source) if source else None) if automatic else self.context.weights
+        return self.automatic_weights(self.recipe) if automatic else self.context.weights
 
     def _encoder(self) -> Encoder:
         model = self.recipe["model"]
@@ -151,7 +144,7 @@ class FoundationBackend(Backend):
 
         return Layout(
             what=what,
-            pretrained=Hub(id=settings["weights"]) if settings["weights"] else None,
+            pretrained=self.automatic_weights(self.recipe),
             unpretrained="random (smoke size has no pretrained weights)",
             filename=_filename,
             parts={_INSIDE: load},

@@ -3,6 +3,8 @@ proposals: one forward pass, one softmax per pixel."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,6 +14,7 @@ from benchbcss.errors import RecipeError
 from benchbcss.inference.networks import TakesRgb
 from benchbcss.inference.views import pad
 from benchbcss.training.losses import dense_loss
+from benchbcss.weights import Weights
 from benchbcss.weights.loading import load_into
 from benchbcss_sam2 import weights as stored
 from benchbcss_sam2.losses import class_weights
@@ -70,6 +73,10 @@ class Sam2Dense(Backend):
     """v3's schedule, class weights and gradual unfreezing, for a network of its own classes."""
 
     made_here = ("mean", "std")
+
+    @classmethod
+    def automatic_weights(cls, recipe: dict[str, Any]) -> Weights | None:
+        return stored.encoder(recipe["model"]["variant"], "").pretrained
 
     def build(self) -> nn.Module:
         """The recipe's variant with a head for the task's classes; the encoder's weights from the
