@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -106,8 +107,16 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def read_bytes(path: Path) -> bytes:
+    """Of a regular file. OSError for anything else: a pipe would be waited for without end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return path.read_bytes()
+
+
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Raises OSError, and ValueError for what is no JSON."""
+    return json.loads(read_bytes(path).decode("utf-8"))
 
 
 # -- the list of checksums -------------------------------------------------------------------------
@@ -204,10 +213,12 @@ def _sums(folder: Path) -> Mapping[str, frozenset[str]]:
     """Name -> every checksum listed for it: the last one, and one that was about to come."""
     path = folder / SUMS
     try:
-        stat = path.stat()
+        status = path.stat()
     except OSError:
         return {}
-    return _parsed(path, stat.st_mtime_ns, stat.st_size)
+    if not stat.S_ISREG(status.st_mode):
+        return {}
+    return _parsed(path, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=8)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from benchbcss.io import read_bytes
+
 #: seconds since the last heartbeat (there is one every 2 s) for which a worker counts as alive,
 #: and for which it does where its process can be seen on this machine
 ALIVE, ALIVE_HERE = 15.0, 300.0
@@ -139,7 +141,7 @@ def _modified(path: Path) -> float:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_bytes(path))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
