@@ -262,20 +262,30 @@ def write_table(path: Path, columns: Mapping[str, np.ndarray | Coded]) -> None:
     write_bytes(path, sink.getvalue().to_pybytes())
 
 
+class _Columns(dict[str, "np.ndarray"]):
+    def __init__(self, path: Path, advice: str) -> None:
+        self.path, self.advice = path, advice
+
+    def __missing__(self, name: str) -> np.ndarray:
+        raise DataError(f"{self.path} has no column '{name}'. {self.advice}")
+
+
 def read_table(path: Path, advice: str = _RESCORE) -> dict[str, np.ndarray]:
     """The columns of a parquet file, text as objects. Raises DataError, with ``advice``, for a torn
-    or altered one."""
+    or altered one, and for a column that is asked for and not there."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     verify(path, advice)
+    if path.exists() and not path.is_file():  # a folder would be read as a table of many files
+        raise DataError(f"{path} is no regular file. {advice}")
     try:
         table = pq.read_table(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise DataError(f"{path} cannot be read: {reason}. {advice}") from error
-    columns = {}
+    columns = _Columns(path, advice)
     for name in table.column_names:
         column = table[name].combine_chunks()
         if pa.types.is_string(column.type):

@@ -9,7 +9,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "benchbcss"
 #: importable by every other module of ours, and importing none but one another
-GROUND = ("contract", "errors", "events", "protocols", "presets", "io", "results.schema")
+GROUND = (
+    "contract",
+    "errors",
+    "events",
+    "protocols",
+    "presets",
+    "io",
+    "temporary",
+    "results.schema",
+)
 
 
 def modules():
