@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -106,8 +107,16 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def read_bytes(path: Path) -> bytes:
+    """Of a regular file. OSError for anything else: a pipe would be waited for without end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return path.read_bytes()
+
+
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Raises OSError, and ValueError for what is no JSON."""
+    return json.loads(read_bytes(path).decode("utf-8"))
 
 
 # -- the list of checksums -------------------------------------------------------------------------
@@ -204,10 +213,12 @@ def _sums(folder: Path) -> Mapping[str, frozenset[str]]:
     """Name -> every checksum listed for it: the last one, and one that was about to come."""
     path = folder / SUMS
     try:
-        stat = path.stat()
+        status = path.stat()
     except OSError:
         return {}
-    return _parsed(path, stat.st_mtime_ns, stat.st_size)
+    if not stat.S_ISREG(status.st_mode):
+        return {}
+    return _parsed(path, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=8)
@@ -251,20 +262,30 @@ def write_table(path: Path, columns: Mapping[str, np.ndarray | Coded]) -> None:
     write_bytes(path, sink.getvalue().to_pybytes())
 
 
+class _Columns(dict[str, "np.ndarray"]):
+    def __init__(self, path: Path, advice: str) -> None:
+        self.path, self.advice = path, advice
+
+    def __missing__(self, name: str) -> np.ndarray:
+        raise DataError(f"{self.path} has no column '{name}'. {self.advice}")
+
+
 def read_table(path: Path, advice: str = _RESCORE) -> dict[str, np.ndarray]:
     """The columns of a parquet file, text as objects. Raises DataError, with ``advice``, for a torn
-    or altered one."""
+    or altered one, and for a column that is asked for and not there."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     verify(path, advice)
+    if path.exists() and not path.is_file():  # a folder would be read as a table of many files
+        raise DataError(f"{path} is no regular file. {advice}")
     try:
         table = pq.read_table(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise DataError(f"{path} cannot be read: {reason}. {advice}") from error
-    columns = {}
+    columns = _Columns(path, advice)
     for name in table.column_names:
         column = table[name].combine_chunks()
         if pa.types.is_string(column.type):

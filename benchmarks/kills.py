@@ -21,6 +21,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,8 +30,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 SUITE = """
 summary: small enough to be killed often
@@ -161,17 +160,27 @@ def kill_at(bench: Bench, place: Place, delay: float) -> bool:
 def _kill_tree(pid: int) -> None:
     """Workers have sessions of their own, so a process group would not hold them."""
     try:
-        root = psutil.Process(pid)
-        root.suspend()  # it starts no other while its children are listed
-        victims = [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
+        os.kill(pid, signal.SIGSTOP)  # it starts no other while its children are listed
+    except ProcessLookupError:
         return
+    victims = [pid, *_below(pid)]
     for victim in victims:
         try:
-            victim.kill()
-        except psutil.NoSuchProcess:
+            os.kill(victim, signal.SIGKILL)
+        except ProcessLookupError:
             pass
-    psutil.wait_procs(victims, timeout=20)
+
+
+def _below(pid: int) -> list[int]:
+    """All descendants of a process."""
+    listing = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+    ).stdout
+    parents = {int(child): int(parent) for child, parent in map(str.split, listing.splitlines())}
+    found = [pid]
+    for parent in found:
+        found += [child for child in parents if parents[child] == parent and child not in found]
+    return found[1:]
 
 
 # -- what is left ----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 
+import numpy as np
 import pytest
 
 from benchbcss import io
@@ -105,3 +106,23 @@ def test_the_advice_fits_the_fault(tmp_path, monkeypatch, number, advice):
     with pytest.raises(RunError, match=advice):
         io.write_bytes(tmp_path / "a", b"1")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_or_a_folder_in_the_place_of_a_file(tmp_path, make):
+    path = tmp_path / "a"
+    make(path)
+    with pytest.raises(OSError, match="no regular file"):
+        io.read_bytes(path)
+    with pytest.raises(DataError, match="no regular file"):
+        io.read_table(path)
+    make(tmp_path / "files.sha256")
+    assert io.check(path) == "missing"
+
+
+def test_a_column_that_is_not_there_is_named(tmp_path):
+    io.write_table(tmp_path / "t.parquet", {"n": np.arange(3)})
+    table = io.read_table(tmp_path / "t.parquet")
+    assert "roi" not in table
+    with pytest.raises(DataError, match=r"t\.parquet has no column 'roi'\. Run: "):
+        table["roi"]

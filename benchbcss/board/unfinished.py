@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+<<<<<<< HEAD
 from benchbcss.results.heartbeat import Heartbeat, clock
+=======
+from benchbcss.io import read_bytes
+>>>>>>> folder
 
 #: seconds since the last heartbeat (there is one every 2 s) for which a worker counts as alive,
 #: and for which it does where its process can be seen on this machine
@@ -146,7 +150,7 @@ def _modified(path: Path) -> float:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_bytes(path))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None

@@ -16,8 +16,8 @@ from benchbcss.progress import Progress
 def rescore(runs: tuple[Path, ...], workspace: Path) -> None:
     """Recompute the results of RUN_DIRs (default: every finished run of the workspace).
 
-    They are computed from predictions and masks, or from the count tables where predictions are
-    gone.
+    They are computed from predictions and masks, or from the count tables where predictions or
+    the data folder are gone.
     """
     from benchbcss.cli import progress
     from benchbcss.errors import BenchError, InputError, RunError
@@ -53,18 +53,31 @@ def _rescore(run_dir: Path, display: Progress) -> None:
 
     with store.owned(run_dir):
         ensure_list(run_dir)
+<<<<<<< HEAD
         lost = evaluate.lost(run_dir)
         if not lost:
             store.save(run_dir, evaluate.rescore(run_dir, display))
+=======
+        gone = _gone(run_dir)
+        if not gone:
+            store.save(run_dir, evaluate.rescore(run_dir))
+>>>>>>> folder
             return
         try:
             result = evaluate.rebuild(run_dir)
         except DataError as error:
-            raise DataError(f"{_gone(lost)}, and its tables do not serve: {error}") from error
+            raise DataError(f"{gone}, and its tables do not serve: {error}") from error
         store.save(run_dir, result)
-        say(f"warning: {_gone(lost)}: the result follows from its tables, masks are not compared")
+        say(f"warning: {gone}: the result follows from its tables, masks are not compared")
 
 
-def _gone(lost: list[Path]) -> str:
-    more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-    return f"the prediction {lost[0]}{more} is missing or damaged"
+def _gone(run_dir: Path) -> str:
+    """What the tables were counted from and is not there any more, or ''."""
+    from benchbcss.results import evaluate, store
+
+    lost = evaluate.lost(run_dir)
+    if lost:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        return f"the prediction {lost[0]}{more} is missing or damaged"
+    data = Path(store.load_spec(run_dir).data_root)
+    return "" if data.is_dir() else f"the data folder {data} does not exist"

@@ -140,6 +140,8 @@ def _entry(
 
 def last_line(path: Path) -> str:
     """The last line of a log that says something; '' without one."""
+    if not path.is_file():  # a pipe would be waited for without end
+        return ""
     try:
         with open(path, "rb") as handle:
             handle.seek(0, os.SEEK_END)

@@ -19,6 +19,7 @@ from benchbcss.contract import IGNORE
 from benchbcss.data.images import Colour
 from benchbcss.data.tables import near_miss, read_table
 from benchbcss.errors import DataError
+from benchbcss.io import read_bytes
 
 #: what files call a value that is no class at all
 NOTHING = frozenset(
@@ -59,7 +60,7 @@ def read(path: Path) -> ClassMap:
     if path.suffix.lower() in (".csv", ".tsv"):
         return _of_table(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_bytes(path).decode("utf-8-sig")
         raw = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchbcss.errors import DataError
+from benchbcss.io import read_bytes
 
 Row = tuple[int, dict[str, str]]  # line as a spreadsheet numbers it, cells by lower-case column
 
@@ -82,7 +83,7 @@ def near_miss(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | Non
 
 def _text(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     if content[:4] == b"PK\x03\x04":

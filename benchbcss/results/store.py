@@ -124,7 +124,7 @@ def load(run_dir: Path) -> RunResult:
     """The record of any schema version. Raises DataError naming the file and what is wrong."""
     path = run_dir / RESULT
     try:
-        raw = path.read_bytes()
+        raw = io.read_bytes(path)
         if _PRESENT in raw[:40]:  # parsed and checked in one pass
             return RunResult.model_validate_json(raw)
         return RunResult.model_validate(lift(json.loads(raw)))
@@ -142,7 +142,7 @@ def load_spec(run_dir: Path) -> RunSpec:
 
     path = run_dir / SPEC
     try:
-        return RunSpec.model_validate_json(path.read_bytes())
+        return RunSpec.model_validate_json(io.read_bytes(path))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: {_first(error)}") from error
 

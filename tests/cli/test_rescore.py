@@ -86,3 +86,12 @@ def test_tables_of_older_metrics_do_not_serve(run_dir, monkeypatch):
     ended, said = rescore(run_dir)
     assert not ended
     assert "were counted by metrics version" in said
+
+
+def test_without_the_data_it_follows_from_the_tables_and_says_so(run_dir):
+    before, spec = store.load(run_dir), store.load_spec(run_dir)
+    store.save_spec(run_dir, spec.model_copy(update={"data_root": "/nowhere"}))
+    ended, said = rescore(run_dir)
+    assert ended, said
+    assert "the data folder /nowhere does not exist: the result follows from its tables" in said
+    assert store.load(run_dir) == before

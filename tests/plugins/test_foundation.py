@@ -312,7 +312,7 @@ def test_weights_that_cannot_be_had_say_where_gated_ones_are_asked_for(name):
     small = {"model.encoder.weights": source}
     made = backend("auto", name=name, **small)
     made.context.strict_weights = True
-    with pytest.raises(WeightsError, match=f"{source} cannot be had") as caught:
+    with pytest.raises(WeightsError, match=f"{source} are not available") as caught:
         made.build()
     asked = "ask for access at https://huggingface.co/MahmoodLab/UNI2-h" in str(caught.value)
     assert asked == (name == "foundation_uni2h")

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from benchbcss.errors import WeightsError
+from benchbcss.io import read_json
 
 
 def read(name: str) -> tuple[str, dict[str, list[str]]]:
@@ -14,9 +15,11 @@ def read(name: str) -> tuple[str, dict[str, list[str]]]:
     shipped = resources.files(__name__)
     names = [file.name for file in shipped.iterdir()]
     known = sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
-    path = shipped / f"{name}.json" if name in known else Path(name)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        if name in known:
+            content = json.loads((shipped / f"{name}.json").read_text(encoding="utf-8"))
+        else:
+            content = read_json(Path(name))
     except FileNotFoundError as error:
         raise WeightsError(
             f"There is no CLIP prompt file {name}. Pass a path, or one of {', '.join(known)}."

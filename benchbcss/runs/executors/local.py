@@ -15,8 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+<<<<<<< HEAD
 from benchbcss.errors import BenchError, InputError
 from benchbcss.interrupt import STOPPED
+=======
+from benchbcss.errors import BenchError, RunError
+>>>>>>> folder
 from benchbcss.results import store
 from benchbcss.results.spec import RunSpec
 from benchbcss.runs.executors.protocol import (
@@ -176,7 +180,10 @@ def _is_worker(pid: int, run_dir: Path) -> bool:
 
 
 def _spawn(run_dir: Path) -> subprocess.Popen[bytes]:
-    log = open(run_dir / "log.txt", "ab")  # noqa: SIM115 - the child keeps it
+    path = run_dir / "log.txt"
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        raise RunError(f"{path} is no regular file. Move it, and run again.")
+    log = open(path, "ab")  # noqa: SIM115 - the child keeps it
     try:
         return subprocess.Popen(
             worker_command(run_dir),
