@@ -11,16 +11,7 @@ ROOT = Path(__file__).parents[1]
 CORE = ROOT / "benchbcss"
 #: importable by every other module of ours, and importing none but one another
 GROUND = (
-<<<<<<< HEAD
     *("contract", "errors", "events", "hookspecs", "protocols", "presets", "io"),
-=======
-    "contract",
-    "errors",
-    "events",
-    "protocols",
-    "presets",
-    "io",
->>>>>>> folder
     "temporary",
     "results.schema",
 )

@@ -14,11 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-<<<<<<< HEAD
-from benchbcss.results.heartbeat import Heartbeat, clock
-=======
 from benchbcss.io import read_bytes
->>>>>>> folder
+from benchbcss.results.heartbeat import Heartbeat, clock
 
 #: seconds since the last heartbeat (there is one every 2 s) for which a worker counts as alive,
 #: and for which it does where its process can be seen on this machine

@@ -53,15 +53,9 @@ def _rescore(run_dir: Path, display: Progress) -> None:
 
     with store.owned(run_dir):
         ensure_list(run_dir)
-<<<<<<< HEAD
-        lost = evaluate.lost(run_dir)
-        if not lost:
-            store.save(run_dir, evaluate.rescore(run_dir, display))
-=======
         gone = _gone(run_dir)
         if not gone:
-            store.save(run_dir, evaluate.rescore(run_dir))
->>>>>>> folder
+            store.save(run_dir, evaluate.rescore(run_dir, display))
             return
         try:
             result = evaluate.rebuild(run_dir)

@@ -15,12 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD
-from benchbcss.errors import BenchError, InputError
+from benchbcss.errors import BenchError, InputError, RunError
 from benchbcss.interrupt import STOPPED
-=======
-from benchbcss.errors import BenchError, RunError
->>>>>>> folder
 from benchbcss.results import store
 from benchbcss.results.spec import RunSpec
 from benchbcss.runs.executors.protocol import (
