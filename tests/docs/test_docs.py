@@ -50,22 +50,6 @@ def test_links_between_pages_lead_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_command_and_option_named_exists(page):
-    from benchbcss.cli.main import cli
-
-    for line in re.findall(r"^(?:\s*)benchbcss [^\n`]*", page.read_text(), re.M):
-        words = line.split("#")[0].split()
-        assert words[1] in cli.list_commands(None), line
-        command = cli.get_command(None, words[1])
-        if hasattr(command, "commands"):
-            command = command.commands[words[2]]
-        known = {option for parameter in command.params for option in parameter.opts}
-        for word in words:
-            if word.startswith("--"):
-                assert word.split("=")[0] in known, line
-
-
 def blocks(page):
     """{path: content} of the page's marked code blocks, and the commands of its run block."""
     text = page.read_text()

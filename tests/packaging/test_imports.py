@@ -33,6 +33,9 @@ UNSEEN = {
     "ruff": "a command",
     "types-pyyaml": "mypy reads it",
     "tifffile": "data layouts in TIFF",
+    "furo": "the theme of the documentation site",
+    "myst-parser": "Sphinx reads the pages by it",
+    "sphinx-copybutton": "an extension of the documentation site",
     "statsmodels": "an oracle of the statistics",
 }
 
@@ -100,7 +103,8 @@ def test_the_core_imports_only_what_is_declared():
 def test_a_plugin_imports_the_core_and_its_own_extra(package):
     extras = {
         entry.info.extra
-        for entry in registry.load().backends.values()
+        for kind in registry.load().kinds.values()
+        for entry in kind.values()
         if entry.target.startswith(package) and entry.info.extra
     }
     (folder,) = (ROOT / "plugins").glob(f"*/{package}")
@@ -116,7 +120,7 @@ def test_tests_and_benchmarks_import_what_make_test_installs(folder):
 def test_whatever_is_declared_is_imported_or_has_a_reason():
     imported = {
         canonicalize_name(distribution)
-        for folder in ("benchbcss", "plugins", "benchmarks", "tests")
+        for folder in ("benchbcss", "plugins", "benchmarks", "tests", "docs")
         for path in (ROOT / folder).rglob("*.py")
         for name in imports(path)
         for distribution in distributions().get(name, [])
