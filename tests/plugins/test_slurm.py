@@ -282,3 +282,19 @@ def test_a_run_that_fails_for_a_reason_is_not_tried_again(command):
     (again,) = command.run(*words, "--wait", status=1)  # the same command tries it again
     assert again["status"] == "failed"
     assert "there is nothing to learn" in again["reason"]
+
+
+@pytest.mark.slurm
+def test_two_processes_are_two_tasks_and_train_as_two_on_one_machine(command):
+    words = ("unetpp", "--weights", "none", "--processes", "2")
+    (entry,) = command.run(*words, "--wait")
+    assert entry["status"] == "done", entry
+    run_dir = Path(entry["run"])
+    assert "#SBATCH --ntasks-per-node=2" in next(
+        path.read_text() for path in command.workspace.glob("slurm/*submission*.sh")
+    )
+    local = Command(command.workspace.with_name("local"))
+    local("run", *words, "--no-floors", "--device", "cpu", "--suite", str(command.suite()))
+    (other,) = local.workspace.glob("runs/*/unetpp/*/result.json")
+    assert comparable(run_dir)["training"]["processes"] == 2
+    assert comparable(run_dir) == comparable(other.parent)
