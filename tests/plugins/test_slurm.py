@@ -226,23 +226,24 @@ def test_a_run_is_seen_in_the_queue_and_cancelled_there(command):
         subprocess.run(["scontrol", "update", "partition=debug", "state=up"], check=True)
 
 
+STOPPED = ("unetpp", "--weights", "none", "--preset", "smoke")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(cluster, tmp_path_factory):
+    """The folder of the same run, carried out here."""
+    here = Command(tmp_path_factory.mktemp("undisturbed") / "workspace")
+    here("run", *STOPPED, "--no-floors", "--device", "cpu", "--suite", str(here.suite()))
+    (result,) = here.workspace.glob("runs/*/unetpp/*/result.json")
+    return result.parent
+
+
 @pytest.mark.slurm
 @pytest.mark.parametrize("how", ["killed", "out of time", "cancelled by the cluster", "drained"])
-def test_a_stopped_run_goes_on_by_itself_and_ends_as_if_undisturbed(command, how):
+def test_a_stopped_run_goes_on_by_itself_and_ends_as_if_undisturbed(command, undisturbed, how):
     """``out of time``: the signal that Slurm sends ahead of a limit. ``cancelled by the cluster``:
     as where pre-emption cancels and never requeues."""
-    undisturbed = Command(command.workspace.with_name("undisturbed"))
-    words = (
-        "unetpp",
-        "--weights",
-        "none",
-        "--preset",
-        "smoke",
-        "--set",
-        "train.checkpoint_every=0",
-    )
-    words = words[:5]
-    (entry,) = command.run(*words)
+    (entry,) = command.run(*STOPPED)
     run_dir = Path(entry["run"])
     first, *successors = jobs(entry)
     log = run_dir / "epochs.jsonl"
@@ -257,15 +258,12 @@ def test_a_stopped_run_goes_on_by_itself_and_ends_as_if_undisturbed(command, how
         subprocess.run(["scancel", f"--signal={send}", first], check=True)
     elif how == "cancelled by the cluster":
         subprocess.run(["scancel", first], check=True)
-    (ended,) = command.run(*words, "--wait")
+    (ended,) = command.run(*STOPPED, "--wait")
     assert ended["status"] in ("done", "kept"), ended
     if how == "out of time":
         assert "stopped on request" in (run_dir / "log.txt").read_text()
-    local = [*("run", *words, "--no-floors", "--device", "cpu"), "--suite", str(command.suite())]
-    undisturbed(*local)
-    (other,) = undisturbed.workspace.glob("runs/*/unetpp/*/result.json")
-    assert comparable(run_dir) == comparable(other.parent)
-    assert logged(run_dir) == logged(other.parent)
+    assert comparable(run_dir) == comparable(undisturbed)
+    assert logged(run_dir) == logged(undisturbed)
     wait_for(lambda: not in_queue([first, *successors]))
 
 
