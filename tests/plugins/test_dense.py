@@ -171,7 +171,7 @@ def test_mistaken_weights_are_named(name, tmp_path):
         backend(name, weights=str(tmp_path / "torn.pt")).build()
     with pytest.raises(WeightsError, match="does not exist"):
         backend(name, weights=str(tmp_path / "none.pt")).build()
-    with pytest.raises(WeightsError, match="owner/nothing cannot be had"):
+    with pytest.raises(WeightsError, match="owner/nothing are not available"):
         backend(name, weights="owner/nothing").build()
 
 

@@ -161,7 +161,7 @@ def test_other_networks_and_settings_are_named(site, tmp_path):
     ViTForImageClassification(config).save_pretrained(tmp_path)
     with pytest.raises(WeightsError, match="are of a vit, which"):
         built(site, tmp_path)
-    with pytest.raises(WeightsError, match="owner/nothing cannot be had"):
+    with pytest.raises(WeightsError, match="owner/nothing are not available"):
         built(site, "owner/nothing")
     with pytest.raises(RecipeError, match="model.config does not make a network"):
         built(site, "none", evaluating=False, config={"model_type": "nothing"})

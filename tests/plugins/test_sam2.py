@@ -355,7 +355,7 @@ def test_missing_weights_are_an_error_in_earnest_and_a_note_in_smoke():
     assert "were not available" in made.context.provenance.source
     strict = backend(weights="auto")
     strict.context.strict_weights = True
-    with pytest.raises(WeightsError, match=r"facebook/sam2\.1-hiera-tiny cannot be had"):
+    with pytest.raises(WeightsError, match=r"facebook/sam2\.1-hiera-tiny are not available"):
         strict.build()
 
 
@@ -557,5 +557,5 @@ def test_zero_shot_mistakes(small_sam):
         zeroshot(**{**small_sam, "model.variant": "t"}).build()
     strict = zeroshot("auto", **small_sam)
     strict.context.strict_weights = True
-    with pytest.raises(WeightsError, match="facebook/sam-vit-base cannot be had"):
+    with pytest.raises(WeightsError, match="facebook/sam-vit-base are not available"):
         strict.build()

@@ -153,5 +153,5 @@ def test_mistakes_are_named(tmp_path):
         backend(**{"model.head_width": 12}).build()
     strict = backend(weights="auto")
     strict.context.strict_weights = True
-    with pytest.raises(WeightsError, match=r"facebook/sam2\.1-hiera-tiny cannot be had"):
+    with pytest.raises(WeightsError, match=r"facebook/sam2\.1-hiera-tiny are not available"):
         strict.build()

@@ -45,8 +45,8 @@ def test_full_trains_from_the_variants_imagenet_encoder():
     recipe = resolve("benchbcss_hf:segformer.yaml", "full", ("model.variant=b5",)).model_dump()
     context = Context(0, torch.device("cpu"), Weights.parse("auto"), True, [9] * 6)
     made = registry.load().backend("segformer").load()(TASK, recipe, context)
-    assert made._pretrained() == Hub(id="nvidia/mit-b5")
-    with pytest.raises(WeightsError, match="nvidia/mit-b5 cannot be had"):
+    assert made.automatic_weights(made.recipe) == Hub(id="nvidia/mit-b5")
+    with pytest.raises(WeightsError, match="nvidia/mit-b5 are not available"):
         made.build()
 
 
