@@ -210,8 +210,7 @@ def test_without_weights_full_is_an_error_and_says_how_to_get_them(name):
     made.context.strict_weights = True
     with pytest.raises(
         WeightsError,
-        match=r"hf download .* or start from random ones with "
-        "--weights none",
+        match=r"hf download .* or start from random weights with --weights none",
     ):
         made.build()
 

@@ -287,7 +287,9 @@ def test_other_weights_and_mistakes_are_named(tmp_path):
     strict = backend("auto", "full")
     strict.context.strict_weights = True
     assert strict.context.weights == Weights.parse("auto")
-    with pytest.raises(WeightsError, match="facebook/dinov2-with-registers-large are not available"):
+    with pytest.raises(
+        WeightsError, match="facebook/dinov2-with-registers-large are not available"
+    ):
         strict.build()
 
 
