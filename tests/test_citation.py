@@ -61,10 +61,18 @@ def test_cff_with_the_papers_of_models():
     )
 
 
-def test_every_model_that_ships_names_its_paper_once():
+def test_the_file_that_ships_is_the_one_that_github_reads():
+    assert citation.path().read_bytes() == (ROOT / "CITATION.cff").read_bytes()
+
+
+#: models that were released with a model card alone, or in a journal without a preprint
+NO_PAPER = {"foundation_hoptimus0", "foundation_hoptimus1", "foundation_gigapath"}
+
+
+def test_every_model_that_ships_names_its_paper():
     models = [name for name, entry in registry.load().backends.items() if not entry.info.floor]
     for name in models:
-        assert len(citation.papers([name])) == 1, name
+        assert citation.papers([name]) or name in NO_PAPER, name
     together = citation.papers(["sam2_v1", "sam2_v2"])
     assert [entry["notes"] for entry in together] == ["Model of sam2_v1, sam2_v2"]
     assert citation.papers(["floor_majority"]) == []

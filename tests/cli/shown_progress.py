@@ -4,6 +4,7 @@
 """
 
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -12,6 +13,8 @@ from types import SimpleNamespace
 from benchbcss.cli import progress
 from benchbcss.names import VisibleStream
 
+# A background shell starts its commands deaf to it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.stdout, sys.stderr = VisibleStream(sys.stdout), VisibleStream(sys.stderr)
 HERE = Path(sys.argv[1]).parent
 

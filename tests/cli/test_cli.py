@@ -139,7 +139,7 @@ def test_a_board_is_written_by_the_ending_of_its_file(folder, tmp_path):
     run(folder, tmp_path)
     for name, begins in (
         ("board.html", "<!DOCTYPE html>"),
-        ("board.tex", "% needs \\usepackage{booktabs}"),
+        ("board.tex", "% needs \\usepackage{booktabs"),
         ("board.csv", "suite,track,rank"),
         ("board.txt", "bcss5 / semantic"),
     ):

@@ -90,17 +90,8 @@ def test_pairs_are_those_of_compare(workspace):
     table = board.tables[0]
     names = [row.backend for row in table.ranked]
     found = compared(board, table)
-    part, entries, seeds = comparing.choose(board, names)
-    expected = comparing.report(part, entries, seeds)["estimands"]["per_roi"]
+    expected = comparing.of_names(board, names).plain()["estimands"]["per_roi"]
     pairs = found.grids[1]
     assert [line[0] for line in pairs.rows] == [f"{p['a']} - {p['b']}" for p in expected["pairs"]]
     assert [line[3] for line in pairs.rows] == [p["verdict"] for p in expected["pairs"]]
     assert found.figure.svg.count("*<") == 2 * sum(p["verdict"] != "tie" for p in expected["pairs"])
-
-
-def test_variants_of_one_model_are_not_compared_and_that_is_said(tmp_path):
-    for run in ("seed0-a", "seed0-b"):
-        board_support.write(tmp_path, board_support.result("one", 0.6), run)
-    board_support.write(tmp_path, board_support.result("two", 0.4))
-    board = model.load(tmp_path)
-    assert "several runs of one seed" in compared(board, board.tables[0]).reason

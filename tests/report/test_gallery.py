@@ -126,7 +126,7 @@ def test_large_rois_are_reduced(made):
     large = type(scene)(
         np.kron(scene.image, np.ones((8, 8, 1), np.uint8)),
         np.kron(scene.target, np.ones((8, 8), np.uint8)),
-        {k: np.kron(m, np.ones((8, 8), bool)) for k, m in scene.found.items()},
+        {k: np.kron(m, np.ones((8, 8), bool)) for k, m in scene.masks.items()},
         scene.names,
     )
     small = gallery._reduced(large)

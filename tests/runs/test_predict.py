@@ -6,19 +6,13 @@ import pytest
 from benchbcss_floors.backends import Colour
 from runs_support import finished_run, specs
 
+from benchbcss.progress import SILENT
 from benchbcss.results import store
 from benchbcss.runs import executors, worker
 
 
 class Killed(BaseException):
     pass
-
-
-def stage(*_, **__):
-    """Tells nobody."""
-
-
-stage.name = "predicting"
 
 
 class Talking:
@@ -75,9 +69,9 @@ def test_an_interruption_loses_no_remark(phantom, tmp_path, talking, undisturbed
     run_dir = executors.prepare(spec, settings)
     talking(stop=1)
     with pytest.raises(Killed):
-        worker.execute(spec, run_dir, stage)
+        worker.execute(spec, run_dir, SILENT)
     calls = talking()
-    worker.execute(spec, run_dir, stage)
+    worker.execute(spec, run_dir, SILENT)
     assert len(calls) == 1  # the other ROI alone
     assert notes(run_dir) == notes(undisturbed)
 
@@ -89,6 +83,6 @@ def test_a_prediction_that_is_made_again_counts_once(phantom, tmp_path, talking,
     (run_dir / "result.json").unlink()
     spec = store.load_spec(run_dir)
     calls = talking()
-    worker.execute(spec, run_dir, stage)
+    worker.execute(spec, run_dir, SILENT)
     assert len(calls) == 1
     assert notes(run_dir) == before
