@@ -68,7 +68,7 @@ def _submitted(run_dirs: list[Path]) -> dict[Path, tuple[str, str]]:
     """What queues say of runs that were handed to them: state and words."""
     from benchbcss import registry
     from benchbcss.errors import BenchError
-    from benchbcss.runs.executors.protocol import submission
+    from benchbcss.runs.executors.protocol import status_of, submission
 
     of: dict[str, list[Path]] = {}
     for path in run_dirs:
@@ -77,8 +77,12 @@ def _submitted(run_dirs: list[Path]) -> dict[Path, tuple[str, str]]:
     said: dict[Path, tuple[str, str]] = {}
     for name, paths in of.items():
         entry = registry.load().executors.get(name)
+        if entry is None:
+            continue
         try:
-            said |= entry.load().ask(paths) if entry else {}
+            answers = entry.load().ask(paths)
+            gone = [path for path in paths if path not in answers and not status_of(path)]
+            said |= {**answers, **dict.fromkeys(gone, ("interrupted", "it has left the queue"))}
         except BenchError as error:  # its queue does not answer: what workers wrote still counts
             say(f"warning: {error}")
     return said

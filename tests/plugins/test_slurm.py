@@ -220,6 +220,8 @@ def test_a_run_is_seen_in_the_queue_and_cancelled_there(command):
         command("cancel", "floor_majority")
         assert f"job {jobs(entry)[0]} is cancelled" in command.said
         wait_for(lambda: not in_queue(jobs(entry)))
+        (state,) = json.loads(command("status", "--format", "json"))
+        assert state["state"] == "interrupted"
         command("cancel", "floor_majority", status=2)
         assert "benchbcss status" in command.said
     finally:
