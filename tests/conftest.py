@@ -49,3 +49,12 @@ def folder(tmp_path):
     masks = {f"roi{i}.png": rng.choice(codes, (40, 56)).astype(np.uint8) for i in range(6)}
     parts = ["train", "train", "train", "val", "test", "test"]
     return write_folder(tmp_path / "bcss", masks, split=dict(zip(masks, parts, strict=True)))
+
+
+@pytest.fixture
+def only_programs(tmp_path, monkeypatch):
+    """The only folder in which programs are found."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return folder

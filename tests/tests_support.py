@@ -74,3 +74,10 @@ def write_folder(root, masks, images=None, split=None):
         lines = [f"{name},{part}" for name, part in split.items()]
         (root / "splits.csv").write_text("filename,split\n" + "\n".join(lines) + "\n")
     return root
+
+
+def program(folder, name, script):
+    """An executable of that name, of a shell's lines."""
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from runs_support import specs
+from tests_support import program
 
 from benchbcss.errors import InputError
 from benchbcss.runs.executors import Settings, run_all
@@ -81,33 +82,18 @@ def examined():
     return finding
 
 
-def program(folder, name, script):
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-
-
-@pytest.fixture
-def path(tmp_path, monkeypatch):
-    """The only folder in which programs are found."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-    return folder
-
-
-def test_doctor_says_whether_slurm_answers(path, monkeypatch):
+def test_doctor_says_whether_slurm_answers(only_programs, monkeypatch):
     assert "no Slurm here" in examined()[1]
-    program(path, "sinfo", "echo 'gpu* up 4 gpu:a100:8'; echo 'cpu up 9 (null)'")
+    program(only_programs, "sinfo", "echo 'gpu* up 4 gpu:a100:8'; echo 'cpu up 9 (null)'")
     assert "no sbatch" in examined()[1]
-    program(path, "sbatch", "")
+    program(only_programs, "sbatch", "")
     finding = examined()
     assert finding[:2] == ("ok", "Slurm answers; partitions: gpu, cpu")
-    program(path, "sinfo", "echo 'slurm_load_partitions: Unable to contact' >&2; exit 1")
+    program(only_programs, "sinfo", "echo 'slurm_load_partitions: Unable to contact' >&2; exit 1")
     finding = examined()
     assert finding[0] == "problem"
     assert "slurm_load_partitions: Unable to contact" in finding[1]
-    program(path, "sinfo", "exec /bin/sleep 9")
+    program(only_programs, "sinfo", "exec /bin/sleep 9")
     monkeypatch.setattr(machine, "PATIENCE", 0.2)
     assert "takes more than 0.2 s" in examined()[1]
 

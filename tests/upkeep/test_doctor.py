@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
-from tests_support import cli, write_folder
+from tests_support import cli, program, write_folder
 
 from benchbcss import registry
 from benchbcss.cli.doctor import doctor as command
@@ -111,30 +111,15 @@ def test_plugins_that_are_broken_or_lack_something(monkeypatch):
 # -- the machine ------------------------------------------------------------------------------
 
 
-def program(folder, name, script):
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-
-
-@pytest.fixture
-def path(tmp_path, monkeypatch):
-    """The only folder in which programs are found."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-    return folder
-
-
-def test_a_gpu_that_torch_cannot_use(path, monkeypatch):
+def test_a_gpu_that_torch_cannot_use(only_programs, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     found = list(machine.devices())
     assert [finding.state for finding in found] == ["ok", "note"]
-    program(path, "nvidia-smi", "echo 'GPU 0: NVIDIA H100'")
+    program(only_programs, "nvidia-smi", "echo 'GPU 0: NVIDIA H100'")
     found = list(machine.devices())
     assert found[1].state == "problem"
     assert "cannot use it" in found[1].text
-    program(path, "nvidia-smi", "exit 9")  # a driver that is not loaded is no GPU
+    program(only_programs, "nvidia-smi", "exit 9")  # a driver that is not loaded is no GPU
     assert [finding.state for finding in machine.devices()] == ["ok", "note"]
 
 
