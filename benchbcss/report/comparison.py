@@ -8,6 +8,7 @@ from typing import Any
 
 from benchbcss.board import compare as comparing
 from benchbcss.board.cells import Grid
+from benchbcss.board.exporters.comparison import signed, wins
 from benchbcss.board.model import Board, Table
 from benchbcss.errors import BenchError
 from benchbcss.report.charts import Figure
@@ -47,7 +48,12 @@ def compared(board: Board, table: Table) -> Compared:
     grids = [
         _standings(comparison["standings"], content["seeds"]),
         _pairs(comparison["pairs"], content["classes"]),
-        _wins(standings, comparison["wins"]),
+        wins(
+            standings,
+            comparison["wins"],
+            "In how many ROIs a line is better than a column",
+            "model",
+        ),
     ]
     return Compared(differences(standings, comparison["pairs"]), grids, notes)
 
@@ -96,14 +102,4 @@ def _pairs(pairs: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Grid:
 
 
 def _signed(difference: Mapping[str, Any]) -> str:
-    value, low, high = difference["point"], difference["low"], difference["high"]
-    text = "-" if value is None else f"{value:+.3f}"
-    return text if low is None else f"{text} [{low:+.2f}, {high:+.2f}]"
-
-
-def _wins(names: Sequence[str], wins: Sequence[Sequence[int]]) -> Grid:
-    lines = [
-        [name, *("" if i == j else str(count) for j, count in enumerate(line))]
-        for i, (name, line) in enumerate(zip(names, wins, strict=True))
-    ]
-    return Grid("In how many ROIs a line is better than a column", ["model", *names], lines)
+    return signed(difference["point"], difference["low"], difference["high"])

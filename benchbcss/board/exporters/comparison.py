@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TextIO
 
 from benchbcss.board.cells import Grid
@@ -34,7 +35,8 @@ def grids(compared: Compared) -> list[tuple[Grid, list[str]]]:
     for name, part in compared.estimands.items():
         parts.append((standings(compared, name, part), []))
         parts.append(differences(compared, part))
-    parts.append((wins(next(iter(compared.estimands.values()))), []))
+    first = next(iter(compared.estimands.values()))
+    parts.append((wins([row.name for row in first.standings], first.wins), []))
     return parts
 
 
@@ -73,16 +75,25 @@ def differences(compared: Compared, part: Comparison) -> tuple[Grid, list[str]]:
     return Grid("differences with 95 % intervals", columns, lines), notes
 
 
-def wins(part: Comparison) -> Grid:
-    names = [row.name for row in part.standings]
+def wins(
+    names: Sequence[str],
+    counts: Sequence[Sequence[int]],
+    title: str = "in how many ROIs the row is better than the column",
+    corner: str = "",
+) -> Grid:
+    """``counts[i][j]``: in how many ROIs ``names[i]`` is better than ``names[j]``."""
     lines = [
-        [name, *("" if i == j else str(n) for j, n in enumerate(line))]
-        for i, (name, line) in enumerate(zip(names, part.wins, strict=True))
+        [name, *("" if i == j else str(count) for j, count in enumerate(line))]
+        for i, (name, line) in enumerate(zip(names, counts, strict=True))
     ]
-    return Grid("in how many ROIs the row is better than the column", ["", *names], lines)
+    return Grid(title, [corner, *names], lines)
+
+
+def signed(value: float | None, low: float | None, high: float | None) -> str:
+    """A difference with its interval, where there is one."""
+    text = "-" if value is None else f"{value:+.3f}"
+    return text if low is None else f"{text} [{low:+.2f}, {high:+.2f}]"
 
 
 def _signed(difference: Difference) -> str:
-    value, low, high = difference.point, difference.low, difference.high
-    text = "-" if value is None else f"{value:+.3f}"
-    return text if low is None else f"{text} [{low:+.2f}, {high:+.2f}]"
+    return signed(difference.point, difference.low, difference.high)
