@@ -1,9 +1,11 @@
 """``benchbcss doctor`` finds what is wrong, names it and says what to do."""
 
 import json
+import shutil
 import subprocess
 import sys
 from importlib import metadata
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -266,8 +268,10 @@ def test_data_with_a_damaged_file(folder, tmp_path):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Without what takes long."""
+    """Without what takes long, on a machine with room."""
     monkeypatch.setattr(machine, "devices", lambda: ())
+    monkeypatch.setattr(machine, "memory", lambda: [doctor.Finding("memory", "ok", "enough")])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**12))
     monkeypatch.setattr(software, "executors", lambda: ())
     monkeypatch.setattr(belongings, "weights", lambda asked: ())
 
