@@ -1,7 +1,7 @@
 """Writes what people look at from the records in ``results/``: the README beside them with its
 pictures, and the board and the report in the README of the repository.
 
-All of it is what the commands print or draw: ``benchbcss leaderboard``, ``report`` and ``runs show``.
+All of it is what commands print or draw: ``benchbcss leaderboard``, ``report`` and ``runs show``.
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ HEAD = """\
 # The leaderboard of this project's own runs
 
 **Phantom.** Every number on this page was measured on synthetic images. It shows what `benchbcss`
-produces, and that all its backends run; it says nothing about tissue, and nothing about which model
-is better on BCSS. The suite is [{suite}]({suite}.yaml): {data}. The preset is `smoke`: small networks,
-most of them with random weights, and {budget} steps of training unless a recipe brings its own
-schedule.
+produces, and that its backends run; it says nothing about tissue, and nothing about which model is
+better on BCSS. The suite is [{suite}]({suite}.yaml): {data}. The preset is `smoke`: small
+networks, most of them with random weights, and {budget} steps of training unless a recipe brings
+its own schedule.
 
-Everything here is generated: `make leaderboard` runs what is missing (finished runs are not repeated),
-keeps the records in [results](results) and writes this page; `make picture` writes it from the records
-alone. The records are a workspace without weights and predictions, so the commands read them too:
+Everything here is generated: `make leaderboard` runs what is missing (finished runs are not
+repeated), keeps the records in [results](results) and writes this page; `make picture` writes it
+from the records alone. The records are a workspace without weights and predictions, so commands
+read them too:
 
 ```
 benchbcss leaderboard --workspace leaderboard/results --seed 0 --details
@@ -142,9 +143,7 @@ def missing(backends: Sequence[str], everything: bb.Leaderboard) -> dict[str, li
         (Path(run.run).parent.name, store.load_spec(Path(run.run)).seed)
         for run in everything.failures
     }
-    lost = {
-        name: [seed for seed in range(SEEDS) if (name, seed) not in there] for name in backends
-    }
+    lost = {name: [seed for seed in range(SEEDS) if (name, seed) not in there] for name in backends}
     return {name: seeds for name, seeds in lost.items() if seeds}
 
 
@@ -185,8 +184,8 @@ The board as a page, `benchbcss leaderboard --output board.html`:
 
 ![The board: rank, model, mean Dice with interval, classes](pictures/board.png)
 
-What `{row.backend}` confuses, `benchbcss runs show {row.backend} --confusion confusion.svg`, and how its
-training went, `--curves curves.svg`:
+What `{row.backend}` confuses, `benchbcss runs show {row.run.name} --confusion confusion.svg`,
+and how its training went, `--curves curves.svg`:
 
 ![Confusion matrix of {row.backend}](pictures/confusion.svg)
 

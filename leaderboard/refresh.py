@@ -1,7 +1,7 @@
 """Runs every built-in backend on the small phantom, keeps the records, and writes the pages.
 
-``python leaderboard/refresh.py`` (``make leaderboard``) does all three. It may be stopped at any time:
-finished runs are not repeated, and what is missing is said on the page. ``--pages`` (``make
+``python leaderboard/refresh.py`` (``make leaderboard``) does all three. It may be stopped at any
+time: finished runs are not repeated, and what is missing is said on the page. ``--pages`` (``make
 picture``) only writes the pages again, from the records that are here.
 """
 

@@ -9,7 +9,13 @@ from pathlib import Path
 import click
 
 from benchbcss.cli import complete
-from benchbcss.cli.main import FromRegistry, one_seed_option, one_table_options, say, workspace_option
+from benchbcss.cli.main import (
+    FromRegistry,
+    one_seed_option,
+    one_table_options,
+    say,
+    workspace_option,
+)
 
 
 @click.command()
