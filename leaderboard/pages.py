@@ -36,11 +36,11 @@ HEAD = """\
 
 **Phantom.** Every number on this page was measured on synthetic images. It shows what `benchbcss`
 produces, and that its backends run; it says nothing about tissue, and nothing about which model is
-better on BCSS. The suite is [{suite}]({suite}.yaml): {data}. The preset is `smoke`: small
-networks, most of them with random weights, and {budget} steps of training unless a recipe brings
-its own schedule.
+better on BCSS. The suite is [{suite}]({suite}.yaml), with {train} training, {val} validation and
+{test} test ROIs. The preset is `smoke`: small networks, most of them with random weights, and
+{budget} steps of training unless a recipe brings its own schedule.
 
-Everything here is generated: `make leaderboard` runs what is missing (finished runs are not
+Everything here is generated. `make leaderboard` runs what is missing (finished runs are not
 repeated), keeps the records in [results](results) and writes this page; `make picture` writes it
 from the records alone. The records are a workspace without weights and predictions, so commands
 read them too:
@@ -77,13 +77,13 @@ def page(backends: Sequence[str]) -> str:
     parts = [
         HEAD.format(
             suite=SUITE,
-            data=f"{first.split.train} training, {first.split.val} validation and "
-            f"{first.split.test} test ROIs",
+            train=first.split.train,
+            val=first.split.val,
+            test=first.split.test,
             budget=store.load_spec(everything.rows[0].run).suite.budget.steps,
             pair=" ".join(_models(everything.rows)[:2]),
         ),
-        f"## The board\n\nOne seed; `–` and other marks are explained below each table.\n\n"
-        f"```\n{board()}```\n",
+        f"## The board\n\nSeed {SHOWN}, as the command prints it:\n\n```\n{board()}```\n",
         _seeds(everything.rows),
         _verdicts(),
         _missing(backends, everything),
@@ -105,16 +105,16 @@ def _seeds(rows: Sequence[Row]) -> str:
             scores.setdefault((row.track, row.backend), []).append(value)
     ordered = sorted(scores.items(), key=lambda item: (item[0][0] != "semantic", -_mean(item[1])))
     lines = [
-        f"| {track} | `{backend}` | {len(values)} | {_mean(values):.3f} | "
-        f"{min(values):.3f} to {max(values):.3f} |"
+        f"| {track} | `{backend}` | {len(values)} | {_mean(values):.3f} | {_range(values)} |"
         for (track, backend), values in ordered
     ]
-    about = (
-        "Mean per-class Dice over test ROIs, then over seeds; the range is that of the seeds. "
-        "Floors are the same for every seed."
-    )
+    about = "Mean per-class Dice over test ROIs; mean and range over seeds."
     head = ["| track | backend | seeds | mean | lowest to highest |", "|---|---|---|---|---|"]
     return "\n".join(["## Over seeds", "", about, "", *head, *lines, ""])
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{min(values):.3f} to {max(values):.3f}" if len(values) > 1 else "-"
 
 
 def _mean(values: Sequence[float]) -> float:
