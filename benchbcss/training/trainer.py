@@ -161,11 +161,13 @@ class Trainer:
                 parameter.requires_grad_(rates[name] > 0)
         return rates
 
-    def clip(self) -> float:
-        """Clip the gradients; returns their norm before, which is not finite where they are not."""
+    def clip(self) -> Tensor:
+        """Clip the gradients; returns their norm before, a scalar on the accelerator's device, which
+        is not finite where they are not."""
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         norm = self.accelerator.clip_grad_norm_(parameters, self.settings.clip_norm)
-        return 0.0 if norm is None else float(norm)
+        known = 0.0 if norm is None else norm
+        return torch.as_tensor(known, device=self.accelerator.device).detach()
 
     def update(self, rates: dict[str, float]) -> None:
         """Take one optimiser step."""
