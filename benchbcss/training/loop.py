@@ -134,7 +134,7 @@ class _Losses:
 
 def _backward(trainer: Trainer, batches: Iterator[Sample]) -> _Losses:
     """Gradients of one optimiser step, over its micro-batches."""
-    device, step = trainer.accelerator.device, trainer.step
+    step = trainer.step
     process = trainer.accelerator.process_index
     trainer.model.train()
     trainer.optimizer.zero_grad(set_to_none=True)
@@ -143,7 +143,7 @@ def _backward(trainer: Trainer, batches: Iterator[Sample]) -> _Losses:
         image, target, names = next(batches)
         apart = (process,) if process else ()
         torch.manual_seed(seed_of(trainer.seed, "step", step, part, *apart))
-        batch = Batch(image.to(device), target.to(device), names, step)
+        batch = Batch(image, target, names, step)
         with trainer.accelerator.autocast():
             terms = trainer.losses(batch)
         total = _total(terms)
