@@ -35,7 +35,9 @@ def workers(asked: int | None, device: str, processes: int, batch: int) -> tuple
         wanted = min(MOST, cores() // processes - 1) if device == "cuda" else 0
     wanted = max(0, wanted)
     free = _shared_memory()
-    fit = wanted if free is None else int(free // max(1, batch * AHEAD * processes))
+    if free is None:
+        return wanted, ""
+    fit = int(free // max(1, batch * AHEAD * processes))
     if fit >= wanted:
         return wanted, ""
     if asked is not None:
