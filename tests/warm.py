@@ -31,8 +31,11 @@ import traceback
 from multiprocessing import get_context
 from types import SimpleNamespace
 
-#: environment that no library reads when it is imported
-_LATE = ("BENCHBCSS_", "COLUMNS", "PYTEST_", "PYTHONPATH", "PWD", "OLDPWD")
+#: environment that libraries and the interpreter read once, when they start
+_EARLY = (
+    *("CUDA_", "HF_", "HOME", "HUGGINGFACE", "LANG", "LC_", "MKL_", "OMP_", "OPENBLAS", "PYTHON"),
+    *("PYTORCH", "TORCH", "TRANSFORMERS", "XDG_"),
+)
 #: commands that import none of the libraries
 _LIGHT = ("--help", "backends", "cite", "leaderboard", "plugins", "show", "status", "suites")
 _LIBRARIES = (
@@ -72,7 +75,11 @@ def run(module, arguments, environment, cwd=None):
 
 
 def _early(environment):
-    return {k: v for k, v in environment.items() if not k.startswith(_LATE)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(_EARLY) and name != "PYTHONPATH"
+    }
 
 
 # -- in the process of pytest ---------------------------------------------------------------------
@@ -84,6 +91,7 @@ def _server():
     """The server for the environment of now."""
     early = _early(os.environ)
     if _kept.server is not None and (_kept.early != early or not _kept.server.alive):
+        open("/work/extra-trim/restart.log","a").write(f"{_kept.server.alive} {os.environ.get('PYTEST_CURRENT_TEST')} {set(early.items())^set(_kept.early.items())}\n")
         _kept.server.end()
         _kept.server = None
     if _kept.server is None:
@@ -189,6 +197,7 @@ def _become(request, streams, base):
     sys.argv[1:] = request["arguments"]
     _streams()
     importlib.invalidate_caches()
+    tempfile.tempdir = None
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
     if "benchbcss.runs.worker" in sys.modules:
