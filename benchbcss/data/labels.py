@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from benchbcss import yaml_text
 from benchbcss.contract import IGNORE
 from benchbcss.data.tables import read_table
 from benchbcss.errors import DataError, SuiteError, UnknownNameError
@@ -93,7 +93,7 @@ def official_codes() -> dict[str, int]:
 @lru_cache(maxsize=1)
 def _built_in() -> dict[str, Any]:
     text = (resources.files("benchbcss.data") / "label_maps.yaml").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = yaml.safe_load(text)
+    loaded: dict[str, Any] = yaml_text.load(text)
     return loaded
 
 
