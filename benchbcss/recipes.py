@@ -25,7 +25,7 @@ from benchbcss.presets import merge
 class Strict(BaseModel):
     """Base of everything read from YAML: an unknown key is an error, not a silent no-op."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class Elastic(Strict):

@@ -26,7 +26,7 @@ from benchbcss.contract import (
     Track,
     Views,
 )
-from benchbcss.data.images import Colour
+from benchbcss.data.formats import Colour
 from benchbcss.data.labels import LabelMap, build_label_map, label_map, official_codes
 from benchbcss.data.reader import Reading, known_readers
 from benchbcss.errors import BenchError, SuiteError, UnknownNameError

@@ -201,8 +201,8 @@ def load(
         _table(name, TRACKS[order[place]], group) for (name, place), group in sorted(groups.items())
     ]
     if ties:
-        from benchbcss.board.memo import Memo
         from benchbcss.board.ties import share_ranks
+        from benchbcss.memo import Memo
 
         memo = Memo(workspace / ".ties.json")
         for table in board.tables:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from benchbcss.board.memo import Memo
 from benchbcss.board.model import Row, Table
+from benchbcss.memo import Memo
 from benchbcss.results import provenance
 
 if TYPE_CHECKING:
