@@ -165,8 +165,11 @@ class Board:
         return [row for table in self.tables for row in table.rows]
 
 
-def load(workspace: Path, suite: str | None = None, track: str | None = None) -> Board:
-    """Read every run under ``workspace/runs``; a torn or foreign file is listed, not fatal."""
+def load(
+    workspace: Path, suite: str | None = None, track: str | None = None, *, ties: bool = True
+) -> Board:
+    """Read every run under ``workspace/runs``; a torn or foreign file is listed, not fatal.
+    Without ``ties`` it is not said which ranks are shared, for those who show none."""
     rows: list[Row] = []
     results: list[RunResult] = []
     lost: list[Path] = []
@@ -197,6 +200,13 @@ def load(workspace: Path, suite: str | None = None, track: str | None = None) ->
     board.tables = [
         _table(name, TRACKS[order[place]], group) for (name, place), group in sorted(groups.items())
     ]
+    if ties:
+        from benchbcss.board.ties import share_ranks
+        from benchbcss.memo import Memo
+
+        memo = Memo(workspace / ".ties.json")
+        for table in board.tables:
+            share_ranks(table, memo)
     return board
 
 
@@ -275,8 +285,6 @@ def _table(suite: str, track: Track, group: list[Row]) -> Table:
 
     Among equally large sets the one with the newest result wins.
     """
-    from benchbcss.board.ties import share_ranks
-
     keys = {id(row): json.dumps(row.key, sort_keys=True) for row in group}
     sizes = Counter(keys.values())
     newest = {key: max(r.result.created for r in group if keys[id(r)] == key) for key in sizes}
@@ -295,7 +303,6 @@ def _table(suite: str, track: Track, group: list[Row]) -> Table:
         if not row.floor and not row.not_ranked:
             rank += 1
             row.rank = rank
-    share_ranks(table)
     return table
 
 

@@ -133,6 +133,12 @@ def core_digest() -> str:
     return _digest([root / part for part in NUMERIC])
 
 
+@lru_cache(maxsize=1)
+def scoring_digest() -> str:
+    """SHA-256 over the source of what computes and compares scores."""
+    return _digest([Path(__file__).parents[1] / "scoring"])
+
+
 def extensions(used: Mapping[str, Iterable[str]]) -> dict[str, str]:
     """'kind.name' -> SHA-256 of the source, of everything ``used`` that is not the core's own.
 

@@ -22,8 +22,6 @@ from typing import Any, ClassVar, Protocol
 import torch
 from pydantic import Field, ValidationError
 from torch import Generator, Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
 from benchbcss import registry
 from benchbcss.contract import IGNORE
@@ -153,6 +151,9 @@ class Rotation(_BuiltIn):
     degrees: float = Field(ge=0, le=180)
 
     def apply(self, image: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        from torchvision.transforms.v2 import InterpolationMode
+        from torchvision.transforms.v2 import functional as F
+
         angle = _between(-self.degrees, self.degrees, generator)
         turned = F.rotate(image, angle, InterpolationMode.BILINEAR, fill=[_WHITE])
         labels = F.rotate(target[None], angle, InterpolationMode.NEAREST, fill=[IGNORE])
@@ -165,6 +166,9 @@ class ElasticDeformation(_BuiltIn, Elastic):
     def apply(self, image: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         if not _draw(generator) < self.p:
             return image, target
+        from torchvision.transforms.v2 import InterpolationMode
+        from torchvision.transforms.v2 import functional as F
+
         height, width = image.shape[-2:]
         noise = 2 * torch.rand(2, 1, height, width, generator=generator).to(image.device) - 1
         size = 2 * math.ceil(3 * self.sigma) + 1
@@ -205,6 +209,8 @@ class ColorJitter(_BuiltIn):
     hue: float | None = Field(None, ge=0, le=0.5)
 
     def apply(self, image: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        from torchvision.transforms.v2 import functional as F
+
         low, high = 1 - self.strength, 1 + self.strength
         image = F.adjust_brightness(image, _between(low, high, generator))
         image = F.adjust_contrast(image, _between(low, high, generator))
@@ -222,6 +228,8 @@ class GaussianBlur(_BuiltIn, Blur):
     def apply(self, image: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         if not _draw(generator) < self.p:
             return image, target
+        from torchvision.transforms.v2 import functional as F
+
         sigma = _between(*self.sigma, generator)
         size = 2 * math.ceil(2 * sigma) + 1
         return F.gaussian_blur(image, [size, size], [sigma, sigma]), target
