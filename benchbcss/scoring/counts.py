@@ -121,15 +121,16 @@ def _general(
     target: np.ndarray, prediction: np.ndarray, num_classes: int, columns: int
 ) -> np.ndarray:
     """Any number of labels: a bin for each pair of bytes."""
-    pairs = target.astype(np.uint16) << 8
-    pairs |= prediction
-    pairs = pairs.reshape(-1)
-    change = np.ones(len(pairs), bool)
-    np.not_equal(pairs[1:], pairs[:-1], out=change[1:])
-    if np.count_nonzero(change) * _SMOOTH < len(pairs):  # then runs of equal pairs are few
+    true, predicted = target.reshape(-1), prediction.reshape(-1)
+    change = np.ones(len(true), bool)
+    np.not_equal(true[1:], true[:-1], out=change[1:])
+    change[1:] |= predicted[1:] != predicted[:-1]
+    table: np.ndarray
+    if np.count_nonzero(change) * _SMOOTH < len(true):  # then runs of equal pairs are few
         starts = np.flatnonzero(change)
-        runs = np.diff(starts, append=len(pairs))
-        table: np.ndarray = np.bincount(pairs[starts], runs, 1 << 16).reshape(256, 256)
+        pairs = true[starts].astype(np.uint16) << 8 | predicted[starts]
+        runs = np.diff(starts, append=len(true))
+        table = np.bincount(pairs, runs, 1 << 16).reshape(256, 256)
     else:
         limits = [0, 256, 0, 256]
         table = np.asarray(cv2.calcHist([target, prediction], [0, 1], None, [256, 256], limits))

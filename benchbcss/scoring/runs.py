@@ -61,13 +61,15 @@ def components(labels: np.ndarray, classes: Sequence[int]) -> Components:
     joined = joined[wanted]
     first = np.full(int(joined.max()) + 1, -1)
     first[joined[::-1]] = wanted[::-1]  # the last one written stays: the first run
-    numbers = np.flatnonzero(first >= 0)
-    label_of = run_labels[first[numbers]]
-    order = np.lexsort((first[numbers], place[label_of]))
-    new = np.zeros(len(first), np.int64)
-    new[numbers[order]] = np.arange(1, len(numbers) + 1)
-    run_ids[wanted] = new[joined]
-    return Components(change, run_ids, np.concatenate([[-1], label_of[order]]))
+    leads = np.zeros(len(starts), bool)  # runs that are their component's first
+    leads[first[first >= 0]] = True
+    leaders = np.flatnonzero(leads)
+    order = np.argsort(place[run_labels[leaders]].astype(np.uint8), kind="stable")
+    leaders = leaders[order]
+    number = np.zeros(len(starts), np.int64)  # of a component, by its first run
+    number[leaders] = np.arange(1, len(leaders) + 1)
+    run_ids[wanted] = number[first[joined]]
+    return Components(change, run_ids, np.concatenate([[-1], run_labels[leaders]]))
 
 
 def _by_runs(starts: np.ndarray, labels: np.ndarray, width: int) -> np.ndarray:
