@@ -174,8 +174,8 @@ def load(
     ties: bool = True,
 ) -> Board:
     """Read every run under ``workspace/runs``; a torn or foreign file is listed, not fatal. What is
-    left out by ``suite``, ``track`` or ``seed`` takes no part in the ranking. Without ``ties`` it is
-    not said which ranks are shared, for those who show none."""
+    left out by ``suite``, ``track`` or ``seed`` takes no part in the ranking. Without ``ties`` no
+    row says which ranks are shared, for those who show none."""
     rows: list[Row] = []
     results: list[RunResult] = []
     lost: list[Path] = []
