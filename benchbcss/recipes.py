@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
+from benchbcss import yaml_text
 from benchbcss.errors import RecipeError
 from benchbcss.overrides import idle, misfit, nested, parse
 from benchbcss.presets import merge
@@ -24,7 +25,7 @@ from benchbcss.presets import merge
 class Strict(BaseModel):
     """Base of everything read from YAML: an unknown key is an error, not a silent no-op."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class Elastic(Strict):
@@ -202,7 +203,7 @@ def _read(reference: str, above: tuple[str, ...]) -> tuple[dict[str, Any], Path]
     if reference in above:
         raise RecipeError(f"Recipe {path} extends itself, by way of {', '.join(above)}.")
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml_text.load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise RecipeError(f"Recipe {path} cannot be read: {error}") from error
     base = raw.pop("extends", None)

@@ -9,6 +9,7 @@ and the code is imported when it is used. What ships with the core is registered
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib import metadata
 from typing import Any
@@ -132,12 +133,9 @@ def load() -> Plugins:
     plugins.add(builtins, Source(CORE, "benchbcss", __version__))
     only = os.environ.get("BENCHBCSS_PLUGINS")
     wanted = {name.strip() for name in only.split(",")} if only else None
-    points = sorted(metadata.entry_points(group=GROUP), key=_built_ins_first)
-    for point in points:
+    for source, point in sorted(_points(), key=_built_ins_first):
         if wanted is not None and point.name not in wanted:
             continue
-        dist = point.dist
-        source = Source(point.name, dist.name if dist else "?", dist.version if dist else "?")
         try:
             plugin = point.load()
         except BaseException as error:  # a plugin may even raise SystemExit on import
@@ -149,6 +147,18 @@ def load() -> Plugins:
     return plugins
 
 
-def _built_ins_first(point: metadata.EntryPoint) -> tuple[bool, str]:
+def _points() -> Iterator[tuple[Source, metadata.EntryPoint]]:
+    """Every entry point of the group. A distribution says its name and version once: to ask it
+    parses all of its metadata, the README among them."""
+    known: dict[int, tuple[str, str]] = {}
+    for point in metadata.entry_points(group=GROUP):
+        dist = point.dist
+        if id(dist) not in known:
+            known[id(dist)] = (dist.name, dist.version) if dist else ("?", "?")
+        yield Source(point.name, *known[id(dist)]), point
+
+
+def _built_ins_first(pair: tuple[Source, metadata.EntryPoint]) -> tuple[bool, str]:
     # A stranger cannot take a built-in's name by sorting before it.
-    return (point.dist is None or point.dist.name != "benchbcss", point.name)
+    source = pair[0]
+    return (source.distribution != "benchbcss", source.plugin)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
-from benchbcss import names, registry
+from benchbcss import names, registry, yaml_text
 from benchbcss.contract import (
     PROMPT_VERSION,
     SCOPES,
@@ -26,7 +26,7 @@ from benchbcss.contract import (
     Track,
     Views,
 )
-from benchbcss.data.images import Colour
+from benchbcss.data.formats import Colour
 from benchbcss.data.labels import LabelMap, build_label_map, label_map, official_codes
 from benchbcss.data.reader import Reading, known_readers
 from benchbcss.errors import BenchError, SuiteError, UnknownNameError
@@ -328,7 +328,7 @@ def load_suite(path: Path, preset: Preset | None = None) -> tuple[Suite, Preset]
 def _mapping(path: Path) -> dict[str, Any]:
     """The settings in a suite file. Raises SuiteError."""
     try:
-        raw = yaml.safe_load(_text(path))
+        raw = yaml_text.load(_text(path))
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise SuiteError(f"The suite file {path} cannot be read: {_first_line(error)}") from error
     if not isinstance(raw, dict):

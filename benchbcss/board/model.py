@@ -166,10 +166,16 @@ class Board:
 
 
 def load(
-    workspace: Path, suite: str | None = None, track: str | None = None, seed: int | None = None
+    workspace: Path,
+    suite: str | None = None,
+    track: str | None = None,
+    seed: int | None = None,
+    *,
+    ties: bool = True,
 ) -> Board:
     """Read every run under ``workspace/runs``; a torn or foreign file is listed, not fatal. What is
-    left out by ``suite``, ``track`` or ``seed`` takes no part in the ranking."""
+    left out by ``suite``, ``track`` or ``seed`` takes no part in the ranking. Without ``ties`` no
+    row says which ranks are shared, for those who show none."""
     rows: list[Row] = []
     results: list[RunResult] = []
     lost: list[Path] = []
@@ -203,6 +209,13 @@ def load(
     board.tables = [
         _table(name, TRACKS[order[place]], group) for (name, place), group in sorted(groups.items())
     ]
+    if ties:
+        from benchbcss.board.ties import share_ranks
+        from benchbcss.memo import Memo
+
+        memo = Memo(workspace / ".ties.json")
+        for table in board.tables:
+            share_ranks(table, memo)
     return board
 
 
@@ -281,8 +294,6 @@ def _table(suite: str, track: Track, group: list[Row]) -> Table:
 
     Among equally large sets the one with the newest result wins.
     """
-    from benchbcss.board.ties import share_ranks
-
     keys = {id(row): json.dumps(row.key, sort_keys=True) for row in group}
     sizes = Counter(keys.values())
     newest = {key: max(r.result.created for r in group if keys[id(r)] == key) for key in sizes}
@@ -301,7 +312,6 @@ def _table(suite: str, track: Track, group: list[Row]) -> Table:
         if not row.floor and not row.not_ranked:
             rank += 1
             row.rank = rank
-    share_ranks(table)
     return table
 
 

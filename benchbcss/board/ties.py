@@ -6,11 +6,15 @@ holds of its ROIs.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchbcss.board.model import Row, Table
+from benchbcss.memo import Memo
+from benchbcss.results import provenance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,20 +24,36 @@ if TYPE_CHECKING:
 MOST = 40  # rows; pairs grow as their square
 
 
-def share_ranks(table: Table) -> None:
+def share_ranks(table: Table, memo: Memo) -> None:
     """Set ``tied`` (first, last rank) of every ranked row; None where it cannot be said: records of
-    older editions, and tables of more than ``MOST`` ranked rows."""
+    older editions, and tables of more than ``MOST`` ranked rows.
+
+    ``memo`` knows it of rows that were compared before, without numpy or scipy."""
     ranked = [row for row in table.rows if row.rank is not None]
     if not 2 <= len(ranked) <= MOST or any(row.scores.by_roi is None for row in ranked):
         return
+    for row, (first, last) in zip(
+        ranked, memo.answer(_key(ranked), lambda: _spans(ranked)), strict=True
+    ):
+        row.tied = (first, last)
+
+
+def _key(ranked: Sequence[Row]) -> str:
+    """Digest of all that ``_spans`` follows from: its numbers, and the code that compares them."""
+    content: list[Any] = [provenance.scoring_digest()]
+    for row in ranked:
+        assert row.scores.by_roi is not None
+        content.append([row.sort_value(), row.scores.by_roi.model_dump()])
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _spans(ranked: Sequence[Row]) -> list[tuple[int, int]]:
     import numpy as np
 
     from benchbcss.scoring.compare import tied_ranks
 
-    apart = _apart(ranked)
     points = np.array([row.sort_value() for row in ranked])
-    for row, span in zip(ranked, tied_ranks(points, apart), strict=True):
-        row.tied = span
+    return tied_ranks(points, _apart(ranked))
 
 
 def _apart(rows: Sequence[Row]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import sys
@@ -148,6 +149,7 @@ def main() -> None:
     What is written to a terminal comes partly from files of strangers: control characters in it
     are shown, not obeyed.
     """
+    gc.set_threshold(50_000)  # what a start makes stays, and is not worth looking through often
     _fill_descriptors()
     sys.stdout, sys.stderr = _stream(sys.stdout), _stream(sys.stderr)
     try:

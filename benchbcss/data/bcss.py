@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
-from benchbcss.data.images import decode_image, decode_mask
 from benchbcss.data.labels import read_code_table
 from benchbcss.data.reader import Reading, Source, colour_variant, matched
 from benchbcss.data.tables import near_miss
 from benchbcss.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 IMAGE_FOLDERS = ("images", "rgbs_colorNormalized")
 #: the barcode of The Cancer Genome Atlas: project, tissue source site, participant
@@ -71,9 +71,13 @@ class BcssReader:
         return Source(self.image_folder / roi, self.mask_folder / roi, mask_variant=variant)
 
     def image(self, roi: str) -> np.ndarray:
+        from benchbcss.data.images import decode_image
+
         return decode_image(self.image_folder / roi, self.mask_folder / roi)
 
     def codes(self, roi: str) -> np.ndarray:
+        from benchbcss.data.images import decode_mask
+
         image = self.image_folder / roi
         return decode_mask(self.mask_folder / roi, self.reading.colours, image)
 

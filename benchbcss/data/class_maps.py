@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from benchbcss.contract import IGNORE
-from benchbcss.data.images import Colour
+from benchbcss.data.formats import Colour
 from benchbcss.data.tables import near_miss, read_table
 from benchbcss.errors import DataError
 from benchbcss.io import read_bytes

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from benchbcss.data.labels import UNKNOWN, LabelMap
+from benchbcss.data.labels import LabelMap
 from benchbcss.data.reader import Reading, open_reader
 from benchbcss.data.splits import PARTS, Split, load_split
 from benchbcss.data.store import Entry, TileStore
 from benchbcss.errors import DataError
 from benchbcss.names import checked_rois
+
+if TYPE_CHECKING:  # a plan opens no array
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,26 @@ class Roi:
 
     def target(self, labels: LabelMap) -> np.ndarray:
         """uint8 [H, W]: labels 0..K-1, 255 where ignored."""
-        mapped: np.ndarray = labels.lookup[self.codes()]
-        return mapped
+        codes, lookup = self.codes(), labels.lookup
+        if codes.dtype != np.uint8:
+            return lookup[codes]
+        import cv2  # not needed to list a dataset
+
+        return np.asarray(cv2.LUT(codes, lookup[:256]))  # four times as fast
 
     def class_pixels(self, labels: LabelMap) -> np.ndarray:
         """int64 [K]: pixels per class, from the histogram kept by the store."""
+        import numpy as np
+
         counts = np.zeros(len(labels.classes), np.int64)
         for label, (_, codes) in enumerate(labels.classes):
             counts[label] = sum(self.mask_entry.codes.get(code, 0) for code in codes)
         return counts
+
+    def has_class(self, labels: LabelMap) -> bool:
+        """Whether any pixel is of a class, and not ignored."""
+        codes = self.mask_entry.codes
+        return any(codes.get(code) for _, group in labels.classes for code in group)
 
 
 class Dataset:
@@ -111,7 +124,7 @@ class Dataset:
     def rois(self, names: Iterable[str], labels: LabelMap) -> dict[str, Roi]:
         """Decode and check: every mask value must be one the label map knows."""
         rois = {}
-        known = set(np.flatnonzero(labels.lookup != UNKNOWN).tolist())
+        known = labels.codes
         for name in names:
             roi = self.roi(name)
             odd = {code: n for code, n in roi.mask_entry.codes.items() if code not in known}
@@ -123,7 +136,7 @@ class Dataset:
 
 
 def _unknown_codes(
-    path: Path, odd: Mapping[int, int], codes: Mapping[int, int], known: set[int]
+    path: Path, odd: Mapping[int, int], codes: Mapping[int, int], known: Set[int]
 ) -> str:
     """What a mask holds that no class is made of, and what that looks like."""
     first = min(odd)

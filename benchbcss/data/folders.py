@@ -14,14 +14,15 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
-from benchbcss.data.images import LOSSY, decode_image, decode_mask
+from benchbcss.data.formats import LOSSY
 from benchbcss.data.reader import Reading, Source, colour_variant, matched
 from benchbcss.data.tables import near_miss, read_table
 from benchbcss.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", *LOSSY)
 IMAGE_NAMES = {"images", "image", "imgs", "img", "rgb", "rgbs", "tissue", "imagestr", "imagests"}
@@ -79,12 +80,16 @@ class FolderReader:
         return Source(pair.image, pair.mask, mask_variant=variant)
 
     def image(self, roi: str) -> np.ndarray:
+        from benchbcss.data.images import decode_image
+
         return decode_image(self._pairs[roi].image, self._pairs[roi].mask)
 
     def codes(self, roi: str) -> np.ndarray:
+        from benchbcss.data.images import decode_mask
+
         pair = self._pairs[roi]
         codes = decode_mask(pair.mask, self.reading.colours, pair.image)
-        return (codes > 0).astype(np.uint8) if self.reading.instances else codes
+        return (codes > 0).astype("uint8") if self.reading.instances else codes
 
     def patient(self, roi: str) -> str | None:
         """From the pairs' column ``patient``, else by the suite's pattern on the image's path."""

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import yaml
-
+from benchbcss import yaml_text
 from benchbcss.contract import IGNORE
 from benchbcss.data.tables import read_table
 from benchbcss.errors import DataError, SuiteError, UnknownNameError
+
+if TYPE_CHECKING:  # a plan needs the codes, not the table
+    import numpy as np
 
 UNKNOWN = 254  # lookup-table value of a code that the code table does not have
 MAX_CODE = 65535  # masks have one channel of 8 or 16 bits
@@ -50,8 +51,15 @@ class LabelMap:
         return tuple(i for i in self.mean_classes if self.class_names[i] != "other")
 
     @property
+    def codes(self) -> frozenset[int]:
+        """Every code that the map knows, ignored ones among them."""
+        return frozenset(self.ignore).union(*(codes for _, codes in self.classes))
+
+    @property
     def lookup(self) -> np.ndarray:
         """uint8 [65536]: code -> label, 255 where ignored, 254 where the code is unknown."""
+        import numpy as np
+
         table = np.full(MAX_CODE + 1, UNKNOWN, np.uint8)
         for label, (_, codes) in enumerate(self.classes):
             table[list(codes)] = label
@@ -93,7 +101,7 @@ def official_codes() -> dict[str, int]:
 @lru_cache(maxsize=1)
 def _built_in() -> dict[str, Any]:
     text = (resources.files("benchbcss.data") / "label_maps.yaml").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = yaml.safe_load(text)
+    loaded: dict[str, Any] = yaml_text.load(text)
     return loaded
 
 

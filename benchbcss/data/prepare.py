@@ -18,7 +18,8 @@ import numpy as np
 from benchbcss.data import bcss, clues
 from benchbcss.data.class_maps import ClassMap
 from benchbcss.data.dataset import Dataset, Roi
-from benchbcss.data.images import Colour, opened
+from benchbcss.data.formats import Colour
+from benchbcss.data.images import opened
 from benchbcss.data.proposal import Proposal, suite_text
 from benchbcss.data.reader import LAST, Reader, Reading, choose, matched, open_reader
 from benchbcss.data.splits import PARTS

@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from benchbcss import registry
-from benchbcss.data.images import Colour, elsewhere
+from benchbcss.data.formats import Colour, elsewhere
 from benchbcss.errors import DataError, UnknownNameError
+
+if TYPE_CHECKING:  # a folder is listed before anything is decoded
+    import numpy as np
 
 #: the reader that takes any folder of images and masks: asked last
 LAST = "folders"

@@ -19,15 +19,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from filelock import FileLock
-
-from benchbcss.data.images import decode_image, decode_mask
 from benchbcss.errors import DataError, RunError
 from benchbcss.io import AGAIN, remedy, sha256, write_bytes, write_json
 from benchbcss.temporary import beside, sweep
+
+if TYPE_CHECKING:  # what is decoded already is found again without it
+    import numpy as np
 
 #: of how masks are decoded; entries of the first, which stretched grey PNGs of 4 bits, are renewed
 DECODER = 2
@@ -51,6 +50,8 @@ class Entry:
 
     def open(self) -> np.ndarray:
         """Read-only memory map: uint8 [H, W, 3] (image), uint8 or uint16 [H, W] (mask)."""
+        import numpy as np
+
         try:
             mapped: np.ndarray = np.load(self.array, mmap_mode="r")
         except (OSError, ValueError) as error:
@@ -91,7 +92,7 @@ class TileStore:
                 meta = _described(meta_path, kind)
                 if meta is None:
                     sweep(self.root)
-                    array = decode() if decode else _DECODE[kind](path)
+                    array = decode() if decode else _decoded(path, kind)
                     meta = self._keep(path, array, kind, array_path, meta_path)
         return Entry(
             digest,
@@ -154,6 +155,8 @@ class TileStore:
     def _keep(
         self, path: Path, array: np.ndarray, kind: str, array_path: Path, meta_path: Path
     ) -> dict[str, Any]:
+        import numpy as np
+
         codes: dict[str, int] = {}
         if kind == "mask":
             counts = np.bincount(array.reshape(-1))
@@ -184,7 +187,10 @@ class TileStore:
         return meta
 
 
-_DECODE: dict[str, Callable[[Path], np.ndarray]] = {"image": decode_image, "mask": decode_mask}
+def _decoded(path: Path, kind: str) -> np.ndarray:
+    from benchbcss.data.images import decode_image, decode_mask
+
+    return decode_image(path) if kind == "image" else decode_mask(path)
 
 
 def _remembered(key: str, memo: Path) -> str | None:
@@ -209,6 +215,8 @@ def _make(folder: Path) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Be the only one who writes an entry; waits for another. Raises RunError."""
+    from filelock import FileLock
+
     _make(path.parent)
     lock = FileLock(path)
     try:

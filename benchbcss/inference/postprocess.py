@@ -12,7 +12,6 @@ import numpy as np
 
 from benchbcss.contract import Postprocess
 from benchbcss.inference.brief import BRIEF
-from benchbcss.inference.prompts import keep_largest
 from benchbcss.inference.views import squash_labels
 
 
@@ -25,6 +24,8 @@ def grid(how: Postprocess, shape: tuple[int, int]) -> tuple[int, int]:
 def postprocess(mask: np.ndarray, how: Postprocess, shape: tuple[int, int]) -> np.ndarray:
     """bool [H, W] of the ROI's ``shape`` from a mask bool of ``grid(how, shape)``."""
     if how == "largest":
+        from benchbcss.inference.prompts import keep_largest
+
         return keep_largest(mask)
     if how == "close_fill":
         return squash_labels(close_fill(mask), shape)

@@ -24,7 +24,6 @@ from benchbcss.contract import (
 from benchbcss.errors import BenchError, NonFiniteError, PluginError
 from benchbcss.inference.guard import Guard
 from benchbcss.inference.postprocess import grid, postprocess
-from benchbcss.inference.prompts import make_prompts
 from benchbcss.inference.tiling import checked, predict_tiled
 from benchbcss.inference.views import (
     VIEWS,
@@ -126,6 +125,8 @@ class Predictor:
         prompts their masks are united. ``process`` is done to each mask. One prompting's masks are
         held at a time: all 24 of a large ROI would take many gigabytes.
         """
+        from benchbcss.inference.prompts import make_prompts
+
         self.roi = roi
         classes = self.backend.task.mean_classes
         shape = (image.shape[0], image.shape[1])
@@ -151,6 +152,8 @@ class Predictor:
     ) -> tuple[dict[int, np.ndarray], np.ndarray]:
         """What ``prompted`` gives for ``prompting``, and a mask bool [H, W] of any tissue: from one
         prompt of the same strategy on all of ``tissue`` bool [H, W]; empty where there is none."""
+        from benchbcss.inference.prompts import make_prompts
+
         shape = (image.shape[0], image.shape[1])
         encoded = self._encoded(image, [prompting])
         classes, size = self.backend.task.mean_classes, self.prompt_size

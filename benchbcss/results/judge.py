@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from benchbcss import registry
+from benchbcss import registry, yaml_text
 from benchbcss.presets import merge
 from benchbcss.results.schema import (
     Criterion,
@@ -33,7 +33,6 @@ from benchbcss.scoring.verdicts import (
 )
 from benchbcss.tracks import TRACKS
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # several times faster where built
 CLIP_TRACK = "CLIP names the regions of the prompted track; region accuracy never stands in for it"
 
 
@@ -76,7 +75,7 @@ def _current(name: str, file: str | None, preset: str) -> _Now | None:
     try:
         if path is None:
             return None
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        raw = yaml_text.load(path.read_text(encoding="utf-8"))
         presets = raw.pop("presets", None) or {}
         content = merge(raw, presets.get(preset) or {})
         criteria = tuple(Criterion.model_validate(one) for one in content.get("criteria") or ())

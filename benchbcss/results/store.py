@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from benchbcss import io
 from benchbcss.errors import DataError, RunError
 from benchbcss.io import write_json
+from benchbcss.memo import Memo
 from benchbcss.results.migrate import lift
 from benchbcss.results.schema import (
     METRICS_VERSION,
@@ -59,6 +60,11 @@ def lock_file(run_dir: Path) -> Path:
     return run_dir.with_name(f".{run_dir.name}.lock")
 
 
+def memo_file(run_dir: Path) -> Path:
+    """Where checksums of the run's large files are remembered."""
+    return run_dir.with_name(f".{run_dir.name}.memo")
+
+
 @contextmanager
 def owned(run_dir: Path) -> Iterator[None]:
     """Be the only one who writes into ``run_dir``. Raises Busy at once where another process does.
@@ -94,7 +100,8 @@ def is_finished(run_dir: Path) -> bool:
 
 
 def damage(run_dir: Path) -> list[str]:
-    """What is wrong with a run that has a record, one phrase each; every file is read.
+    """What is wrong with a run that has a record, one phrase each; every file is read, large ones
+    when they are not as they were when last read (see ``memo``).
 
     Record, specification, and whatever the list of checksums names must be as they were written. A
     checkpoint may be deleted, since no number rests on it any more, but not be altered.
@@ -106,9 +113,10 @@ def damage(run_dir: Path) -> list[str]:
     if result.fingerprint != spec.fingerprint():
         return [f"{run_dir / RESULT} is the record of another run"]
     names = {RESULT, SPEC, *io.listed(run_dir)}
+    memo = Memo(memo_file(run_dir))
     problems = []
     for name in sorted(names):
-        state = io.check(run_dir / name)
+        state = io.check(run_dir / name, memo.sha256)
         if state != "ok" and not (state == "missing" and name.startswith("checkpoints/")):
             problems.append(f"{name} is {state}")
     return problems

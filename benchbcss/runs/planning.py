@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchbcss import registry
-from benchbcss.data import class_maps
 from benchbcss.data import dataset as data
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.reader import choose as choose_reader
@@ -157,7 +156,8 @@ def make_phantom(suite: Suite, workspace: Path, progress: Progress = SILENT) -> 
 @dataclass(frozen=True)
 class Asked:
     """What a user asked of the runs, beside backends and data. ``evaluate`` scores the weights as
-    they are on that part of the split; ``name`` tells the runs apart on a leaderboard."""
+    they are on that part of the split; ``name`` tells the runs apart on a leaderboard; ``workers``
+    read training samples."""
 
     seeds: Sequence[int] = (0,)
     weights: str = "auto"
@@ -166,6 +166,7 @@ class Asked:
     evaluate: Literal["val", "test"] | None = None
     processes: int = 1
     name: str = ""
+    workers: int | None = None
 
 
 def specify(
@@ -243,6 +244,7 @@ def common(prepared: Prepared, asked: Asked, workspace: Path) -> dict[str, Any]:
         "clip": clip_spec(prepared.suite.clip),
         "evaluate": asked.evaluate,
         "device": asked.device,
+        "workers": asked.workers,
     }
 
 
@@ -288,6 +290,8 @@ def _with_class_map(recipe: Recipe, labels: LabelMap) -> Recipe:
     given = recipe.model.get("class_map")
     if not given:
         return recipe
+    from benchbcss.data import class_maps
+
     if isinstance(given, str):
         made = class_maps.read(Path(given))
     else:
@@ -320,7 +324,7 @@ def _something_to_learn(
     if evaluate is not None or not any(info.trains or info.floor for info in infos):
         return
     training = [prepared.rois[name] for name in prepared.split.train]
-    if training and not any(roi.class_pixels(prepared.labels).any() for roi in training):
+    if training and not any(roi.has_class(prepared.labels) for roi in training):
         raise DataError(
             f"Nothing can be learnt: every pixel of the {len(training)} training ROIs is ignored "
             f"by the label map '{prepared.labels.name}'. Look at the masks with: benchbcss data "

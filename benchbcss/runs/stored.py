@@ -133,6 +133,7 @@ def remove(run: StoredRun, *, result_too: bool = True) -> None:
                 raise InputError(f"{run.path} has a result by now; it is kept.")
             run.path.rename(away)
             store.lock_file(run.path).unlink()
+            store.memo_file(run.path).unlink(missing_ok=True)
     except store.Busy:
         raise InputError(_busy(run)) from None
     except OSError as error:

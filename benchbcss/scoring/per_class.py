@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from benchbcss.scoring.metrics import Triple, dice_of, nanmean, ratio
 
@@ -90,7 +90,7 @@ def measure(
 
 
 def _spans(points: np.ndarray, errors: np.ndarray, sizes: np.ndarray) -> Spans:
-    quantiles = t.ppf(0.975, np.maximum(1, sizes - 1))
+    quantiles = stdtrit(np.maximum(1, sizes - 1), 0.975)
     return [
         (float(point - q * error), float(point + q * error)) if size > 2 and known else None
         for point, error, size, q, known in zip(

@@ -10,6 +10,6 @@ what it is drawn from.
 """
 
 from benchbcss.data.phantom.figures import SHARES, TEST_SITES, TRAIN_SITES, TUMOR, VERSION
-from benchbcss.data.phantom.writer import generate
+from benchbcss.data.phantom.folder import generate
 
 __all__ = ["SHARES", "TEST_SITES", "TRAIN_SITES", "TUMOR", "VERSION", "generate"]

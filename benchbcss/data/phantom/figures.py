@@ -5,11 +5,10 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any
 
-import yaml
-
+from benchbcss import yaml_text
 from benchbcss.data.labels import official_codes
 
-FIGURES: dict[str, Any] = yaml.safe_load(
+FIGURES: dict[str, Any] = yaml_text.load(
     (resources.files("benchbcss.data.phantom") / "figures.yaml").read_text(encoding="utf-8")
 )
 VERSION: int = FIGURES["version"]

@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
@@ -26,59 +26,29 @@ from benchbcss.data.phantom.figures import (
     SHARES,
     TEST_SITES,
     TRAIN_SITES,
-    VERSION,
     VESSEL,
 )
+from benchbcss.data.phantom.folder import MARKER, TORN
 from benchbcss.data.phantom.painter import paint
 from benchbcss.data.phantom.tissue import layout, rotated
 from benchbcss.io import write_bytes
 from benchbcss.progress import SILENT, Progress
-from benchbcss.temporary import sweep
 
 _AT_ONCE = 1 << 21  # pixels drawn at a time; beyond it ROIs wait for each other
 
 
-def generate(
+def write(
     directory: Path,
+    wanted: Mapping[str, Any],
     *,
-    rois: int = 24,
-    size: int = 512,
-    seed: int = 0,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> None:
-    """Write ``rois`` square ROIs of ``size`` px to ``directory``; returns at once if it holds them.
-
-    ``workers`` ROIs are drawn at a time; by default as many as there are cores and as fit into
-    two megapixels, so that memory is bounded by one large ROI. ``phantom.json`` is written last
-    and marks a complete phantom. Raises ValueError for impossible parameters and for a folder that
-    holds something else.
-    """
-    if rois < 6 or not 64 <= size <= 8192 or seed < 0:
-        raise ValueError(
-            f"a phantom needs at least 6 ROIs of 64 to 8192 px and a seed of at least 0, got "
-            f"{rois} ROIs of {size} px, seed {seed}"
-        )
-    directory = Path(directory)
-    wanted = {
-        "version": VERSION,
-        "rois": rois,
-        "size": size,
-        "seed": seed,
-        "note": "synthetic images; not BCSS",
-    }
-    marker = directory / "phantom.json"
-    said = _marked(marker)
-    if said is not None:
-        if said == wanted:
-            return
-        raise ValueError(f"{directory} holds a phantom of other parameters; name another folder")
-    torn = directory / ".phantom"
-    for name in ("", "images", "masks", "meta"):
-        sweep(directory / name)
-    if directory.is_dir() and any(directory.iterdir()) and not (torn.is_file() or marker.is_file()):
-        raise ValueError(f"{directory} is not empty; name another folder")
+    """Draw the ROIs that ``wanted`` describes and write them; ``phantom.json``, which is
+    ``wanted``, last."""
+    rois, size, seed = wanted["rois"], wanted["size"], wanted["seed"]
     directory.mkdir(parents=True, exist_ok=True)
+    torn = directory / TORN
     write_bytes(torn, b"unfinished\n")  # first: a torn one is completed later
     for name in ("images", "masks", "meta"):
         (directory / name).mkdir(exist_ok=True)
@@ -96,16 +66,8 @@ def generate(
     writer = csv.writer(table, lineterminator="\n")
     writer.writerows([("filename", "split"), *((plan.name, plan.part) for plan in plans)])
     write_bytes(directory / "splits.csv", table.getvalue().encode())
-    write_bytes(marker, (json.dumps(wanted, indent=1) + "\n").encode())
+    write_bytes(directory / MARKER, (json.dumps(wanted, indent=1) + "\n").encode())
     torn.unlink()
-
-
-def _marked(marker: Path) -> Any:
-    """What ``phantom.json`` says, None where it cannot be read: then all is written again."""
-    try:
-        return json.loads(marker.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 @dataclass(frozen=True)

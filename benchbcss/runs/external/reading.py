@@ -31,7 +31,8 @@ from PIL import Image
 
 from benchbcss.data import class_maps
 from benchbcss.data.folders import IMAGE_ENDS, MASK_ENDS
-from benchbcss.data.images import LOSSY, Colour, decode_mask, elsewhere
+from benchbcss.data.formats import LOSSY, Colour, elsewhere
+from benchbcss.data.images import decode_mask
 from benchbcss.data.tables import near_miss
 from benchbcss.errors import DataError
 
