@@ -17,7 +17,7 @@ demo: $(VENV)/.installed
 	$(BIN)/benchbcss leaderboard
 
 # This project's own leaderboard, on synthetic images: runs what is missing, keeps the records in
-# leaderboard/results, writes leaderboard/README.md and the pictures. An hour or more without a GPU.
+# leaderboard/results, writes leaderboard/README.md and the pictures. Hours without a GPU; it can be stopped.
 leaderboard: $(VENV)/.installed
 	$(BIN)/python leaderboard/refresh.py
 

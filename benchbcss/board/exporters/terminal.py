@@ -39,7 +39,7 @@ def table(board: Board, stream: TextIO) -> None:
     _unfinished(board, page)
     _failures(board, page)
     for missing in board.not_measured:
-        page.line(f"not measured: {_missing(missing)}")
+        page.say(f"not measured: {_missing(missing)}")
     _unreadable(board, page)
     if "costs" in board.sections:
         _section(page, cells.costs(board))
