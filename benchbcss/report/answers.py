@@ -80,12 +80,10 @@ def _certain(table: Table, best: Row, ranked: Sequence[Row]) -> Answer:
             question, "yes", [gap, "significant after adjusting for all pairs (Holm)"], GOOD
         )
     others = summary.names(row for row in sharing if row is not best)
-    return Answer(
-        question,
-        f"no: {len(sharing)} share rank 1",
-        [gap, f"cannot be told from {others}", *summary.untestable(table)],
-        OPEN,
-    )
+    lines = [gap, f"cannot be told from {others}"]
+    if summary.untestable(table):  # the warning below says why
+        lines.append(f"too few ROIs to tell {len(ranked)} models apart")
+    return Answer(question, f"no: {len(sharing)} share rank 1", lines, OPEN)
 
 
 def _fails(table: Table, best: Row) -> Answer:
