@@ -91,7 +91,9 @@ def _server():
     """The server for the environment of now."""
     early = _early(os.environ)
     if _kept.server is not None and (_kept.early != early or not _kept.server.alive):
-        open("/work/extra-trim/restart.log","a").write(f"{_kept.server.alive} {os.environ.get('PYTEST_CURRENT_TEST')} {set(early.items())^set(_kept.early.items())}\n")
+        open("/work/extra-trim/restart.log", "a").write(
+            f"{_kept.server.alive} {os.environ.get('PYTEST_CURRENT_TEST')} {set(early.items()) ^ set(_kept.early.items())}\n"
+        )
         _kept.server.end()
         _kept.server = None
     if _kept.server is None:
