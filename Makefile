@@ -22,7 +22,7 @@ picture: $(VENV)/.installed
 	$(BIN)/python leaderboard/picture.py build/picture
 
 test: lint
-	$(BIN)/python -m pytest -n auto -q
+	$(BIN)/python -m pytest -n auto --dist worksteal -q
 
 # What the report's browser tests need beside Debian's chromium; without it they are skipped.
 browser:

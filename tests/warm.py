@@ -91,9 +91,6 @@ def _server():
     """The server for the environment of now."""
     early = _early(os.environ)
     if _kept.server is not None and (_kept.early != early or not _kept.server.alive):
-        open("/work/extra-trim/restart.log", "a").write(
-            f"{_kept.server.alive} {os.environ.get('PYTEST_CURRENT_TEST')} {set(early.items()) ^ set(_kept.early.items())}\n"
-        )
         _kept.server.end()
         _kept.server = None
     if _kept.server is None:
@@ -203,13 +200,18 @@ def _become(request, streams, base):
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
     if "benchbcss.runs.worker" in sys.modules:
-        from benchbcss.runs import rehearse
-        from benchbcss.runs.executors import local
+        _fork_workers()
 
-        local.subprocess = SimpleNamespace(
-            Popen=_Worker, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT
-        )
-        rehearse.subprocess = SimpleNamespace(run=_rehearse)
+
+def _fork_workers():
+    """In this process, workers and rehearsals are forks."""
+    from benchbcss.runs import rehearse
+    from benchbcss.runs.executors import local
+
+    local.subprocess = SimpleNamespace(
+        Popen=_Worker, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT
+    )
+    rehearse.subprocess = SimpleNamespace(run=_rehearse)
 
 
 def _streams():
@@ -299,7 +301,12 @@ def _rehearse(command, *, input=None, **options):
     return subprocess.CompletedProcess(command, process.exitcode, *said)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and sys.argv[1] == "kernel":  # of Jupyter, with its arguments
+    _warm()
+    _fork_workers()
+    del sys.argv[1]
+    runpy.run_module("ipykernel_launcher", run_name="__main__", alter_sys=True)
+elif __name__ == "__main__":
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     base = [path for path in sys.path[1:] if path not in given]
     request, streams = _serve(socket.socket(fileno=int(sys.argv[1])))
