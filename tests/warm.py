@@ -41,7 +41,15 @@ _LIGHT = ("--help", "backends", "cite", "leaderboard", "plugins", "show", "statu
 _LIBRARIES = (
     *("torch", "torchvision.transforms.v2", "accelerate", "safetensors.torch", "pandas"),
     *("pyarrow.parquet", "scipy.stats", "scipy.ndimage", "cv2", "PIL.Image", "huggingface_hub"),
-    *("timm", "segmentation_models_pytorch", "open_clip", "peft", "sam2.build_sam"),
+    *(
+        "altair",
+        "great_tables",
+        "timm",
+        "segmentation_models_pytorch",
+        "open_clip",
+        "peft",
+        "sam2.build_sam",
+    ),
     *("transformers.models.mask2former", "transformers.models.segformer"),
 )
 _HARNESS = (
