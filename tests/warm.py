@@ -18,6 +18,7 @@ import atexit
 import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import runpy
@@ -131,14 +132,20 @@ class _Server:
                 text = json.dumps(request).encode() + b"\n"
                 socket.send_fds(self._line, [text[:1]], streams)
                 self._line.sendall(text[1:])
-                pid = int(self._answers.readline())
-                return int(self._answers.readline())
+                pid = self._answer()
+                return self._answer()
             except BaseException:
                 if pid:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 self.end()
                 raise
+
+    def _answer(self):
+        line = self._answers.readline()
+        if not line:
+            raise RuntimeError("the server of tests/warm.py has ended; standard error may say why")
+        return int(line)
 
     def end(self):
         self._process.kill()
@@ -225,8 +232,14 @@ def _fork_workers():
 def _streams():
     """Those of Python on the descriptors of now."""
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stdout = _writes_to(1)
+    sys.stderr = _writes_to(2, line_buffering=True, errors="backslashreplace")
+
+
+def _writes_to(descriptor, **options):
+    at_once = bool(sys.flags.unbuffered)  # python -u, PYTHONUNBUFFERED
+    binary = open(descriptor, "wb", buffering=0 if at_once else -1, closefd=False)  # noqa: SIM115
+    return io.TextIOWrapper(binary, write_through=at_once, **options)
 
 
 def _end(program):
