@@ -237,7 +237,7 @@ def _streams():
 
 
 def _writes_to(descriptor, **options):
-    at_once = bool(sys.flags.unbuffered)  # python -u, PYTHONUNBUFFERED
+    at_once = bool(os.environ.get("PYTHONUNBUFFERED"))
     binary = open(descriptor, "wb", buffering=0 if at_once else -1, closefd=False)  # noqa: SIM115
     return io.TextIOWrapper(binary, write_through=at_once, **options)
 
