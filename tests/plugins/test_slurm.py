@@ -186,18 +186,18 @@ def logged(run_dir: Path) -> list[dict]:
 
 
 @pytest.mark.slurm
-def test_three_seeds_are_submitted_followed_and_kept(command):
+def test_two_seeds_are_submitted_followed_and_kept(command):
     """One job for each; the same command again queues nothing; ``--wait`` ends with results."""
-    first = command.run("floor_majority", "--seeds", "3")
-    assert [entry["status"] for entry in first] == ["submitted"] * 3
+    first = command.run("floor_majority", "--seeds", "2")
+    assert [entry["status"] for entry in first] == ["submitted"] * 2
     numbers = [jobs(entry) for entry in first]
-    assert len({job for chain in numbers for job in chain}) == 3 * (1 + module.RESUBMITS)
-    again = command.run("floor_majority", "--seeds", "3", "--wait")
-    assert command.said.count("queued already as job") + command.said.count("already done") == 3
+    assert len({job for chain in numbers for job in chain}) == 2 * (1 + module.RESUBMITS)
+    again = command.run("floor_majority", "--seeds", "2", "--wait")
+    assert command.said.count("queued already as job") + command.said.count("already done") == 2
     assert [jobs(entry) for entry in again] == numbers
     assert {entry["status"] for entry in again} <= {"done", "kept"}
-    kept = command.run("floor_majority", "--seeds", "3")
-    assert [entry["status"] for entry in kept] == ["kept"] * 3
+    kept = command.run("floor_majority", "--seeds", "2")
+    assert [entry["status"] for entry in kept] == ["kept"] * 2
     wait_for(lambda: not in_queue([job for chain in numbers for job in chain]))  # successors left
 
 
