@@ -246,6 +246,7 @@ STOPS = (kill, end_its_time, cancel, drain)
 
 
 @pytest.mark.slurm
+@pytest.mark.timeout(1200)
 def test_a_stopped_run_goes_on_by_itself_and_ends_as_if_undisturbed(command):
     """Four runs side by side, each stopped in another way after its second epoch."""
     with partition_down():  # none is at its end before all are watched
@@ -265,7 +266,7 @@ def test_a_stopped_run_goes_on_by_itself_and_ends_as_if_undisturbed(command):
                 waiting.remove(stop)
         return not waiting
 
-    wait_for(stop_those_under_way)
+    wait_for(stop_those_under_way, seconds=600)
     command("run", *STOPPED, "--no-floors", "--device", "cpu", "--suite", str(command.suite()))
     (undisturbed,) = command.workspace.glob("runs/*/unetpp/seed0-*")
     for stop, run_dir in run_dirs.items():
