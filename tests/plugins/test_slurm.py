@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from runs_support import specs
-from tests_support import cli, program
+from tests_support import SET_TINY_UNETPP, cli, program
 
 from benchbcss.errors import InputError
 from benchbcss.runs.executors import Settings, run_all
@@ -296,7 +296,7 @@ def test_a_run_that_fails_for_a_reason_is_not_tried_again(command):
 
 @pytest.mark.slurm
 def test_two_processes_are_two_tasks_and_train_as_two_on_one_machine(command):
-    words = ("unetpp", "--weights", "none", "--processes", "2")
+    words = ("unetpp", "--weights", "none", "--processes", "2", *SET_TINY_UNETPP)
     (entry,) = command.run(*words, "--wait")
     assert entry["status"] == "done", entry
     run_dir = Path(entry["run"])
