@@ -26,7 +26,7 @@ picture: $(VENV)/.installed
 	$(BIN)/python leaderboard/refresh.py --pages
 
 test: lint
-	$(BIN)/python -m pytest -n auto -q
+	$(BIN)/python -m pytest -n auto --dist worksteal -q
 
 # What the report's browser tests need beside Debian's chromium; without it they are skipped.
 browser:

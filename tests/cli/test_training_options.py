@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from tests_support import cli, write_folder
+from tests_support import SET_TINY_UNETPP, cli, write_folder
 
 pytest.importorskip("segmentation_models_pytorch")
 
@@ -27,7 +27,7 @@ def short(phantom, tmp_path):
         "budget: {epochs: null, steps: 8}\ndefault_preset: smoke\n"
     )
     common = ["run", "unetpp", "--no-floors", "--suite", suite, "--data", phantom]
-    return [*common, "--workspace", tmp_path]
+    return [*common, "--workspace", tmp_path, *SET_TINY_UNETPP]
 
 
 @pytest.mark.slow

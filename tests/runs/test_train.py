@@ -6,19 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from runs_support import finished_run, specs
-from tests_support import cli
+from tests_support import TINY_UNETPP, cli
 
 from benchbcss.io import sha256
 from benchbcss.results import store
 from benchbcss.runs import executors, train, worker
 from benchbcss.training.trainer import Trainer
 
-TINY = (
-    "train.budget=recipe",
-    "train.steps=6",
-    "train.validate_every=1",
-    "model.decoder_channels=[16, 12, 8, 8, 8]",
-)
+TINY = (*TINY_UNETPP, "train.budget=recipe", "train.steps=6", "train.validate_every=1")
 
 
 @pytest.fixture(scope="module")
