@@ -24,7 +24,7 @@ from benchbcss.contract import (
 from benchbcss.errors import BenchError, NonFiniteError, PluginError
 from benchbcss.inference.guard import Guard
 from benchbcss.inference.postprocess import grid, postprocess
-from benchbcss.inference.prompts import make_prompts
+from benchbcss.inference.prompts import all_prompts, make_prompts
 from benchbcss.inference.tiling import checked, predict_tiled
 from benchbcss.inference.views import (
     VIEWS,
@@ -133,12 +133,10 @@ class Predictor:
             yield from ((prompting.key, {}) for prompting in promptings)
             return
         encoded = self._encoded(image, promptings)
-        made: dict[tuple[str, str], list[Prompt]] = {}
+        made = all_prompts(target, classes, self.prompt_size, promptings, roi)
         for prompting in promptings:
-            how = (prompting.strategy, prompting.scope)
-            if how not in made:
-                made[how] = make_prompts(target, classes, self.prompt_size, prompting, roi)
-            yield prompting.key, self._masks(encoded, made[how], prompting, shape, process)
+            prompts = made[prompting.strategy, prompting.scope]
+            yield prompting.key, self._masks(encoded, prompts, prompting, shape, process)
 
     def prompted_tissue(
         self,
