@@ -142,10 +142,10 @@ class _Parts:
 
     def __init__(self, mask: np.ndarray) -> None:
         labels = mask.view(np.uint8) if mask.flags.c_contiguous else mask.astype(np.uint8)
-        found = components(labels, (1,))
-        self.shape, self.ids = mask.shape, found.run_ids
-        self.lengths = np.diff(np.flatnonzero(found.change), append=mask.size)
-        areas = np.bincount(self.ids, self.lengths, len(found.labels)).astype(np.int64)
+        numbered = components(labels, (1,))
+        self.shape, self.ids = mask.shape, numbered.run_ids
+        self.lengths = np.diff(np.flatnonzero(numbered.change), append=mask.size)
+        areas = np.bincount(self.ids, self.lengths, len(numbered.labels)).astype(np.int64)
         areas[0] = 0
         self.areas = areas
 

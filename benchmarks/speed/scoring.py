@@ -22,6 +22,7 @@ from benchmarks.speed.timing import OURS, Case
 MPP = 0.3
 TOLERANCE = TOLERANCE_UM / MPP
 LABELS = CLASSES + 1
+MONAI = "MONAI, surface"
 _EIGHT = np.ones((3, 3), bool)
 
 
@@ -109,9 +110,10 @@ def case(megapixels: float, noise: bool = False) -> Case:
         assert (mine["pairs"][:-1] == pairs).all()
         assert (mine["off_border"] == off_border).all()
         assert (answers["SciPy, band"] == without_border(target, TOLERANCE)).all()
-        surface = mine["surface"]
-        score = (surface[:, 1] + surface[:, 3]) / (surface[:, 0] + surface[:, 2])
-        np.testing.assert_allclose(score, answers["MONAI, surface"], atol=1e-6)
+        if MONAI in answers:
+            surface = mine["surface"]
+            score = (surface[:, 1] + surface[:, 3]) / (surface[:, 0] + surface[:, 2])
+            np.testing.assert_allclose(score, answers[MONAI], atol=1e-6)
         true, predicted = mine["objects"]
         assert answers["SciPy, objects"] == [
             (
@@ -127,7 +129,7 @@ def case(megapixels: float, noise: bool = False) -> Case:
         {
             OURS: lambda: ours(target, prediction),
             "torchmetrics, pairs": lambda: torchmetrics(target, prediction, inner),
-            "MONAI, surface": lambda: monai(target, prediction),
+            MONAI: lambda: monai(target, prediction),
             "SciPy, band": lambda: band(target),
             "SciPy, objects": lambda: objects(target, prediction),
         },

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -27,18 +28,27 @@ class Case:
 
 @dataclass
 class Timed:
-    """``seconds`` of each contestant, one per turn."""
+    """``seconds`` of each contestant, one per turn, and ``busy``: those of all its threads on a
+    core, which hardly depend on what else the machine does."""
 
     name: str
     seconds: dict[str, list[float]]
+    busy: dict[str, list[float]]
     total: str | None = None
-    notes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ratios(self) -> dict[str, list[float]]:
         """How many times as long as ours each peer takes, turn by turn."""
-        ours = self.seconds.get(OURS, [])
-        peers = {name: times for name, times in self.seconds.items() if name != OURS}
+        return self._over_ours(self.seconds)
+
+    @property
+    def busy_ratios(self) -> dict[str, list[float]]:
+        """The same of time on cores."""
+        return self._over_ours(self.busy)
+
+    def _over_ours(self, seconds: Mapping[str, list[float]]) -> dict[str, list[float]]:
+        ours = seconds[OURS]
+        peers = {name: times for name, times in seconds.items() if name != OURS}
         if self.total is not None:
             peers[self.total] = [sum(turn) for turn in zip(*peers.values(), strict=True)]
         return {
@@ -46,16 +56,28 @@ class Timed:
             for name, times in peers.items()
         }
 
-    def ratio(self, peer: str) -> float:
-        return median(self.ratios[peer])
-
     def plain(self) -> dict[str, Any]:
         """As data that JSON can hold."""
-        ratios = {
-            name: {"median": median(values), "lowest": min(values), "highest": max(values)}
-            for name, values in self.ratios.items()
+        return {
+            "case": self.name,
+            "seconds": self.seconds,
+            "busy_seconds": self.busy,
+            "ratios": _spreads(self.ratios),
+            "busy_ratios": _spreads(self.busy_ratios),
         }
-        return {"case": self.name, "seconds": self.seconds, "ratios": ratios, **self.notes}
+
+
+def _spreads(ratios: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
+    return {
+        name: {"median": median(values), "lowest": min(values), "highest": max(values)}
+        for name, values in ratios.items()
+    }
+
+
+def _busy() -> float:
+    """Seconds that this process, its threads and the processes it waited for were on a core."""
+    children = os.times()
+    return time.process_time() + children.children_user + children.children_system
 
 
 def timed(case: Case, turns: int) -> Timed:
@@ -63,9 +85,11 @@ def timed(case: Case, turns: int) -> Timed:
     case.check({name: work() for name, work in case.contestants.items()})
     names = list(case.contestants)
     seconds: dict[str, list[float]] = {name: [] for name in names}
+    busy: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(turns):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            begun = time.perf_counter()
+            begun, busy_before = time.perf_counter(), _busy()
             case.contestants[name]()
-            seconds[name].append(time.perf_counter() - begun)
-    return Timed(case.name, seconds, case.total)
+            busy[name].append(max(_busy() - busy_before, 1e-9))
+            seconds[name].append(max(time.perf_counter() - begun, 1e-9))
+    return Timed(case.name, seconds, busy, case.total)
