@@ -224,3 +224,11 @@ def test_objects_of_larger_maps_and_on_threads(smooth):
     assert same(ours, reference_scoring.match_objects(*maps, (2, 0, 1), MPP))
     with alone():
         assert same(match_objects(*maps, (2, 0, 1), MPP), ours)
+
+
+def test_the_last_run_is_joined_over_all_its_pixels():
+    target = np.array([[1, 1, 1, 0], [1, 1, 0, 0], [2, 0, 0, 0]], np.uint8)
+    target[2, 1:] = 1  # touches the others by its first pixels, and the 0 by its last ones
+    target[1, 3] = 1
+    true, _ = match_objects(target, target, (1,), MPP)
+    assert true.area.tolist() == [9]
