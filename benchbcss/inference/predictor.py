@@ -125,7 +125,7 @@ class Predictor:
         prompts their masks are united. ``process`` is done to each mask. One prompting's masks are
         held at a time: all 24 of a large ROI would take many gigabytes.
         """
-        from benchbcss.inference.prompts import make_prompts
+        from benchbcss.inference.prompts import all_prompts
 
         self.roi = roi
         classes = self.backend.task.mean_classes
@@ -134,12 +134,10 @@ class Predictor:
             yield from ((prompting.key, {}) for prompting in promptings)
             return
         encoded = self._encoded(image, promptings)
-        made: dict[tuple[str, str], list[Prompt]] = {}
+        made = all_prompts(target, classes, self.prompt_size, promptings, roi)
         for prompting in promptings:
-            how = (prompting.strategy, prompting.scope)
-            if how not in made:
-                made[how] = make_prompts(target, classes, self.prompt_size, prompting, roi)
-            yield prompting.key, self._masks(encoded, made[how], prompting, shape, process)
+            prompts = made[prompting.strategy, prompting.scope]
+            yield prompting.key, self._masks(encoded, prompts, prompting, shape, process)
 
     def prompted_tissue(
         self,
