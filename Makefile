@@ -9,17 +9,21 @@ PIP := $(BIN)/python -m pip install --quiet --no-build-isolation
 LOCKED := $(PIP) --require-hashes
 EMPTY_TREE := 4b825dc642cb6eb9a060e54bf8d69288fbee4904
 
-.PHONY: demo test browser lint lock docs site picture clean
+.PHONY: demo test browser lint lock docs site leaderboard picture clean
 
 # The main job on the embedded phantom, from a bare checkout.
 demo: $(VENV)/.installed
 	$(BIN)/benchbcss run sam2_v3 mask2former
 	$(BIN)/benchbcss leaderboard
 
-# The README's picture of the leaderboard, from a short run on synthetic images.
+# This project's own leaderboard, on synthetic images: runs what is missing, keeps the records in
+# leaderboard/results, writes leaderboard/README.md and the pictures. An hour or more without a GPU.
+leaderboard: $(VENV)/.installed
+	$(BIN)/python leaderboard/refresh.py
+
+# The pages and pictures alone, from the records that are kept.
 picture: $(VENV)/.installed
-	$(BIN)/benchbcss run transunet unetpp mask2former --suite leaderboard/picture.yaml --workspace build/picture
-	$(BIN)/python leaderboard/picture.py build/picture
+	$(BIN)/python leaderboard/refresh.py --pages
 
 test: lint
 	$(BIN)/python -m pytest -n auto -q

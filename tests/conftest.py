@@ -10,6 +10,8 @@ import pytest
 from tests_support import write_folder
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # tests never reach for a network
+# Tests run side by side on all cores; more threads than cores slow all of them down many times.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 

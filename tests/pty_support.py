@@ -28,6 +28,8 @@ class Terminal:
         self.sent = b""
         self.pid, self._handle = pty.fork()
         if not self.pid:
+            # shells start background jobs with SIGINT ignored, and tests may be one
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             size = struct.pack("HHHH", lines, columns, 0, 0)
             fcntl.ioctl(0, termios.TIOCSWINSZ, size)
             given = {**os.environ, "COLUMNS": None, "LINES": None, **environment}

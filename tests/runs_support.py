@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from benchbcss.progress import SILENT
 from benchbcss.runs import executors, planning, worker
+from benchbcss.suites import Tile
 
 
-def specs(folder, workspace, backends, seed=0, **options):
+def specs(folder, workspace, backends, seed=0, small=False, **options):
+    """Of the phantom's suite; ``small``: with tiles of 64 px, on which models train 16 times as
+    fast."""
     suite, preset = planning.choose_suite("phantom", folder, None)
+    if small:
+        suite = suite.model_copy(update={"tile": Tile(size=64, overlap=16)})
     prepared = planning.prepare(
         suite, preset, folder=folder, split=None, workspace=workspace, say=lambda text: None
     )

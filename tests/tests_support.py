@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import zlib
 
 import numpy as np
+import warm
 from PIL import Image
 
 
 def cli(*arguments, check=None, site=None, **environment):
     """``benchbcss`` in a process of its own; ``site`` goes before the installed packages."""
-    environment = {"OMP_NUM_THREADS": "1", **environment}
     if site:
         paths = [str(site), os.environ.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(paths)
-    done = subprocess.run(
-        [sys.executable, "-m", "benchbcss", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        check=False,
-    )
+    done = warm.run("benchbcss", [*map(str, arguments)], {**os.environ, **environment})
     assert check is None or done.returncode == check, done.stdout + done.stderr
     return done
 

@@ -125,16 +125,18 @@ def leaderboard(
     *,
     suite: str | None = None,
     track: str | None = None,
+    seed: int | None = None,
     workspace: PathLike | None = None,
 ) -> Leaderboard:
     """The board of a workspace, of ``backends`` only where they are named; see ``benchbcss
-    leaderboard``. Ranks stay those among all. Raises UnknownNameError."""
+    leaderboard``. Ranks stay those among all; ``suite``, ``track`` and ``seed`` leave out what they
+    do not name before anything is ranked. Raises UnknownNameError."""
     from benchbcss.tracks import get
 
     where = defaults.workspace(workspace)
     if track is not None:
         get(track)
-    return Leaderboard(model.only(model.load(where, suite, track), _names(backends)), where)
+    return Leaderboard(model.only(model.load(where, suite, track, seed), _names(backends)), where)
 
 
 def _names(backends: Any) -> list[str]:

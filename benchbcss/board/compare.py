@@ -65,7 +65,9 @@ def choose(board: Board, names: Sequence[str]) -> tuple[Table, dict[str, list[Ro
     apart = [row for part in board.tables for row, _ in part.not_comparable]
     for name in names:
         if not _meant(name, [*board.rows, *apart]):
-            raise UnknownNameError("result of a backend", name, _known([*board.rows, *apart]))
+            known = _known([*board.rows, *apart])
+            hint = "" if known else "Run it first."
+            raise UnknownNameError("result of a backend", name, known, hint)
     for part in board.tables:
         if not all(_meant(name, part.rows) for name in names):
             continue

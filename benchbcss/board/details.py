@@ -23,7 +23,8 @@ def lines_of(row: Row) -> list[str]:
         f"{CONVENTIONS.get(name, name)} {number(part.mean)}"
         for name, part in scores.conventions.items()
     ]
-    lines.append("  other conventions (mean Dice): " + "; ".join(conventions))
+    if conventions:
+        lines.append("  other conventions (mean Dice): " + "; ".join(conventions))
     if scores.confusion:
         lines.append("  confusions: " + ("; ".join(scores.confusion.most_confused) or "none"))
     tissue = scores.tissue

@@ -182,10 +182,16 @@ def _no_garbage() -> Iterator[None]:
 
 @_no_garbage()
 def load(
-    workspace: Path, suite: str | None = None, track: str | None = None, *, ties: bool = True
+    workspace: Path,
+    suite: str | None = None,
+    track: str | None = None,
+    seed: int | None = None,
+    *,
+    ties: bool = True,
 ) -> Board:
-    """Read every run under ``workspace/runs``; a torn or foreign file is listed, not fatal.
-    Without ``ties`` it is not said which ranks are shared, for those who show none."""
+    """Read every run under ``workspace/runs``; a torn or foreign file is listed, not fatal. What is
+    left out by ``suite``, ``track`` or ``seed`` takes no part in the ranking. Without ``ties`` no
+    row says which ranks are shared, for those who show none."""
     rows: list[Row] = []
     results: list[RunResult] = []
     lost: list[Path] = []
@@ -194,12 +200,15 @@ def load(
         if suite is not None and run_dir.parent.parent.name != suite:
             continue
         if not store.has_record(run_dir):
-            lost.append(run_dir)
+            if seed is None or unfinished.identity(run_dir)[2] == seed:
+                lost.append(run_dir)
             continue
         try:
             result = store.load(run_dir)
         except DataError as error:
             board.unreadable.append(str(error))
+            continue
+        if seed not in (None, result.seed):
             continue
         results.append(result)
         rows += [Row(result, name, run_dir) for name in result.tracks if track in (None, name)]

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from benchbcss.board.cells import interval, judged
 from benchbcss.board.model import Board, Row, Table
 from benchbcss.board.ties import MOST
-from benchbcss.scoring.verdicts import FAIL, NOT_APPLICABLE, PASS, unmet
+from benchbcss.scoring.limits import LIMITS
+from benchbcss.scoring.verdicts import FAIL, NOT_APPLICABLE, PASS, UNDECIDED, unmet
 from benchbcss.tracks.base import number
 
 #: names written out in a sentence
@@ -122,6 +123,7 @@ def warnings(table: Table, every: bool = False) -> list[str]:
         lines.append(f"flaw of the suite: {flaw}")
     withheld = {row.scores.headline.per_roi.mean_reason for row in table.rows} - {None}
     lines += [f"no interval: {why}" for why in sorted(withheld, key=str)]
+    lines += _few_rois(table)
     lines += _below_floor(table, every)
     unstable: dict[str, list[Row]] = {}
     for row in judged(table):
@@ -138,6 +140,24 @@ def warnings(table: Table, every: bool = False) -> list[str]:
         total = sum(apart.values())
         lines.append(f"{total} not comparable, by {', '.join(apart)}: {_apart(table, every)}")
     return lines
+
+
+def _few_rois(table: Table) -> list[str]:
+    """Why a mean far from its bound may be undecided."""
+    fewest = [
+        part.mean_effective_rois
+        for row in judged(table)
+        if any(v.metric == "mean_dice" and v.status == UNDECIDED for v in row.verdicts)
+        for part in row.scores.headline.estimands().values()
+        if part.mean_effective_rois is not None
+    ]
+    enough = LIMITS.fewest_rois_for_a_verdict
+    if not fewest or min(fewest) >= enough:
+        return []
+    return [
+        f"too few ROIs to decide: a verdict needs effectively {enough:g}, the mean rests on "
+        f"{min(fewest):.1f}"
+    ]
 
 
 def _apart(table: Table, every: bool) -> str:

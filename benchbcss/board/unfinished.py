@@ -65,9 +65,11 @@ class Unfinished(_Run):
 
 
 def one_line(text: str, longest: int = 300) -> str:
-    """The first line that says something, cut: errors of torch name every tensor they miss."""
-    lines = (" ".join(line.split()) for line in text.splitlines())
-    first = next((line for line in lines if line), "no reason was recorded")
+    """The first line that says something, with the next where it ends in a colon; cut, since errors
+    of torch name every tensor they miss."""
+    lines = [line for line in (" ".join(line.split()) for line in text.splitlines()) if line]
+    first = " ".join(lines[: 1 + bool(lines and lines[0].endswith(":"))])
+    first = first or "no reason was recorded"
     return first if len(first) <= longest else first[: longest - 3].rstrip() + "..."
 
 
@@ -112,17 +114,17 @@ def _state(alive: bool) -> Literal["running", "interrupted"]:
 
 
 def _where(status: dict[str, Any], alive: bool) -> str:
-    """A heartbeat in words: 'training, step 120/300, epoch 3/10, 0:52 left'."""
+    """A heartbeat in words: 'training, step 120/300, 0:52 left, epoch 3/10'."""
     beat = Heartbeat.of(status)
     words = [f"{beat.stage} {status.get('track') or ''}".strip()]
     if beat.done is not None:
         words.append(f"{beat.unit} {beat.count}".strip())
+    if alive:  # first what matters most: narrow terminals cut the end
+        words += filter(None, ["" if beat.left is None else f"{clock(beat.left)} left", beat.part])
     for name, total in (("epoch", "epochs"), ("step", "steps"), ("roi", "of")):
         if name in status and name != beat.unit:
             end = f"/{status[total]}" if total in status else ""
             words.append(f"{name} {status[name]}{end}")
-    if alive:
-        words += filter(None, [beat.part, "" if beat.left is None else f"{clock(beat.left)} left"])
     return ", ".join(words)
 
 

@@ -26,7 +26,7 @@ def cancel(names: tuple[str, ...], suite: str | None, workspace: Path) -> None:
     from benchbcss.runs.executors.protocol import submission
 
     runs = stored.chosen(workspace, names, suite=suite)
-    waiting = [run for run in runs if run.state in ("running", "unfinished")]
+    waiting = [run for run in runs if run.state in ("running", "interrupted")]
     if not waiting:
         raise InputError("None of them is at work or queued. Look at: benchbcss status")
     stopped, refused = 0, []

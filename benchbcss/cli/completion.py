@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 SHELLS = ("bash", "zsh", "fish")
+_COMPINIT = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i; }"
 
 
 @click.command()
@@ -24,4 +25,6 @@ def completion(shell: str) -> None:
     made = get_completion_class(shell)
     assert made is not None
     script = made(cli, {}, "benchbcss", COMPLETE_VARIABLE)
+    if shell == "zsh":  # a plain .zshrc has not loaded what the script registers itself with
+        click.echo(_COMPINIT)
     click.echo(script.source_template % script.source_vars())

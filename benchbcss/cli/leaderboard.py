@@ -9,12 +9,19 @@ from pathlib import Path
 import click
 
 from benchbcss.cli import complete
-from benchbcss.cli.main import FromRegistry, one_table_options, say, workspace_option
+from benchbcss.cli.main import (
+    FromRegistry,
+    one_seed_option,
+    one_table_options,
+    say,
+    workspace_option,
+)
 
 
 @click.command()
 @click.argument("backends", nargs=-1, metavar="[BACKEND]...", shell_complete=complete.results)
 @one_table_options
+@one_seed_option
 @click.option(
     "--format",
     "form",
@@ -56,6 +63,7 @@ def leaderboard(
     backends: tuple[str, ...],
     suite: str | None,
     track: str | None,
+    seed: int | None,
     form: str | None,
     output: Path | None,
     check: bool,
@@ -73,7 +81,7 @@ def leaderboard(
 
     gc.disable()  # a thousand records are many small objects, and none of them is garbage
     exporter = exporters.choose(form, output)
-    board = model.load(workspace, suite=suite, track=track)
+    board = model.load(workspace, suite=suite, track=track, seed=seed)
     shown = model.only(board, backends)
     asked = {name for name, wanted in sections.items() if wanted or everything}
     if reported is None:

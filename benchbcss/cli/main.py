@@ -110,6 +110,13 @@ def one_table_options(command: Any) -> Any:
     return suite(track(command))
 
 
+def one_seed_option(command: Any) -> Any:
+    """--seed, of commands that rank each seed of a model as a row of its own."""
+    return click.option(
+        "--seed", type=click.IntRange(0), help="Only runs of this seed, ranked among themselves."
+    )(command)
+
+
 def recipe_option(command: Any) -> Any:
     """--set of one backend, passed as ``overrides``."""
     return click.option(

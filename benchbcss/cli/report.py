@@ -6,14 +6,13 @@ from pathlib import Path
 
 import click
 
-from benchbcss.cli.main import say, workspace_option
-from benchbcss.tracks import TRACKS
+from benchbcss.cli.main import one_seed_option, one_table_options, say, workspace_option
 
 
 @click.command()
 @click.argument("backends", nargs=-1, metavar="[BACKEND]...")
-@click.option("--suite", help="Only this suite.")
-@click.option("--track", type=click.Choice(list(TRACKS)), help="Only this track.")
+@one_table_options
+@one_seed_option
 @click.option(
     "--reported/--no-reported",
     default=True,
@@ -32,6 +31,7 @@ def report(
     backends: tuple[str, ...],
     suite: str | None,
     track: str | None,
+    seed: int | None,
     reported: bool,
     output: Path,
     workspace: Path,
@@ -45,7 +45,7 @@ def report(
     from benchbcss.io import write_bytes
     from benchbcss.report import page
 
-    board = model.only(model.load(workspace, suite=suite, track=track), backends)
+    board = model.only(model.load(workspace, suite=suite, track=track, seed=seed), backends)
     if reported:
         from benchbcss.board.reported import load
 

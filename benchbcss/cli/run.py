@@ -150,11 +150,18 @@ def shared_options(command: Any) -> Any:
     show_default=True,
     help="Train each backend on so many GPUs (or, on CPU, processes).",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    help="Processes that read training samples. [default: with a GPU, by cores and shared memory; "
+    "else none]",
+)
 @shared_options
 def run(
     backends: tuple[str, ...],
     name: str,
     processes: int,
+    workers: int | None,
     seeds: int | None,
     seed: int | None,
     weights: str,
@@ -174,6 +181,7 @@ def run(
         shared["device"],
         processes=processes,
         name=name,
+        workers=workers,
     )
     how = launching(shared, jobs=jobs, floors=floors)
     launch(backends, asked, how, form=shared["form"], dry_run=shared["dry_run"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ def runs() -> None:
 def list_(
     names: tuple[str, ...], everything: bool, suite: str | None, form: str, workspace: Path
 ) -> None:
-    """List runs of NAMEs (default: all): done, failed, running or unfinished."""
+    """List runs of NAMEs (default: all): done, failed, running or interrupted."""
     from benchbcss.runs import stored
 
     if names:
@@ -52,14 +53,16 @@ def list_(
     if form == "json":
         click.echo(json.dumps([run.plain() for run in chosen], indent=1))
         return
+    if not chosen:
+        say(f"no run in {workspace / 'runs'}")
+        return
     rows: list[tuple[str, ...]] = [("suite", "backend", "run", "state", "changed", "MB")]
     for run in chosen:
         changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.changed))
         size = f"{run.size / 1e6:.1f}"
         rows.append((run.suite, run.backend, run.path.name, run.state, changed, size))
-    _table(rows)
-    if not chosen:
-        say(f"no run in {workspace / 'runs'}")
+    for line in _listed(rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None):
+        click.echo(line)
 
 
 @runs.command()
@@ -273,8 +276,29 @@ def _show_removable(items: Sequence[Removable], workspace: Path) -> None:
             click.echo(f"  {place}: {names}{more} ({size:.1f} MB): {here[0].why}")
 
 
-def _table(rows: list[tuple[str, ...]]) -> None:
+def _listed(rows: Sequence[tuple[str, ...]], width: int | None) -> list[str]:
+    """Lines of a table below its head. Where it is wider than ``width``, first the suite goes, if
+    it is the same for all; then backends become headings. No name is cut: they are typed again."""
+    lines = _aligned(rows)
+    if width is None or max(map(len, lines)) <= width:
+        return lines
+    if len({row[0] for row in rows[1:]}) == 1:
+        rows = [row[1:] for row in rows]
+        lines = _aligned(rows)
+    if max(map(len, lines)) <= width:
+        return lines
+    lines = _aligned([(*row[-3:], row[-4]) for row in rows])  # ids last, as they are the longest
+    shown = [f"  {lines[0]}"]
+    for place, row in enumerate(rows[1:], start=1):
+        if place == 1 or row[:-4] != rows[place - 1][:-4]:
+            shown.append(" ".join(row[:-4]))
+        shown.append(f"  {lines[place]}")
+    return shown
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        click.echo("  ".join(cells).rstrip())
+    return [
+        "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -168,7 +168,7 @@ def _show(runs: list[dict[str, Any]]) -> None:
         if run["state"] == "done":
             continue
         suite = f" ({run['suite']})" if several else ""
-        page.line(f"{run['state']}: {run['backend']} {run['run']}{suite}: {run['detail']}")
+        page.entry(f"{run['state']}: ", f"{run['backend']} {run['run']}{suite}", run["detail"])
         if run["state"] != "queued":
             page.line(f"  {_ago(run['when'])}: {run['last_line'] or 'nothing is logged'}")
     if any(run["state"] == "interrupted" for run in runs):

@@ -93,7 +93,7 @@ def _fails(table: Table, best: Row) -> Answer:
     known = sorted(
         (value, name) for name in best.scores.classes if (value := part.dice.get(name)) is not None
     )
-    lines = [f"{name} {number(value)}" for value, name in known[1:2]]
+    lines = [f"next worst: {name} {number(value)}" for value, name in known[1:2]]
     confused = best.scores.confusion.most_confused if best.scores.confusion else []
     lines += list(confused[:2])
     spread = best.scores.spread
@@ -137,7 +137,7 @@ def _cost(table: Table, best: Row) -> Answer:
     cost = best.result.cost
     seconds = total_seconds(best)
     short = "not recorded" if seconds is None else duration(seconds)
-    lines = []
+    lines = [f"for {best.name}:"]
     if cost.train_seconds:
         lines.append(f"training {duration(cost.train_seconds)}")
     if predicted := cost.inference_seconds.get(best.track):
@@ -149,7 +149,7 @@ def _cost(table: Table, best: Row) -> Answer:
         lines.append(f"{best.result.parameters.total / 1e6:.1f} M parameters")
     if cost.device:
         lines.append(f"on {cost.device}")
-    return Answer("What did it cost?", short, lines)
+    return Answer("What did it cost?", short, lines if lines[1:] else [])
 
 
 def duration(seconds: float) -> str:

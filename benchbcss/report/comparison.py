@@ -8,7 +8,7 @@ from typing import Any
 
 from benchbcss.board import compare as comparing
 from benchbcss.board.cells import Grid
-from benchbcss.board.exporters.comparison import signed, wins
+from benchbcss.board.exporters.comparison import seeds_of, signed, wins
 from benchbcss.board.model import Board, Table
 from benchbcss.errors import BenchError
 from benchbcss.report.charts import Figure
@@ -77,7 +77,7 @@ def _standings(rows: Sequence[Mapping[str, Any]], seeds: Mapping[str, Sequence[i
             "-" if row["point"] is None else f"{row['point']:.3f}",
             row["rank_text"],
             "{} to {}".format(*row["rank_interval"]) if row["rank_interval"] else "-",
-            ", ".join(map(str, seeds[row["name"]])),
+            seeds_of(seeds[row["name"]]),
             "-" if row["seed_sd"] is None else f"{row['seed_sd']:.3f}",
         ]
         for row in rows

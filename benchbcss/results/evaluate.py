@@ -6,6 +6,7 @@ masks and writes the tables, ``from_tables`` needs the tables alone. Both end wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,13 @@ from benchbcss.results import parts, store
 from benchbcss.results.schema import METRICS_VERSION, MetricUsed, RunResult, TrackResult
 from benchbcss.results.spec import RunSpec
 from benchbcss.scoring.per_class import BY_ROI, measure
+from benchbcss.scoring.threads import side_by_side
 from benchbcss.tracks import TRACKS, Track
 from benchbcss.tracks.base import Facts, Frame
 from benchbcss.tracks.estimates import bounds, by_class
 
 ROIS = "rois.parquet"  # roi, site: what the rows of every table belong to
+_PIXELS = 1 << 26  # of ROIs that are counted at one time: a bound for memory, not for one ROI
 SCORES = "scores-"  # and a track's name: its scores by ROI and class
 
 
@@ -57,11 +60,7 @@ def evaluate(
     results: dict[str, TrackResult] = {}
     for track in tracks:
         progress("scoring", track=track.name)
-        measured = [
-            parts.measured(track, frame, rois[name], run_dir)
-            for name in progress.counted(frame.rois)
-        ]
-        counts = track.gather(frame, measured)
+        counts = track.gather(frame, _measured(track, frame, rois, run_dir, progress))
         track.write(counts, frame, run_dir)
         results[track.name] = _result(track, counts, frame, run_dir, facts[track.name])
     number = np.arange(len(frame.rois))
@@ -69,6 +68,24 @@ def evaluate(
     write_table(run_dir / ROIS, columns)
     parts.discard(run_dir)
     return results
+
+
+def _measured(
+    track: Track, frame: Frame, rois: Mapping[str, Roi], run_dir: Path, progress: Progress
+) -> list[parts.Arrays]:
+    """What the track counts of each ROI, in the frame's order."""
+
+    def measured(name: str) -> parts.Arrays:
+        return parts.measured(track, frame, rois[name], run_dir)
+
+    pixels = [math.prod(rois[name].shape) for name in frame.rois]
+    with progress.counting(len(frame.rois)) as count:
+        count(0)
+        arrays = []
+        for one in side_by_side(measured, frame.rois, pixels, _PIXELS):
+            arrays.append(one)
+            count(len(arrays))
+    return arrays
 
 
 def from_tables(spec: RunSpec, run_dir: Path, old: RunResult) -> dict[str, TrackResult]:

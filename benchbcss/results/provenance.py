@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import platform
 import resource
@@ -61,12 +62,68 @@ def versions(*modules: str) -> dict[str, str]:
 @lru_cache(maxsize=64)
 def code_digest(target: str) -> str:
     """SHA-256 over the source files of the top-level package (or module) that ``target``,
-    "package.module:name", is in."""
-    module_spec = find_spec(target.partition(":")[0].partition(".")[0])
+    "package.module:name", is in, and of those of other plugins that it imports, however far."""
+    package = _top(target)
+    reached = _reached(package, _plugin_packages() - {package})
+    digests = [_digest([place]) for name in sorted(reached) if (place := _place(name))]
+    own = _place(package)
+    if own is None or not digests:
+        return _digest([own]) if own else ""
+    return hashlib.sha256("\n".join([_digest([own]), *digests]).encode()).hexdigest()
+
+
+def _top(target: str) -> str:
+    return target.partition(":")[0].partition(".")[0]
+
+
+def _place(package: str) -> Path | None:
+    """The folder of a package, or the file of a module; None where there is neither."""
+    module_spec = find_spec(package)
     if module_spec is None or module_spec.origin is None:
-        return ""
+        return None
     origin = Path(module_spec.origin)
-    return _digest([origin.parent if origin.name == "__init__.py" else origin])
+    return origin.parent if origin.name == "__init__.py" else origin
+
+
+def _plugin_packages() -> frozenset[str]:
+    """The top-level packages of all that plugins registered."""
+    return frozenset(
+        _top(entry.target)
+        for entries in registry.load().kinds.values()
+        for entry in entries.values()
+        if entry.source.plugin != registry.CORE and entry.kind.resolve is None
+    )
+
+
+def _reached(package: str, others: frozenset[str]) -> set[str]:
+    """Those of ``others`` that ``package`` imports, itself or through another of them."""
+    reached: set[str] = set()
+    waiting = [package]
+    while waiting:
+        place = _place(waiting.pop())
+        new = _imported(place, others) - reached if place else set()
+        reached |= new
+        waiting += new
+    return reached
+
+
+def _imported(place: Path, others: frozenset[str]) -> set[str]:
+    """Those of ``others`` that the modules at ``place`` import, also inside functions."""
+    names = set()
+    for path in place.rglob("*.py") if place.is_dir() else [place]:
+        source = path.read_bytes()
+        if not any(name.encode() in source for name in others):
+            continue  # parsing takes ten times as long
+        try:
+            nodes = list(ast.walk(ast.parse(source)))
+        except (SyntaxError, ValueError):  # a template, or a module that nothing can import
+            continue
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                names |= {_top(alias.name) for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                names.add(_top(node.module))
+    return names & others
 
 
 @lru_cache(maxsize=1)

@@ -98,6 +98,8 @@ class RunSpec(Strict):
     #: training processes; each sees its share of a batch, which BatchNorm and batch Dice notice
     processes: int = 1
     device: str = "auto"
+    #: processes that read training samples; None: as many as cores and shared memory allow
+    workers: int | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -156,7 +156,8 @@ def make_phantom(suite: Suite, workspace: Path, progress: Progress = SILENT) -> 
 @dataclass(frozen=True)
 class Asked:
     """What a user asked of the runs, beside backends and data. ``evaluate`` scores the weights as
-    they are on that part of the split; ``name`` tells the runs apart on a leaderboard."""
+    they are on that part of the split; ``name`` tells the runs apart on a leaderboard; ``workers``
+    read training samples."""
 
     seeds: Sequence[int] = (0,)
     weights: str = "auto"
@@ -165,6 +166,7 @@ class Asked:
     evaluate: Literal["val", "test"] | None = None
     processes: int = 1
     name: str = ""
+    workers: int | None = None
 
 
 def specify(
@@ -242,6 +244,7 @@ def common(prepared: Prepared, asked: Asked, workspace: Path) -> dict[str, Any]:
         "clip": clip_spec(prepared.suite.clip),
         "evaluate": asked.evaluate,
         "device": asked.device,
+        "workers": asked.workers,
     }
 
 

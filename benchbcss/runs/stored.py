@@ -15,7 +15,7 @@ from benchbcss.io import read_json
 from benchbcss.results import store
 from benchbcss.temporary import ending
 
-State = Literal["done", "failed", "running", "unfinished", "set aside"]
+State = Literal["done", "failed", "running", "interrupted", "set aside"]
 _MADE_BY_RUNS = ("spec.json", "result.json", "failure.json", "status.json", "log.txt")
 #: in the name of a folder that is about to be deleted
 REMOVED = ".removing"
@@ -167,7 +167,7 @@ def _state(path: Path) -> State:
         return "done"
     if (path / "failure.json").is_file():
         return "failed"
-    return "running" if _alive(path) else "unfinished"
+    return "running" if _alive(path) else "interrupted"
 
 
 def _alive(path: Path) -> bool:

@@ -19,7 +19,7 @@ from benchbcss.runs.predict import discard
 from benchbcss.runs.setup import Job
 from benchbcss.tracks import get
 from benchbcss.tracks.base import Validation
-from benchbcss.training import augment, loop, schedule, stability
+from benchbcss.training import augment, loading, loop, schedule, stability
 from benchbcss.training.checkpoint import load_checkpoint, path_of, save_checkpoint
 from benchbcss.training.samples import TrainingData
 from benchbcss.training.trainer import Trainer
@@ -129,7 +129,7 @@ def _loop(job: Job, data: TrainingData, stage: Progress) -> dict[str, Any]:
         job.accelerator,
         job.run_dir,
         seed=job.spec.seed,
-        workers=8 if job.accelerator.device.type == "cuda" else 0,
+        workers=_workers(job, data, plan.batch_size, stage),
     )
     try:
         with interrupt.deferred():
@@ -167,6 +167,20 @@ def _loop(job: Job, data: TrainingData, stage: Progress) -> dict[str, Any]:
         "loop_seconds": round(history.seconds, 2),
         "stability": vars(_judge(job, history)),
     }
+
+
+def _workers(job: Job, data: TrainingData, batch_size: int, stage: Progress) -> int:
+    """How many processes read samples, and a word where there could be more."""
+    batch = -(-batch_size // job.accelerator.num_processes)  # this process's share
+    number, remark = loading.workers(
+        job.spec.workers,
+        job.accelerator.device.type,
+        job.accelerator.num_processes,
+        batch * data.sample_bytes(job.accelerator.device.type == "cuda"),
+    )
+    if remark:
+        stage.note(remark)
+    return number
 
 
 def _steps(job: Job, trainer: Trainer, data: TrainingData, stage: Progress) -> loop.History:

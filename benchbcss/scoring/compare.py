@@ -16,7 +16,7 @@ square of their number.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import combinations
 
@@ -152,7 +152,13 @@ def _pairs(
     entries: Sequence[Entry], influences: Sequence[Influence], mean_classes: Sequence[int]
 ) -> list[Pair]:
     numbers = list(combinations(range(len(entries)), 2))
-    by_pair = [differences(influences[a], influences[b], mean_classes) for a, b in numbers]
+    # Once for each backend; a backend is then compared with all that follow it in one pass.
+    with_mean = [joined(one, mean_of_classes(one, mean_classes)) for one in influences]
+    by_pair = [
+        row
+        for a in range(len(entries) - 1)
+        for row in _against(with_mean[a], with_mean[a + 1 :], mean_classes)
+    ]
     tested = [i for i, row in enumerate(by_pair) if row[-1].p is not None]
     adjusted: list[float | None] = [None] * len(by_pair)
     for i, value in zip(tested, holm([by_pair[i][-1].p or 0.0 for i in tested]), strict=True):
@@ -177,28 +183,53 @@ def _pairs(
 def differences(a: Influence, b: Influence, mean_classes: Sequence[int]) -> list[Difference]:
     """A minus B for every class [C], and last for the mean over ``mean_classes``, of two influences
     on the same ROIs."""
-    parts, weights = contributions(a, b)
-    parts = np.column_stack([parts, over_classes(parts, a.rois, mean_classes)])
-    weights = np.column_stack([weights, over_classes(weights, a.rois, mean_classes)])
-    a = joined(a, mean_of_classes(a, mean_classes))
-    b = joined(b, mean_of_classes(b, mean_classes))
+    one, other = (joined(part, mean_of_classes(part, mean_classes)) for part in (a, b))
+    return _against(one, [other], mean_classes)[0]
+
+
+def _against(
+    a: Influence, others: Sequence[Influence], mean_classes: Sequence[int]
+) -> list[list[Difference]]:
+    """``differences`` of ``a`` and each of ``others``, whose last column is the mean already."""
+    b = _stacked(others)
+    parts, weights = contributions(_classes_of(a), _classes_of(b))
+    rois = a.rois[..., :-1]
+    parts = np.concatenate([parts, over_classes(parts, rois, mean_classes)], -1)
+    weights = np.concatenate([weights, over_classes(weights, rois, mean_classes)], -1)
     low, high, p, code = t_differences(a, b)
-    used, sizes = (weights > 0).sum(0), effective_size(weights)
-    rows = []
-    for c, point in enumerate(a.point - b.point):
-        rois, effective = int(used[c]), float(sizes[c])
-        plain = Difference(
-            None if code[c] == UNDEFINED else float(point), None, None, None, rois, effective
-        )
-        if code[c] not in (UNDEFINED, SINGLE) and rois <= LIMITS.exact_up_to_rois:
-            rows.append(_exact(plain, parts[:, c], weights[:, c]))
-        elif code[c]:
-            of_mean = c == len(used) - 1
-            rows.append(replace(plain, reason=_reason(int(code[c]), effective, of_mean)))
-        else:
-            values = (float(low[c]), float(high[c]), float(p[c]))
-            rows.append(Difference(float(point), *values, rois, effective, T))
-    return rows
+    used, sizes, points = (weights > 0).sum(-2), effective_size(weights), a.point - b.point
+    tables: list[list[Difference]] = []
+    for i in range(len(others)):
+        rows = []
+        for c, point in enumerate(points[i].tolist()):
+            rois_used, effective = int(used[i, c]), float(sizes[i, c])
+            why = int(code[i, c])
+            if why not in (UNDEFINED, SINGLE) and rois_used <= LIMITS.exact_up_to_rois:
+                plain = Difference(point, None, None, None, rois_used, effective)
+                rows.append(_exact(plain, parts[i, :, c], weights[i, :, c]))
+            elif why:
+                known = None if why == UNDEFINED else point
+                reason = _reason(why, effective, c == len(points[i]) - 1)
+                rows.append(
+                    Difference(known, None, None, None, rois_used, effective, reason=reason)
+                )
+            else:
+                values = (float(low[i, c]), float(high[i, c]), float(p[i, c]))
+                rows.append(Difference(point, *values, rois_used, effective, T))
+        tables.append(rows)
+    return tables
+
+
+def _stacked(influences: Sequence[Influence]) -> Influence:
+    """Influences [ROI, C] as one of [backend, ROI, C]."""
+    return Influence(
+        *(np.stack([getattr(one, part.name) for one in influences]) for part in fields(Influence))
+    )
+
+
+def _classes_of(influence: Influence) -> Influence:
+    """Without the mean, which is last."""
+    return Influence(*(getattr(influence, part.name)[..., :-1] for part in fields(Influence)))
 
 
 def _reason(code: int, effective: float, of_mean: bool) -> str:
@@ -360,9 +391,17 @@ def rank_intervals(
     drawn = drawn[:, np.isfinite(drawn).all(0)]
     if drawn.shape[1] < 200:
         return [None] * len(entries)
-    ranks = np.empty(drawn.shape, np.int64)
-    order = np.sort(-drawn, axis=0)
-    for i, row in enumerate(drawn):  # 1 + how many are above, ties sharing the better rank
-        ranks[i] = 1 + (order < -row).sum(0)
+    ranks = _ranks(drawn)
     spans = np.quantile(ranks, [0.025, 0.975], axis=1, method="nearest").astype(int).T
     return [(int(low), int(high)) for low, high in spans]
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """int64 [K, draws]: 1 + how many of a column are above, ties sharing the better rank."""
+    order = np.argsort(-values, axis=0, kind="stable")
+    falling = np.take_along_axis(values, order, 0)
+    place = np.broadcast_to(np.arange(len(values))[:, None], values.shape).copy()
+    place[1:][falling[1:] == falling[:-1]] = 0
+    ranks = np.empty(values.shape, np.int64)
+    np.put_along_axis(ranks, order, 1 + np.maximum.accumulate(place, axis=0), 0)
+    return ranks

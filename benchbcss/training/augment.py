@@ -7,7 +7,9 @@ Colour moves the image alone. Stain is perturbed in optical-density space along 
 eosin and residual axes of Ruifrok and Johnston (2001).
 
 A transform is made from its settings in the recipe by ``factory(**settings)``, which refuses keys
-that it does not know.
+that it does not know. Image and target may lie on a GPU, the generator never does: random numbers
+are the same everywhere. A transform that is good for that says so by ``any_device = True``; others
+are given both on the CPU.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from pydantic import Field, ValidationError
@@ -30,6 +32,7 @@ from benchbcss.recipes import Augment, Blur, Elastic, NamedTransform, Stain, Str
 STAINS = torch.nn.functional.normalize(
     torch.tensor(stain_vectors("haematoxylin", "eosin", "residual")), dim=1
 )
+_UNMIXED = torch.linalg.inv(STAINS)
 _WHITE = 0.94  # what lies outside a tile: slide background
 
 
@@ -51,8 +54,11 @@ class Pipeline:
         self, image: Tensor, target: Tensor, generator: Generator
     ) -> tuple[Tensor, Tensor]:
         """image float32 [3, H, W] in [0, 1], target int64 [H, W] -> the same, transformed."""
+        device = image.device
         for transform in self.transforms:
-            image, target = transform.apply(image, target, generator)
+            place = device if getattr(transform, "any_device", False) else torch.device("cpu")
+            image, target = transform.apply(image.to(place), target.to(place), generator)
+        image, target = image.to(device), target.to(device)
         return image.clamp(0, 1).contiguous(), target.contiguous()
 
 
@@ -115,7 +121,11 @@ def _in_fixed_order(settings: Augment) -> list[NamedTransform]:
     return [NamedTransform.model_validate({"name": name, **given}) for name, given in steps]
 
 
-class Flips(Strict):
+class _BuiltIn(Strict):
+    any_device: ClassVar[bool] = True
+
+
+class Flips(_BuiltIn):
     """Left-right and up-down, each with probability a half."""
 
     def apply(self, image: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -125,7 +135,7 @@ class Flips(Strict):
         return image, target
 
 
-class QuarterTurns(Strict):
+class QuarterTurns(_BuiltIn):
     """By 0, 90, 180 or 270 degrees, of square samples only."""
 
     def apply(self, image: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -135,7 +145,7 @@ class QuarterTurns(Strict):
         return image.rot90(turns, (-2, -1)), target.rot90(turns, (-2, -1))
 
 
-class Rotation(Strict):
+class Rotation(_BuiltIn):
     """About the centre by an angle uniform in +-``degrees``."""
 
     degrees: float = Field(ge=0, le=180)
@@ -150,7 +160,7 @@ class Rotation(Strict):
         return turned, labels[0]
 
 
-class ElasticDeformation(Elastic):
+class ElasticDeformation(_BuiltIn, Elastic):
     """Along a smooth random field; see ``recipes.Elastic`` for its size."""
 
     def apply(self, image: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -160,12 +170,12 @@ class ElasticDeformation(Elastic):
         from torchvision.transforms.v2 import functional as F
 
         height, width = image.shape[-2:]
-        noise = 2 * torch.rand(2, 1, height, width, generator=generator) - 1
+        noise = 2 * torch.rand(2, 1, height, width, generator=generator).to(image.device) - 1
         size = 2 * math.ceil(3 * self.sigma) + 1
         size = min(size, 2 * (min(height, width) // 2) - 1)
         smooth = F.gaussian_blur(noise, [size, size], [self.sigma, self.sigma])
         # torchvision counts displacement in half image sides.
-        scale = torch.tensor([2 / width, 2 / height])
+        scale = torch.tensor([2 / width, 2 / height], device=image.device)
         options: dict[str, Any] = {"displacement": self.alpha * smooth.permute(1, 2, 3, 0) * scale}
         moved = F.elastic(image, interpolation=InterpolationMode.BILINEAR, fill=[_WHITE], **options)
         labels = F.elastic(
@@ -174,7 +184,7 @@ class ElasticDeformation(Elastic):
         return moved, labels[0]
 
 
-class StainPerturbation(Stain):
+class StainPerturbation(_BuiltIn, Stain):
     """Scale each stain's concentration by a factor uniform in 1 +- ``alpha``, and shift it by up to
     +- ``beta`` (natural optical density along the unit stain vector). The shift is full where the
     mean density of the three channels is 0.2 or more, and fades to nothing on white."""
@@ -182,16 +192,16 @@ class StainPerturbation(Stain):
     def apply(self, image: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         density = -torch.log(image.clamp(1 / 255, 1))
         stains = STAINS.to(image)
-        concentration = torch.einsum("chw,cs->shw", density, torch.linalg.inv(stains))
-        scale = 1 + self.alpha * (2 * torch.rand(3, generator=generator) - 1)
-        shift = self.beta * (2 * torch.rand(3, generator=generator) - 1)
+        concentration = torch.einsum("chw,cs->shw", density, _UNMIXED.to(image))
+        scale = (1 + self.alpha * (2 * torch.rand(3, generator=generator) - 1)).to(image)
+        shift = (self.beta * (2 * torch.rand(3, generator=generator) - 1)).to(image)
         # The shift follows the amount of tissue, so that background keeps its colour.
         tissue = (density.mean(0, keepdim=True) / 0.2).clamp(0, 1)
         moved = concentration * scale[:, None, None] + shift[:, None, None] * tissue
         return torch.exp(-torch.einsum("shw,sc->chw", moved, stains)).clamp(0, 1), target
 
 
-class ColorJitter(Strict):
+class ColorJitter(_BuiltIn):
     """Brightness, contrast and saturation by factors uniform in 1 +- ``strength``; hue by up to
     +- ``hue`` turns of the colour circle, a quarter of ``strength`` unless given."""
 
@@ -212,7 +222,7 @@ class ColorJitter(Strict):
         return F.adjust_hue(image, turns), target
 
 
-class GaussianBlur(Blur):
+class GaussianBlur(_BuiltIn, Blur):
     """With probability ``p``, by a sigma uniform in the given range; the kernel ends at 2 sigma."""
 
     def apply(self, image: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:

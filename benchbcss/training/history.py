@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 
 
 @dataclass
@@ -54,10 +54,10 @@ class EpochSums:
         self.largest_norm = 0.0
         vars(self).update(state or {})
 
-    def add(self, terms: dict[str, Tensor], total: Tensor) -> None:
-        """One micro-batch: its named terms and their sum, all scalars."""
-        for name, term in [*terms.items(), ("loss", total)]:
-            self.sums[name] = self.sums.get(name, 0.0) + float(term.detach())
+    def add(self, names: Sequence[str], values: Sequence[float]) -> None:
+        """One micro-batch: its named terms, and their sum last, called "loss"."""
+        for name, value in zip(names, values, strict=True):
+            self.sums[name] = self.sums.get(name, 0.0) + value
         self.count += 1
 
     @property

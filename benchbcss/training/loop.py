@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -101,37 +102,57 @@ def _start(trainer: Trainer, validate: Validate | None) -> None:
 
 
 def _step(trainer: Trainer, batches: Iterator[Sample], rates: dict[str, float]) -> None:
-    """One optimiser step; not taken where the loss or its gradients are not finite."""
+    """One optimiser step; not taken where the loss or its gradients are not finite.
+
+    Losses and the norm of the gradients are fetched together: the device is waited for once.
+    """
     sums = trainer.sums
-    _backward(trainer, batches)
+    losses = _backward(trainer, batches)
+    norm = trainer.clip()  # the same in every process
+    *values, size = torch.cat([*losses.values, norm.double().view(1)]).tolist()
+    for names in losses.names:
+        sums.add(names, values[: len(names)])
+        values = values[len(names) :]
     if not trainer.everywhere(sums.finite):
         trainer.diverge("the loss")
         return
-    norm = trainer.clip()  # the same in every process
-    sums.largest_norm = max(sums.largest_norm, norm) if math.isfinite(norm) else math.inf
-    if math.isfinite(norm):
+    sums.largest_norm = max(sums.largest_norm, size) if math.isfinite(size) else math.inf
+    if math.isfinite(size):
         trainer.update(rates)
     else:
         trainer.diverge("a gradient")
 
 
-def _backward(trainer: Trainer, batches: Iterator[Sample]) -> None:
+@dataclass
+class _Losses:
+    """Of each micro-batch: the names of its terms and "loss", and their values float64 [n], which
+    stay on the device."""
+
+    names: list[tuple[str, ...]] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+
+
+def _backward(trainer: Trainer, batches: Iterator[Sample]) -> _Losses:
     """Gradients of one optimiser step, over its micro-batches."""
-    device, step = trainer.accelerator.device, trainer.step
+    step = trainer.step
     process = trainer.accelerator.process_index
     trainer.model.train()
     trainer.optimizer.zero_grad(set_to_none=True)
+    losses = _Losses()
     for part in range(trainer.settings.accumulate):
         image, target, names = next(batches)
         apart = (process,) if process else ()
         torch.manual_seed(seed_of(trainer.seed, "step", step, part, *apart))
-        batch = Batch(image.to(device), target.to(device), names, step)
+        batch = Batch(image, target, names, step)
         with trainer.accelerator.autocast():
             terms = trainer.losses(batch)
         total = _total(terms)
         if total.requires_grad:  # nothing to learn while every group is frozen
             trainer.accelerator.backward(total / trainer.settings.accumulate)
-        trainer.sums.add(terms, total)
+        losses.names.append((*terms, "loss"))
+        made = [term.detach().double() for term in (*terms.values(), total)]
+        losses.values.append(torch.stack(made))
+    return losses
 
 
 def _validate(trainer: Trainer, validate: Validate, record: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +19,12 @@ from benchbcss.contract import IGNORE
 from benchbcss.data.dataset import Roi
 from benchbcss.data.labels import LabelMap
 from benchbcss.inference.guard import lifted
-from benchbcss.inference.views import squash, squash_labels, to_float
+from benchbcss.inference.views import squash, squash_labels
 from benchbcss.recipes import Scale
 from benchbcss.training.augment import Pipeline
 
+#: image uint8 [S, S, 3], target uint8 [S, S], the seed of its augmentation
+Raw = tuple[Tensor, Tensor, int]
 _POSITIONS = 4096  # remembered pixels per class and ROI, for tiles centred on a class
 
 
@@ -61,6 +64,10 @@ class TrainingData:
     def sample(self, epoch: int, index: int) -> tuple[Tensor, Tensor]:
         """image float32 [3, S, S] in [0, 1] and target int64 [S, S], augmented; S is the view's
         side, or what ``scales`` say for the epoch."""
+        return self.finished(self.raw(epoch, index))
+
+    def raw(self, epoch: int, index: int) -> Raw:
+        """The same before augmentation, in a quarter of the bytes and less."""
         rng = np.random.default_rng(seed_of(self.seed, "sample", epoch, index))
         size = self._size(epoch)
         if self.squash:
@@ -71,9 +78,19 @@ class TrainingData:
                 image, target = self._tile(index, rng)
             if size is not None and size != self.tile:
                 image, target = squash(image, size), squash_labels(target, (size, size))
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        pixels, classes = to_float(image), torch.from_numpy(np.array(target)).long()
-        return self.augment(pixels, classes, generator)
+        seed = int(rng.integers(2**62))
+        return torch.from_numpy(np.array(image)), torch.from_numpy(np.array(target)), seed
+
+    def finished(self, raw: Raw) -> tuple[Tensor, Tensor]:
+        """What ``sample`` returns, made of ``raw`` on the device that its tensors are on."""
+        image, target, seed = raw
+        pixels = image.permute(2, 0, 1).float() / 255
+        return self.augment(pixels, target.long(), torch.Generator().manual_seed(seed))
+
+    def sample_bytes(self, raw: bool) -> int:
+        """Of the largest sample: as read (``raw``), or augmented."""
+        sides = [self.squash or self.tile, *(scale.size for scale in self.scales)]
+        return max(sides) ** 2 * (3 + 1 if raw else 3 * 4 + 8)
 
     def order(self, epoch: int) -> list[int]:
         """The epoch's order of ROIs."""
@@ -144,7 +161,12 @@ def _around(position: int, length: int, tile: int, rng: np.random.Generator) -> 
 
 class StepDataset(torch.utils.data.Dataset):
     """Item ``step`` is the batch of that optimiser micro-step: of process ``rank`` of ``world``,
-    every ``world``-th sample of it."""
+    every ``world``-th sample of it.
+
+    A batch is (images float32 [B, 3, S, S], targets int64 [B, S, S], names), or with ``raw``
+    (images uint8 [B, S, S, 3], targets uint8 [B, S, S], names, seeds), which ``finished_batch``
+    turns into the former wherever it lies: that is what travels between processes and to a GPU.
+    """
 
     def __init__(
         self,
@@ -154,20 +176,34 @@ class StepDataset(torch.utils.data.Dataset):
         last: int,
         rank: int = 0,
         world: int = 1,
+        *,
+        raw: bool = False,
     ) -> None:
         self.data, self.batch_size, self.first, self.last = data, batch_size, first, last
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.raw = rank, world, raw
         self.per_epoch = len(data) // batch_size  # drop-last
 
     def __len__(self) -> int:
         return self.last - self.first
 
-    def __getitem__(self, item: int) -> tuple[Tensor, Tensor, list[str]]:
+    def __getitem__(self, item: int) -> tuple[Any, ...]:
         step = self.first + item
         epoch, position = divmod(step, self.per_epoch)
         order = self.data.order(epoch)
         chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
         chosen = chosen[self.rank :: self.world]
-        pairs = [self.data.sample(epoch, index) for index in chosen]
         names = [self.data.training[index].name for index in chosen]
+        if self.raw:
+            images, targets, seeds = zip(*(self.data.raw(epoch, i) for i in chosen), strict=True)
+            return torch.stack(images), torch.stack(targets), names, list(seeds)
+        pairs = [self.data.sample(epoch, index) for index in chosen]
         return torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs]), names
+
+
+def finished_batch(
+    data: TrainingData, images: Tensor, targets: Tensor, seeds: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Images float32 [B, 3, S, S] and targets int64 [B, S, S] of a raw batch, augmented on the
+    device that it is on."""
+    pairs = [data.finished(raw) for raw in zip(images, targets, seeds, strict=True)]
+    return torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])

@@ -23,7 +23,7 @@ from benchbcss.training.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.training.history import EpochSums, History
 from benchbcss.training.kept import Kept
 from benchbcss.training.log import EpochLog
-from benchbcss.training.samples import StepDataset, TrainingData
+from benchbcss.training.samples import StepDataset, TrainingData, finished_batch
 from benchbcss.training.schedule import Plan, ever_trained, group_rates
 
 Sample = tuple[Tensor, Tensor, list[str]]  # images, targets, ROI names of one micro-batch
@@ -42,6 +42,9 @@ class Trainer:
 
     #: seconds between checkpoints: so much training is lost at most, beside the epoch under way
     checkpoint_every = 20.0
+    #: of the time that writing checkpoints may take, where it is slower than that; at 0 seconds
+    #: between them, every epoch is saved
+    checkpoint_share = 0.05
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class Trainer:
         self.model, self.settings, self.plan = model, settings, plan
         self.accelerator, self.run_dir = accelerator, run_dir
         self.seed, self.workers = seed, workers
+        self.augment_on_device = accelerator.device.type == "cuda"
         self.world = accelerator.num_processes
         if plan.batch_size % self.world:
             raise RunError(
@@ -82,6 +86,7 @@ class Trainer:
         self.log = EpochLog(run_dir / "epochs.jsonl")
         self.kept = Kept(run_dir)
         self._begun = self._saved = time.monotonic()
+        self._saving = 0.0  # seconds that the last checkpoint took
 
     @property
     def main(self) -> bool:
@@ -131,8 +136,13 @@ class Trainer:
         return bool(self.accelerator.gather(everyone).all())
 
     def batches(self, data: TrainingData) -> Iterator[Sample]:
-        """This process's share of every micro-batch that is left."""
+        """This process's share of every micro-batch that is left, on its device.
+
+        With a GPU, samples travel as they were read and are augmented there: a quarter of the bytes
+        between processes, and the CPU cores are left to reading.
+        """
         micro = self.settings.accumulate
+        device = self.accelerator.device
         dataset = StepDataset(
             data,
             self.plan.batch_size,
@@ -140,15 +150,21 @@ class Trainer:
             self.plan.steps * micro,
             self.accelerator.process_index,
             self.world,
+            raw=self.augment_on_device,
         )
-        return iter(
-            DataLoader(
-                dataset,
-                batch_size=None,
-                num_workers=self.workers,
-                persistent_workers=self.workers > 0,
-            )
+        loader = DataLoader(
+            dataset,
+            batch_size=None,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=device.type == "cuda",
         )
+        for image, target, names, *seeds in loader:
+            image = image.to(device, non_blocking=True)
+            target = target.to(device, non_blocking=True)
+            if seeds:
+                image, target = finished_batch(data, image, target, seeds[0])
+            yield image, target, names
 
     def set_rates(self) -> dict[str, float]:
         """Set every group's learning rate for this step, and freeze or thaw the groups that the
@@ -161,11 +177,13 @@ class Trainer:
                 parameter.requires_grad_(rates[name] > 0)
         return rates
 
-    def clip(self) -> float:
-        """Clip the gradients; returns their norm before, which is not finite where they are not."""
+    def clip(self) -> Tensor:
+        """Clip the gradients; returns their norm before, a scalar on the accelerator's device; it
+        is not finite where they are not."""
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         norm = self.accelerator.clip_grad_norm_(parameters, self.settings.clip_norm)
-        return 0.0 if norm is None else float(norm)
+        known = 0.0 if norm is None else norm
+        return torch.as_tensor(known, device=self.accelerator.device).detach()
 
     def update(self, rates: dict[str, float]) -> None:
         """Take one optimiser step."""
@@ -219,7 +237,7 @@ class Trainer:
     def save(self) -> None:
         """Write the checkpoint ``last``, everything that ``resume`` needs; the one before it
         becomes ``previous``."""
-        self._saved = time.monotonic()
+        begun = time.monotonic()
         if self.main:
             self.kept.make_room()
             state = {
@@ -231,10 +249,16 @@ class Trainer:
                 self.run_dir, "last", self.model, self.optimizer, state, self.average
             )
             self.kept.saved_last(digest, self.history)
+        self._saved = time.monotonic()
+        self._saving = self._saved - begun
 
     def save_if_due(self) -> None:
-        """Save after ``checkpoint_every`` seconds, and at the end."""
-        if self.done or time.monotonic() - self._saved > self.checkpoint_every:
+        """Save at the end, and once ``checkpoint_every`` seconds have passed and the last
+        checkpoint took at most ``checkpoint_share`` of the time since the one before."""
+        wait = self.checkpoint_every and max(
+            self.checkpoint_every, self._saving * (1 / self.checkpoint_share - 1)
+        )
+        if self.done or time.monotonic() - self._saved > wait:
             self.save()
 
     def stop_if_asked(self) -> None:

@@ -82,7 +82,7 @@ def remove(item: Removable) -> None:
     be, and BenchError where a run is at work there."""
     try:
         if item.kind in ("replaced", "torn") and item.run is not None:
-            stored.remove(StoredRun(item.path, "unfinished"), result_too=False)
+            stored.remove(StoredRun(item.path, "interrupted"), result_too=False)
         elif item.run is not None:
             _remove_of_run(item, item.run)
         elif item.path.is_dir():
@@ -127,7 +127,7 @@ def _scored_weights(run: Path) -> bool:
 
 def _replaced(workspace: Path, runs: Sequence[StoredRun]) -> Iterator[Removable]:
     """Those that the board no longer lists."""
-    without = [run for run in runs if run.state in ("failed", "unfinished")]
+    without = [run for run in runs if run.state in ("failed", "interrupted")]
     if not without:
         return
     board = model.load(workspace)

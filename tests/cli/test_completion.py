@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from pty_support import Terminal
 from tests_support import cli
 
 from benchbcss import registry
@@ -93,23 +94,69 @@ def test_the_scripts(shell, tmp_path):
         subprocess.run([shell, "-n", tmp_path / "script"], check=True)
 
 
-def test_bash_itself_completes(tmp_path):
-    """The script, the protocol and the program together."""
-    if shutil.which("bash") is None:
-        pytest.skip("bash is not installed")
-    program = tmp_path / "benchbcss"
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A function that skips without the shell, else gives the file of its script; ``benchbcss`` is
+    a program on the path."""
+    program = tmp_path / "bin" / "benchbcss"
+    program.parent.mkdir()
     program.write_text(f"#!{sys.executable}\n{PROGRAM}\n")
     program.chmod(0o755)
-    script = cli("completion", "bash", check=0).stdout
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def script(shell):
+        if shutil.which(shell) is None:
+            pytest.skip(f"{shell} is not installed")
+        path = tmp_path / f"completion.{shell}"
+        path.write_text(cli("completion", shell, check=0).stdout)
+        return path
+
+    return script
+
+
+def test_bash_itself_completes(installed):
+    """The script, the protocol and the program together."""
     ask = "COMP_WORDS=(benchbcss run transu); COMP_CWORD=2; _benchbcss_completion benchbcss"
     done = subprocess.run(
-        ["bash", "-c", f"{script}\n{ask}\necho offered ${{COMPREPLY[@]}}"],
-        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        ["bash", "-c", f"source {installed('bash')}\n{ask}\necho offered ${{COMPREPLY[@]}}"],
         capture_output=True,
         text=True,
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "offered transunet"
+
+
+@pytest.mark.parametrize("before", ["true", "autoload -Uz compinit && compinit -u"])
+def test_zsh_itself_completes(installed, before):
+    """Typed and completed by Tab in a terminal, whether or not .zshrc has called compinit."""
+    script = installed("zsh")
+    start = "import os; os.execvp('zsh', ['zsh', '-f', '-i'])"
+    terminal = Terminal("-c", start, PS1="$ ", TERM="xterm")
+    terminal.send(f"{before} && source {script} && echo rea''dy\n")
+    terminal.until(lambda: "\nready" in terminal.text)
+    for typed, wanted in (("run transu", "run transunet"), ("doct", "doctor")):
+        terminal.send(f"benchbcss {typed}\t")
+        terminal.until(lambda wanted=wanted: f"benchbcss {wanted}" in terminal.text)
+        terminal.send("\x15")  # takes the line back
+    terminal.send("exit\n")
+    assert terminal.end() == 0
+
+
+def test_fish_itself_completes(installed):
+    script = installed("fish")
+    ask = "; ".join(
+        f"complete -C 'benchbcss {line}'"
+        for line in ("run transu", "doct", "run unetpp --suite ph")
+    )
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", f"source {script}; {ask}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    offers = [line.partition("\t")[0] for line in done.stdout.splitlines()]
+    assert offers == ["transunet", "doctor", "phantom"]
 
 
 def test_help_says_how():

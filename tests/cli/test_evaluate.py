@@ -168,10 +168,13 @@ def test_nonsense_is_one_sentence_and_exit_2(folder, tmp_path):
 
 
 def test_planning_imports_no_torch(folder, tmp_path):
-    """The controller stays light: models are imported by the workers."""
+    """The controller stays light: models are imported by the workers, and by the processes that
+    rehearse their start, which are not started here."""
     code = (
         "import sys\n"
         "from benchbcss.cli.main import cli\n"
+        "from benchbcss.runs import rehearse\n"
+        "rehearse._ask = lambda spec: {}\n"
         "cli.main(sys.argv[1:], standalone_mode=False)\n"
         "sys.exit('torch' in sys.modules)"
     )

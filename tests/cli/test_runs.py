@@ -59,7 +59,7 @@ def test_states(workspace):
         ("a", ".seed0-1.old1"): "set aside",
         ("a", "seed0-1"): "done",
         ("b", "seed0-2"): "failed",
-        ("c", "seed0-3"): "unfinished",
+        ("c", "seed0-3"): "interrupted",
     }
 
 
@@ -105,7 +105,7 @@ def test_a_running_run_is_not_removed(workspace):
     (run.path / "status.json").write_text(json.dumps(status))
     assert stored.chosen(workspace, ["c"])[0].state == "running"
     (run.path / "status.json").write_text(json.dumps(status | {"time": 0.0}))
-    assert stored.chosen(workspace, ["c"])[0].state == "unfinished"
+    assert stored.chosen(workspace, ["c"])[0].state == "interrupted"
     (run.path / "status.json").write_text(json.dumps(status))
     with pytest.raises(InputError, match="is running"):
         stored.remove(run)

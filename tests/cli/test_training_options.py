@@ -11,35 +11,45 @@ from PIL import Image
 from tests_support import cli, write_folder
 
 pytest.importorskip("segmentation_models_pytorch")
-SHORT = ["--set", "train.budget=recipe", "--set", "train.steps=14"]
 
 
 def result(workspace):
-    (path,) = workspace.glob("runs/phantom/unetpp/*/result.json")
+    (path,) = workspace.glob("runs/*/unetpp/*/result.json")
     return json.loads(path.read_text()), path.parent
 
 
+@pytest.fixture
+def short(phantom, tmp_path):
+    """A run of eight steps on tiles of 64 px."""
+    suite = tmp_path / "short.yaml"
+    suite.write_text(
+        "summary: short\nphantom: {rois: 8, size: 128, seed: 3}\nlabel_map: bcss5\n"
+        "split: splits.csv\ntile: {size: 64, overlap: 16}\ntracks: [semantic]\n"
+        "budget: {epochs: null, steps: 8}\ndefault_preset: smoke\n"
+    )
+    common = ["run", "unetpp", "--no-floors", "--suite", suite, "--data", phantom]
+    return [*common, "--workspace", tmp_path]
+
+
 @pytest.mark.slow
-def test_two_processes_from_the_command_line(phantom, tmp_path):
-    common = ["run", "unetpp", "--no-floors", "--data", phantom, "--workspace", tmp_path, *SHORT]
-    done = cli(*common, "--processes", 3, check=2)
+def test_two_processes_from_the_command_line(short, tmp_path):
+    done = cli(*short, "--processes", 3, check=2)
     assert "the batch of 2 of 'unetpp' cannot be shared equally" in done.stderr
-    cli(*common, "--processes", 2, check=0)
+    cli(*short, "--processes", 2, check=0)
     found, _ = result(tmp_path)
     assert found["training"]["processes"] == 2
-    assert found["training"]["steps"] == 14
-    assert found["training"]["images"] == 28
+    assert found["training"]["steps"] == 8
+    assert found["training"]["images"] == 16
     assert "semantic" in found["tracks"]
 
 
 @pytest.mark.slow
-def test_tensorboard_holds_every_term_and_does_not_change_the_run(phantom, tmp_path):
+def test_tensorboard_holds_every_term_and_does_not_change_the_run(short, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    common = ["run", "unetpp", "--no-floors", "--data", phantom, "--workspace", tmp_path, *SHORT]
     options = ["--set", "train.ema=0.9", "--set", "view.tta=true"]
-    cli(*common, *options, "--set", "tracker=tensorboard", check=0)
+    cli(*short, *options, "--set", "tracker=tensorboard", check=0)
     found, run_dir = result(tmp_path)
     assert found["tracks"]["semantic"]["view"] == "native+tta"
     events = EventAccumulator(str(run_dir / "tensorboard")).Reload()
@@ -51,7 +61,7 @@ def test_tensorboard_holds_every_term_and_does_not_change_the_run(phantom, tmp_p
     assert logged == pytest.approx([line["loss"]["dice"] for line in lines])
     assert any(tag.startswith("test/semantic/dice/") for tag in tags)
     # Where it is logged is not part of what a run is: without the tracker it is already done.
-    assert "already done" in cli(*common, *options, check=0).stderr
+    assert "already done" in cli(*short, *options, check=0).stderr
 
 
 def dry(phantom, workspace, *words, check):

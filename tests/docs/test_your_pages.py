@@ -5,12 +5,11 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import warm
 from PIL import Image
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -26,16 +25,12 @@ def carried_out(page, folder):
     said = {}
     for line in run.strip().splitlines():
         program, *words = shlex.split(line)
-        start = [sys.executable, *(["-m", "benchbcss"] if program == "benchbcss" else [])]
         assert program in ("python", "benchbcss")
-        done = subprocess.run(
-            [*start, *words],
-            cwd=folder,
-            env={**os.environ, "BENCHBCSS_WORKSPACE": str(folder / "w")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = {**os.environ, "BENCHBCSS_WORKSPACE": str(folder / "w")}
+        if program == "python":
+            assert words[0].endswith(".py")
+            program, *words = words[0].removesuffix(".py"), *words[1:]
+        done = warm.run(program, words, environment, folder)
         assert done.returncode == 0, line + done.stdout + done.stderr
         said[line] = done.stdout + done.stderr
     return said

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from tests_support import tiny_clip
+from waits_support import Waits
 
 from benchbcss.contract import Batch, Context, Prompt, Task
 from benchbcss.errors import RecipeError, WeightsError
@@ -253,6 +254,65 @@ def test_training_prompts_lie_where_they_should():
             outside = xy[kind == 0]
             assert not mask[outside[:, 1], outside[:, 0]].any()
             assert valid[outside[:, 1], outside[:, 0]].all()
+
+
+def _places(mask, count, label):
+    """Random pixels of a mask [H, W], by looking at it."""
+    places = mask.flatten().nonzero()[:, 0]
+    if not len(places):
+        return torch.zeros(count, 2), torch.full((count,), -1)
+    flat = places[torch.randint(len(places), (count,))]
+    width = mask.shape[-1]
+    return torch.stack([flat % width, flat // width], 1).float(), torch.full((count,), label)
+
+
+def test_training_prompts_are_those_of_a_look_at_every_mask():
+    generator = torch.Generator().manual_seed(0)
+    settings = {"box": 0.0, "positives": 3, "negatives": 2}
+    for seed in range(40):
+        size = torch.randint(3, 40, (2,), generator=generator).tolist()
+        target = torch.randint(0, 5, (3, *size), generator=generator)
+        target[0, : seed % 3] = 255
+        if seed % 4 == 0:  # nothing outside the one object
+            target[1] = seed % 5
+        torch.manual_seed(seed)
+        index, label = prompting.draw_objects(target, TASK.mean_classes, 3)
+        masks, known = target[index] == label[:, None, None], target[index] != 255
+        points, kinds = prompting.draw_prompts(masks, known, settings)
+        torch.manual_seed(seed)
+        pairs = []
+        for image, one in enumerate(target):
+            present = [c for c in TASK.mean_classes if (one == c).any()]
+            chosen = torch.randperm(len(present))[:3].tolist()
+            pairs += [(image, present[place]) for place in chosen]
+        assert list(zip(index.tolist(), label.tolist(), strict=True)) == pairs
+        torch.rand(())
+        numbers = 1 + int(torch.randint(3, ())), int(torch.randint(3, ()))
+        for row, (mask, valid) in enumerate(zip(masks, known, strict=True)):
+            sides = [_places(mask, numbers[0], 1), _places(valid & ~mask, numbers[1], 0)]
+            assert torch.equal(points[row], torch.cat([xy for xy, _ in sides]))
+            assert torch.equal(kinds[row], torch.cat([kind for _, kind in sides]))
+        corners = prompting.boxes(masks)[0]
+        for mask, box in zip(masks, corners, strict=True):
+            rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
+            tight = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+            assert box.flatten().tolist() == [float(side) for side in tight]
+
+
+def test_drawing_prompts_waits_for_the_device_a_few_times_only():
+    """Whatever the number of images and objects: on a GPU each look costs a wait."""
+    generator = torch.Generator().manual_seed(0)
+    for box in (0.0, 1.0):
+        settings = {"box": box, "positives": 3, "negatives": 2, "jitter": 0.1, "jitter_px": 20}
+        counts = []
+        for images in (1, 8):
+            target = torch.randint(0, 5, (images, 64, 64), generator=generator)
+            with Waits() as waits:
+                index, label = prompting.draw_objects(target, TASK.mean_classes, 3)
+                masks = target[index] == label[:, None, None]
+                prompting.draw_prompts(masks, target[index] != 255, settings)
+            counts.append(len(waits.names))
+        assert counts[0] == counts[1] <= 3  # the numbers that the recipe leaves open, on the CPU
 
 
 def test_an_image_without_an_object_gives_zero():

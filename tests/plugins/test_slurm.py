@@ -1,17 +1,17 @@
 """Runs as jobs of Slurm. The tests marked ``slurm`` need a cluster; CI starts a real one of one
 node (../shared/slurm/start-single-node)."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from runs_support import specs
-from tests_support import program
+from tests_support import cli, program
 
 from benchbcss.errors import InputError
 from benchbcss.runs.executors import Settings, run_all
@@ -116,8 +116,7 @@ class Command:
         self.said = ""
 
     def __call__(self, *words: str, status: int = 0) -> str:
-        command = [sys.executable, "-m", "benchbcss", *words, "--workspace", str(self.workspace)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+        done = cli(*words, "--workspace", self.workspace)
         self.said = done.stderr
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout
@@ -145,10 +144,18 @@ class Command:
 
 @pytest.fixture
 def command(cluster, tmp_path):
-    made = Command(tmp_path / "workspace")
-    yield made
-    for path in made.workspace.glob("runs/*/*/*"):
+    yield Command(tmp_path / "workspace")
+    for path in tmp_path.glob("**/runs/*/*/*"):
         subprocess.run(["scancel", *submission(path).get("jobs", ())], capture_output=True)
+
+
+@contextlib.contextmanager
+def partition_down():
+    subprocess.run(["scontrol", "update", "partition=debug", "state=down"], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["scontrol", "update", "partition=debug", "state=up"], check=True)
 
 
 def jobs(outcome: dict) -> list[str]:
@@ -196,8 +203,7 @@ def test_three_seeds_are_submitted_followed_and_kept(command):
 
 @pytest.mark.slurm
 def test_a_run_is_seen_in_the_queue_and_cancelled_there(command):
-    subprocess.run(["scontrol", "update", "partition=debug", "state=down"], check=True)
-    try:
+    with partition_down():
         (entry,) = command.run("floor_majority")
         wait_for(lambda: in_queue(jobs(entry)))
         (state,) = json.loads(command("status", "--format", "json"))
@@ -210,49 +216,66 @@ def test_a_run_is_seen_in_the_queue_and_cancelled_there(command):
         assert state["state"] == "interrupted"
         command("cancel", "floor_majority", status=2)
         assert "benchbcss status" in command.said
-    finally:
-        subprocess.run(["scontrol", "update", "partition=debug", "state=up"], check=True)
 
 
 STOPPED = ("unetpp", "--weights", "none", "--preset", "smoke")
 
 
-@pytest.fixture(scope="module")
-def undisturbed(cluster, tmp_path_factory):
-    """The folder of the same run, carried out here."""
-    here = Command(tmp_path_factory.mktemp("undisturbed") / "workspace")
-    here("run", *STOPPED, "--no-floors", "--device", "cpu", "--suite", str(here.suite()))
-    (result,) = here.workspace.glob("runs/*/unetpp/*/result.json")
-    return result.parent
+def kill(job: str) -> None:
+    subprocess.run(["scancel", "--signal=KILL", job], check=True)
+
+
+def end_its_time(job: str) -> None:
+    """By the signal that Slurm sends ahead of a limit."""
+    subprocess.run(["scancel", "--signal=USR2", job], check=True)
+
+
+def cancel(job: str) -> None:
+    """As where pre-emption cancels and never requeues."""
+    subprocess.run(["scancel", job], check=True)
+
+
+def drain(job: str) -> None:
+    node = ["scontrol", "update", f"nodename={os.uname().nodename}"]
+    subprocess.run([*node, "state=drain", "reason=test"], check=True)
+    time.sleep(2)
+    subprocess.run([*node, "state=resume"], check=True)
+
+
+STOPS = (kill, end_its_time, cancel, drain)
 
 
 @pytest.mark.slurm
-@pytest.mark.parametrize("how", ["killed", "out of time", "cancelled by the cluster", "drained"])
-def test_a_stopped_run_goes_on_by_itself_and_ends_as_if_undisturbed(command, undisturbed, how):
-    """``out of time``: the signal that Slurm sends ahead of a limit. ``cancelled by the cluster``:
-    as where pre-emption cancels and never requeues."""
-    (entry,) = command.run(*STOPPED)
-    run_dir = Path(entry["run"])
-    first, *successors = jobs(entry)
-    log = run_dir / "epochs.jsonl"
-    wait_for(lambda: log.is_file() and log.read_text().count("\n") >= 2)
-    if how == "drained":
-        node = ["scontrol", "update", f"nodename={os.uname().nodename}"]
-        subprocess.run([*node, "state=drain", "reason=test"], check=True)
-        time.sleep(2)
-        subprocess.run([*node, "state=resume"], check=True)
-    send = {"killed": "KILL", "out of time": "USR2"}.get(how)
-    if send:
-        subprocess.run(["scancel", f"--signal={send}", first], check=True)
-    elif how == "cancelled by the cluster":
-        subprocess.run(["scancel", first], check=True)
-    (ended,) = command.run(*STOPPED, "--wait")
-    assert ended["status"] in ("done", "kept"), ended
-    if how == "out of time":
-        assert "stopped on request" in (run_dir / "log.txt").read_text()
-    assert comparable(run_dir) == comparable(undisturbed)
-    assert logged(run_dir) == logged(undisturbed)
-    wait_for(lambda: not in_queue([first, *successors]))
+def test_a_stopped_run_goes_on_by_itself_and_ends_as_if_undisturbed(command):
+    """Four runs side by side, each stopped in another way after its second epoch."""
+    with partition_down():  # none is at its end before all are watched
+        entries = {
+            stop: command.run(*STOPPED, "--name", stop.__name__)[0]  # the same numbers
+            for stop in STOPS
+        }
+    run_dirs = {stop: Path(entry["run"]) for stop, entry in entries.items()}
+    waiting = set(STOPS)
+
+    def stop_those_under_way() -> bool:
+        for stop in sorted(waiting, key=STOPS.index):
+            log = run_dirs[stop] / "epochs.jsonl"
+            if log.is_file() and log.read_text().count("\n") >= 2:
+                assert not (run_dirs[stop] / "result.json").exists()
+                stop(jobs(entries[stop])[0])
+                waiting.remove(stop)
+        return not waiting
+
+    wait_for(stop_those_under_way)
+    command("run", *STOPPED, "--no-floors", "--device", "cpu", "--suite", str(command.suite()))
+    (undisturbed,) = command.workspace.glob("runs/*/unetpp/seed0-*")
+    for stop, run_dir in run_dirs.items():
+        (ended,) = command.run(*STOPPED, "--name", stop.__name__, "--wait")
+        assert ended["status"] in ("done", "kept"), (stop.__name__, ended)
+        assert comparable(run_dir) == comparable(undisturbed)
+        assert logged(run_dir) == logged(undisturbed)
+    said = (run_dirs[end_its_time] / "log.txt").read_text()
+    assert "stopped on request" in said
+    wait_for(lambda: not in_queue([job for entry in entries.values() for job in jobs(entry)]))
 
 
 @pytest.mark.slurm

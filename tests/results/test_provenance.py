@@ -71,6 +71,51 @@ def test_an_edited_recipe_file_or_module_beside_it_counts_too(phantom, site, tmp
     assert len({first, second, planned(phantom, site, tmp_path)}) == 3
 
 
+def test_an_edited_base_in_another_plugin_changes_the_hash(tmp_path, monkeypatch):
+    """Directly or through a third one; what derives from a plugin does not change its hash."""
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = {
+        "ground_plugin": "class Base: size = 1",
+        "middle_plugin": "from ground_plugin import Base",
+        "top_plugin": "def build():\n    import middle_plugin.parts\n    return middle_plugin",
+        "lone_plugin": '"""Like ground_plugin."""',
+    }
+    for name, source in modules.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(source)
+    monkeypatch.setattr(provenance, "_plugin_packages", lambda: frozenset(modules))
+
+    def digests():
+        provenance.code_digest.cache_clear()
+        return {name: provenance.code_digest(f"{name}.model:Model") for name in modules}
+
+    def changed(name):
+        before = digests()
+        (tmp_path / name / "__init__.py").write_text(modules[name] + "\n# edited")
+        after = digests()
+        return {name for name in modules if before[name] != after[name]}
+
+    assert changed("ground_plugin") == {"ground_plugin", "middle_plugin", "top_plugin"}
+    assert changed("middle_plugin") == {"middle_plugin", "top_plugin"}
+    assert changed("top_plugin") == {"top_plugin"}
+    assert changed("lone_plugin") == {"lone_plugin"}
+    provenance.code_digest.cache_clear()
+
+
+def test_packages_of_plugins_are_known():
+    packages = provenance._plugin_packages()
+    assert {"benchbcss_floors", "benchbcss_sam2"} <= packages
+    assert all(name.isidentifier() for name in packages), "suites are files, not packages"
+    assert "benchbcss" not in packages
+
+
+def test_code_without_other_plugins_keeps_its_hash():
+    """Fingerprints of finished runs stay."""
+    for target in ("benchbcss_unetpp:x", "benchbcss_floors:x"):
+        place = provenance._place(provenance._top(target))
+        assert provenance.code_digest(target) == provenance._digest([place])
+
+
 def test_what_can_change_a_number_of_the_core_is_hashed(tmp_path):
     for part in provenance.NUMERIC:
         assert (provenance.Path(provenance.__file__).parents[1] / part).exists(), part

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from runs_support import specs
+from tests_support import cli
 
 from benchbcss.errors import DataError, RunError, SuiteError
 from benchbcss.io import read_json, write_bytes, write_json
@@ -121,8 +124,6 @@ def test_rescoring_gives_the_same_numbers(finished):
 
 def test_the_result_follows_from_the_tables_alone(finished, tmp_path):
     """Neither predictions nor masks are there any more."""
-    import shutil
-
     _, outcomes = finished
     for outcome in outcomes:
         copy = shutil.copytree(outcome.run_dir, tmp_path / outcome.spec.backend)
@@ -133,8 +134,6 @@ def test_the_result_follows_from_the_tables_alone(finished, tmp_path):
 
 
 def test_rescoring_names_a_missing_or_foreign_prediction(finished, tmp_path):
-    import shutil
-
     _, (majority, _) = finished
     copy = shutil.copytree(majority.run_dir, tmp_path / "run")
     path = next((copy / "predictions" / "semantic").iterdir())
@@ -164,14 +163,14 @@ import torch
 from benchbcss.contract import Backend, BackendInfo
 from benchbcss.hookspecs import hookimpl
 
-KINDS = ("raises", "nan", "shape", "exits", "hangs", "range", "fine", "prints", "memory")
+KINDS = ("raises", "nan", "shape", "exits", "hangs", "range", "prints", "memory")
 
 
 @hookimpl
 def benchbcss_register_backends(register):
     for kind in KINDS:
         register(BackendInfo(name=kind, summary=kind, tracks={"semantic"},
-                             recipe="bad_plugin:recipe.yaml", trains=False),
+                             recipe=f"bad_plugin:{kind}.yaml", trains=False),
                  "bad_plugin:Bad")
 
 
@@ -181,7 +180,6 @@ class Bad(Backend):
         return torch.nn.Conv2d(3, 6, 1)
 
     def fit(self, model, samples):
-        self.kind = os.environ["BAD_KIND"]
         if self.kind == "raises":
             raise RuntimeError("the plugin's own mistake")
         if self.kind == "exits":
@@ -193,80 +191,77 @@ class Bad(Backend):
         if self.kind == "memory":
             import resource
 
-            resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
-            kept = [bytearray(1 << 30) for _ in range(64)]
+            resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))
+            bytearray(16 << 30)
         return True
 
     def predict_roi(self, model, image):
         import numpy as np
 
-        if os.environ["BAD_KIND"] == "range":
+        if self.kind == "range":
             return np.full(image.shape[:2], 77, np.uint8)
         return None
 
     def predict(self, model, image):
         logits = model(image)
-        kind = os.environ["BAD_KIND"]
-        return logits * float("nan") if kind == "nan" else logits[:, :3] if kind == "shape" \\
-            else logits
+        if self.kind == "nan":
+            return logits * float("nan")
+        return logits[:, :3] if self.kind == "shape" else logits
 """
 
 
-@pytest.fixture
-def bad(tmp_path, monkeypatch):
-    """A plugin of a distribution of its own that breaks in the way it is told to."""
-    site = tmp_path / "site"
+BROKEN = {
+    "raises": "RuntimeError: the plugin's own mistake",
+    "nan": "plugin 'bad' of bad-plugin 0.3.*NaN or infinite",
+    "shape": r"shape \(1, 3, 256, 256\), expected \(1, 6, 256, 256\)",
+    "range": r"label 77; labels are 0\.\.5",
+    "exits": "exit status 7",
+    "memory": "MemoryError",
+    "hangs": "stopped after 25 s",
+}
+
+
+@pytest.fixture(scope="module")
+def after_broken_ones(phantom, tmp_path_factory):
+    """The workspace of one command with all backends of a plugin, each of which breaks in another
+    way or prints, and with a floor; what became of each run."""
+    site = tmp_path_factory.mktemp("bad") / "site"
     (site / "bad_plugin").mkdir(parents=True)
     (site / "bad_plugin" / "__init__.py").write_text(BAD_PLUGIN)
-    (site / "bad_plugin" / "recipe.yaml").write_text("name: bad\ntrain: null\n")
+    for kind in (*BROKEN, "prints"):
+        (site / "bad_plugin" / f"{kind}.yaml").write_text(f"name: {kind}\ntrain: null\n")
     info = site / "bad_plugin-0.3.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-plugin\nVersion: 0.3\n")
     (info / "entry_points.txt").write_text("[benchbcss]\nbad = bad_plugin\n")
-    monkeypatch.syspath_prepend(str(site))
-    path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
-    monkeypatch.setenv("PYTHONPATH", path)
-    from benchbcss import registry
+    workspace = site.parent / "w"
+    done = cli(
+        *("run", *BROKEN, "prints", "floor_majority", "--no-floors", "--data", phantom),
+        *("--workspace", workspace, "--jobs", 2, "--timeout", 25, "--format", "json"),
+        site=site,
+        check=1,
+    )
+    return workspace, {entry["backend"]: entry for entry in json.loads(done.stdout)}
 
-    registry.load.cache_clear()
-    yield monkeypatch
-    registry.load.cache_clear()
-    sys.modules.pop("bad_plugin", None)
 
-
-@pytest.mark.parametrize(
-    ("kind", "reason", "options"),
-    [
-        ("raises", "RuntimeError: the plugin's own mistake", {}),
-        ("nan", "plugin 'bad' of bad-plugin 0.3.*NaN or infinite", {}),
-        ("shape", r"shape \(1, 3, 256, 256\), expected \(1, 6, 256, 256\)", {}),
-        ("range", r"label 77; labels are 0\.\.5", {}),
-        ("exits", "exit status 7", {}),
-        ("memory", "MemoryError", {}),
-        ("hangs", "stopped after 25 s", {"timeout": 25}),
-    ],
-)
-def test_a_broken_backend_is_recorded_and_harms_no_other(
-    bad, phantom, tmp_path, kind, reason, options
-):
-    import re
-
-    bad.setenv("BAD_KIND", kind)
-    outcomes, _ = run(specs(phantom, tmp_path, [kind, "floor_majority"]), tmp_path, **options)
-    assert [outcome.status for outcome in outcomes] == ["failed", "done"]
-    assert re.search(reason, outcomes[0].reason), outcomes[0].reason
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_backend_is_recorded_and_harms_no_other(after_broken_ones, kind):
+    workspace, entries = after_broken_ones
+    assert entries[kind]["status"] == "failed"
+    assert re.search(BROKEN[kind], entries[kind]["reason"]), entries[kind]
+    assert entries["floor_majority"]["status"] == "done"
     from benchbcss.board import model
 
-    board = model.load(tmp_path)
-    assert board.failures[0].backend == kind
-    assert [row.backend for row in board.tables[0].rows] == ["floor_majority"]
+    board = model.load(workspace)
+    assert {failure.backend for failure in board.failures} == set(BROKEN)
+    assert {row.backend for row in board.tables[0].rows} == {"floor_majority", "prints"}
 
 
-def test_a_backend_may_print(bad, phantom, tmp_path):
-    bad.setenv("BAD_KIND", "prints")
-    outcomes, _ = run(specs(phantom, tmp_path, ["prints"]), tmp_path)
-    assert outcomes[0].status == "done"
-    assert "{not json" in (outcomes[0].run_dir / "log.txt").read_text()
+def test_a_backend_may_print(after_broken_ones):
+    workspace, entries = after_broken_ones
+    assert entries["prints"]["status"] == "done"
+    (log,) = workspace.glob("runs/*/prints/*/log.txt")
+    assert "{not json" in log.read_text()
 
 
 def test_killed_while_training_then_finished_without_redoing(phantom, tmp_path):
@@ -276,7 +271,8 @@ def test_killed_while_training_then_finished_without_redoing(phantom, tmp_path):
         "train.validate_every=3",
         "model.decoder_channels=[16, 12, 8, 8, 8]",
     )
-    wanted = specs(phantom, tmp_path, ["unetpp", "floor_majority"], overrides=overrides)
+    backends = ["unetpp", "floor_majority"]
+    wanted = specs(phantom, tmp_path, backends, small=True, overrides=overrides)
     victim = wanted[0].run_dir(tmp_path)
 
     def kill(spec, status):
@@ -315,9 +311,10 @@ def test_two_writers_at_once(phantom, tmp_path):
     assert (run_dir / "result.json").is_file()
 
 
-def test_fresh_sets_the_old_result_aside(phantom, tmp_path):
+def test_fresh_sets_the_old_result_aside(finished, phantom, tmp_path):
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
     wanted = specs(phantom, tmp_path, ["floor_majority"])
-    run(wanted, tmp_path)
+    assert store.is_finished(wanted[0].run_dir(tmp_path))
     outcomes, _ = run(wanted, tmp_path, fresh=True)
     assert outcomes[0].status == "done"
     aside = outcomes[0].run_dir.with_name(f".{outcomes[0].run_dir.name}.old1")

@@ -24,7 +24,7 @@ TINY = (
 @pytest.fixture(scope="module")
 def trained(phantom, tmp_path_factory):
     workspace = tmp_path_factory.mktemp("workspace")
-    done = finished_run(phantom, workspace, "unetpp", overrides=TINY)
+    done = finished_run(phantom, workspace, "unetpp", small=True, overrides=TINY)
     assert store.damage(done[2]) == []
     return done
 
@@ -90,7 +90,7 @@ def test_training_goes_on_where_it_was_interrupted_and_says_so(
     trained, tmp_path, monkeypatch, capsys, phantom
 ):
     """Told, counted and drawn or not, the same predictions are made."""
-    (spec,) = specs(phantom, tmp_path, ["unetpp"], overrides=TINY)
+    (spec,) = specs(phantom, tmp_path, ["unetpp"], small=True, overrides=TINY)
     run_dir = executors.prepare(spec, executors.Settings(tmp_path, lambda text: None))
     monkeypatch.setattr(sys, "stdout", sys.stdout)
     monkeypatch.setattr(sys, "stderr", sys.stderr)

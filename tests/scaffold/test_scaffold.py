@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import warm
 from tests_support import cli
 
 from benchbcss import scaffold
@@ -45,14 +46,9 @@ def test_a_new_package_passes_its_checks_and_gets_a_row(kind, phantom, tmp_path)
     listed = json.loads(cli("plugins", "--format", "json", site=site, check=0).stdout)
     own = next(entry for entry in listed if entry["distribution"] == f"benchbcss_{name}")
     assert own["hooks"] == ["benchbcss_register_backends"]
-    tests = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / name)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"},
-        cwd=tmp_path / name,
-        check=False,
-    )
+    words = ["-q", "-p", "no:cacheprovider", str(tmp_path / name)]
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    tests = warm.run("pytest", words, environment, tmp_path / name)
     assert tests.returncode == 0, tests.stdout[-2000:]
 
 

@@ -1,8 +1,13 @@
+import label_maps
 import numpy as np
 import pytest
+import reference_scoring
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from benchbcss.scoring.boundary import surface_counts, without_border
+from benchbcss.scoring.threads import alone
 
 
 def maps(seed, size=60, pad=0):
@@ -96,3 +101,38 @@ def test_the_band_is_what_lies_near_a_border(tolerance):
     found = without_border(target, tolerance)
     assert ((found == 255) == (near | (target == 255))).all()
     assert (found[~near] == target[~near]).all()
+
+
+@settings(max_examples=80, deadline=None)
+@given(label_maps.pairs(), st.sampled_from([0.0, 0.5, 1.0, 1.5, 5 / 3, 5 / 0.3, 64.0, 70.2]))
+def test_surfaces_and_bands_are_those_of_dilated_maps(maps, tolerance):
+    target, prediction = maps
+    ours = surface_counts(target, prediction, (3, 0, 1, 2, 7), tolerance)
+    theirs = reference_scoring.surface_counts(target, prediction, (3, 0, 1, 2, 7), tolerance)
+    assert ours.tolist() == theirs.tolist()
+    band = without_border(target, tolerance)
+    assert (band == reference_scoring.without_border(target, tolerance)).all()
+    assert band.dtype == np.uint8
+
+
+@pytest.mark.parametrize("shape", [(255, 40), (256, 40), (257, 65), (700, 129)])
+@pytest.mark.parametrize("smooth", [0, 9])
+def test_strips_meet_without_a_seam(shape, smooth):
+    rng = np.random.default_rng(shape[0])
+    target = label_maps.drawn(rng, shape, smooth, ignored=0.0005)
+    prediction = label_maps.drawn(rng, shape, smooth)
+    arguments = target, prediction, (0, 1, 2, 3), 16.7
+    ours, theirs = surface_counts(*arguments), reference_scoring.surface_counts(*arguments)
+    assert ours.tolist() == theirs.tolist()
+    assert (without_border(target, 16.7) == reference_scoring.without_border(target, 16.7)).all()
+
+
+def test_threads_and_arrays_in_another_order_change_nothing():
+    rng = np.random.default_rng(0)
+    target, prediction = (label_maps.drawn(rng, (700, 500), 6) for _ in range(2))  # > 2^18 pixels
+    expected = surface_counts(target, prediction, (0, 1), 5.0)
+    with alone():
+        assert (surface_counts(target, prediction, (0, 1), 5.0) == expected).all()
+    columns = np.asfortranarray(target)
+    assert (surface_counts(columns, prediction, (0, 1), 5.0) == expected).all()
+    assert (without_border(columns, 5.0) == without_border(target, 5.0)).all()

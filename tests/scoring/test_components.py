@@ -1,10 +1,16 @@
 from collections import deque
 
+import label_maps
 import numpy as np
 import pytest
+import reference_scoring
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 
+from benchbcss.scoring import runs
 from benchbcss.scoring.components import bin_of, match_objects, summarise
+from benchbcss.scoring.threads import alone
 
 MPP = 5.0  # 25 um^2 a pixel: 50 um^2 are two pixels
 
@@ -186,3 +192,35 @@ def test_twenty_megapixels_in_seconds():
     begun = time.perf_counter()
     match_objects(target, prediction, range(5), 0.3)
     assert time.perf_counter() - begun < 600 * copy
+
+
+def same(ours, theirs):
+    """Equal columns of equal types, in one order."""
+    for mine, other in zip(ours, theirs, strict=True):
+        for name, column in vars(other).items():
+            assert getattr(mine, name).dtype == column.dtype, name
+            assert getattr(mine, name).tolist() == column.tolist(), name
+    return True
+
+
+@settings(max_examples=120, deadline=None)
+@given(label_maps.pairs(), st.permutations([0, 1, 2, 3, 9]), st.sampled_from([0, 10**6]))
+def test_objects_and_their_order_are_those_of_labels_class_by_class(maps, classes, dense):
+    """By runs (0) as well as by pixels, whichever the map would be given to."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "_DENSE", dense)
+        ours = match_objects(*maps, classes[:4], MPP)
+    assert same(ours, reference_scoring.match_objects(*maps, classes[:4], MPP))
+
+
+@pytest.mark.parametrize("smooth", [0, 1, 20])
+def test_objects_of_larger_maps_and_on_threads(smooth):
+    rng = np.random.default_rng(smooth)
+    maps = (
+        label_maps.drawn(rng, (1100, 1000), smooth, 0.001),
+        label_maps.drawn(rng, (1100, 1000), smooth),
+    )
+    ours = match_objects(*maps, (2, 0, 1), MPP)
+    assert same(ours, reference_scoring.match_objects(*maps, (2, 0, 1), MPP))
+    with alone():
+        assert same(match_objects(*maps, (2, 0, 1), MPP), ours)

@@ -1,5 +1,7 @@
+import label_maps
 import numpy as np
 import pytest
+import reference_scoring
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -64,11 +66,13 @@ def test_a_label_out_of_range_is_refused(value):
         confusion_counts(target, prediction, 6)
 
 
-def test_a_target_that_is_neither_label_nor_ignored_is_refused():
-    target, prediction = maps(6)
-    target[0, 0] = 254
+@pytest.mark.parametrize("classes", [6, 15, 22])
+@pytest.mark.parametrize("value", [32, 240, 254])
+def test_a_target_that_is_neither_label_nor_ignored_is_refused(classes, value):
+    target, prediction = maps(classes)
+    target[0, 0] = value
     with pytest.raises(ValueError, match="neither a label nor ignored"):
-        confusion_counts(target, prediction, 6)
+        confusion_counts(target, prediction, classes)
 
 
 @pytest.mark.parametrize(
@@ -83,12 +87,37 @@ def test_shapes_and_dtypes_are_checked(target, prediction):
         pair_counts(target, prediction, 3)
 
 
-def test_memory_maps_are_read(tmp_path):
-    target, prediction = maps(6)
+@pytest.mark.parametrize("classes", [6, 22])
+def test_memory_maps_are_read(tmp_path, classes):
+    target, prediction = maps(classes)
     np.save(tmp_path / "t.npy", target)
     mapped = np.load(tmp_path / "t.npy", mmap_mode="r")
-    expected = confusion_counts(target, prediction, 6)
-    assert (confusion_counts(mapped, prediction, 6) == expected).all()
+    expected = confusion_counts(target, prediction, classes)
+    assert (confusion_counts(mapped, prediction, classes) == expected).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(label_maps.pairs(), st.sampled_from([4, 8, 9, 15, 16, 22, 254, 255]), st.booleans())
+def test_counts_are_those_of_plain_pairs(maps, classes, abstaining):
+    target, prediction = maps
+    if abstaining:
+        prediction = np.where(prediction == 2, 255, prediction).astype(np.uint8)
+    ours = pair_counts(target, prediction, classes, abstaining)
+    expected = reference_scoring.pair_counts(target, prediction, classes, abstaining)
+    assert ours.tolist() == expected.tolist()
+    assert ours.dtype == np.int64
+
+
+@pytest.mark.parametrize("classes", [6, 15, 22])
+@pytest.mark.parametrize("smooth", [0, 5])
+def test_counts_on_threads(classes, smooth):
+    rng = np.random.default_rng(0)
+    maps = (label_maps.drawn(rng, (150, 150), smooth) for _ in range(2))
+    target, prediction = (np.kron(small, np.ones((10, 10), np.uint8)) for small in maps)
+    if not smooth:
+        prediction = rng.integers(0, 4, target.shape, dtype=np.uint8)
+    expected = reference_scoring.pair_counts(target, prediction, classes)
+    assert (pair_counts(target, prediction, classes) == expected).all()
 
 
 def test_binary_counts():

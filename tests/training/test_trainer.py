@@ -1,6 +1,7 @@
 """The state of a training: what is optimised, frozen, counted, logged and resumed."""
 
 import json
+from itertools import pairwise
 
 import pytest
 import torch
@@ -152,6 +153,33 @@ def test_every_epoch_is_logged_once_after_any_interruption(
         train(folder, tmp_path, run)  # once more: it is done
         again = [json.loads(line) for line in path.read_text().splitlines()]
         assert again == logged
+
+
+def test_writing_checkpoints_takes_a_twentieth_of_the_time_at_most(folder, tmp_path, monkeypatch):
+    """A checkpoint of many gigabytes takes longer than the 20 s between small ones allow."""
+    made = trainer(folder, tmp_path)
+    now, took = [0.0], [0.5]
+    monkeypatch.setattr("benchbcss.training.trainer.time.monotonic", lambda: now[0])
+
+    def write(*arguments):
+        now[0] += took[0]
+        written.append(now[0])
+        return "0" * 64
+
+    written = []
+    monkeypatch.setattr("benchbcss.training.trainer.save_checkpoint", write)
+    monkeypatch.setattr(made.kept, "saved_last", lambda *arguments: None)
+    made.start_clock()
+    for expected in (0.5, 14.0):
+        took[0] = expected
+        written.clear()
+        begun = now[0]
+        while now[0] - begun < 3000:  # epochs of a second
+            now[0] += 1
+            made.save_if_due()
+        assert len(written) * expected <= 0.06 * (now[0] - begun)
+        gaps = [b - a for a, b in pairwise(written[1:])]
+        assert set(gaps) == ({21.5} if expected == 0.5 else {281.0})
 
 
 def test_a_training_that_ended_by_time_is_not_continued(folder, tmp_path):

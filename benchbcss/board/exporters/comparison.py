@@ -51,7 +51,7 @@ def standings(compared: Compared, name: str, part: Comparison) -> Grid:
             number(row.point),
             row.rank_text,
             "{} to {}".format(*row.rank_interval) if row.rank_interval else "-",
-            ", ".join(map(str, compared.seeds[row.name])),
+            seeds_of(compared.seeds[row.name]),
             number(row.seed_sd),
         ]
         for row in part.standings
@@ -87,6 +87,11 @@ def wins(
         for i, (name, line) in enumerate(zip(names, counts, strict=True))
     ]
     return Grid(title, [corner, *names], lines)
+
+
+def seeds_of(numbers: Sequence[int]) -> str:
+    """'seed 0', 'seeds 0, 1, 2': a number alone would be taken for how many there are."""
+    return f"seed{'s' * (len(numbers) != 1)} {', '.join(map(str, numbers))}"
 
 
 def signed(value: float | None, low: float | None, high: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -29,11 +30,30 @@ _SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
 }
+#: letters up to here are set up in every LaTeX: those of European languages
+_LATIN = "\u017f"
+#: A dozen columns are wider than a page, and thirty models higher: such a table is made to fit,
+#: others stay as they are. Box 0 is the table.
+_FIT = r"""
+  \ifdim\wd0>\textwidth\setbox0\hbox{\resizebox{\textwidth}{!}{\box0}}\fi
+  \ifdim\ht0>0.4\textheight\setbox0\hbox{\resizebox*{!}{0.8\textheight}{\box0}}\fi
+  \leavevmode\box0
+\end{table}
+"""
 
 
 def latex(board: Board, stream: TextIO) -> None:
     """Write a table for each suite and track, with the reasons of its verdicts below it."""
-    stream.write("% needs \\usepackage{booktabs,adjustbox}\n")
+    body = io.StringIO()
+    _write(board, body)
+    text = body.getvalue()
+    stream.write("% needs \\usepackage{booktabs,graphicx}\n")
+    if max(text, default="") > _LATIN:
+        stream.write("% holds letters that pdflatex lacks: compile with xelatex or lualatex\n")
+    stream.write(text)
+
+
+def _write(board: Board, stream: TextIO) -> None:
     for part in board.tables:
         _table(part, stream)
     reported = cells.reported(board)
@@ -76,8 +96,8 @@ def _table(part: Table, stream: TextIO) -> None:
     _tabular(stream, escape(caption) + _legend(criteria), columns, [head], lines)
     notes = [*cells.notes(part), *summary.warnings(part, every=True), *cells.reasons(part)]
     notes += [f"not comparable: {row.name}: {why}" for row, why in part.not_comparable]
-    stream.write("\\begin{itemize}\\footnotesize\n")
-    stream.writelines(f"  \\item {escape(note)}\n" for note in notes)
+    stream.write("\\begin{itemize}\\footnotesize\\raggedright\n")
+    stream.writelines(f"  \\item {_safe(escape(note))}\n" for note in notes)
     stream.write("\\end{itemize}\n\n")
 
 
@@ -98,13 +118,17 @@ def _tabular(
 ) -> None:
     stream.write("\\begin{table}\n  \\centering\\footnotesize\n")
     stream.write(f"  \\caption{{{caption}}}\n")
-    # A dozen columns are wider than a page: they are made to fit, narrow tables stay as they are.
-    stream.write("  \\begin{adjustbox}{max width=\\textwidth}\n")
-    stream.write(f"  \\begin{{tabular}}{{{columns}}}\n    \\toprule\n")
-    stream.writelines(f"    {' & '.join(line)} \\\\\n" for line in heads)
+    stream.write(f"  \\setbox0\\hbox{{\\begin{{tabular}}{{{columns}}}\n    \\toprule\n")
+    stream.writelines(f"    {_safe(' & '.join(line))} \\\\\n" for line in heads)
     stream.write("    \\midrule\n")
-    stream.writelines(f"    {' & '.join(line)} \\\\\n" for line in lines)
-    stream.write("    \\bottomrule\n  \\end{tabular}\n  \\end{adjustbox}\n\\end{table}\n")
+    stream.writelines(f"    {_safe(' & '.join(line))} \\\\\n" for line in lines)
+    stream.write("    \\bottomrule\n  \\end{tabular}}%")
+    stream.write(_FIT)
+
+
+def _safe(text: str) -> str:
+    """After the end of a row or an item, a bracket or an asterisk would begin an argument."""
+    return "{}" * (text[:1] in ("[", "*")) + text
 
 
 def escape(text: str) -> str:

@@ -83,3 +83,12 @@ def together(text: str) -> str:
 def shorten(text: str, width: int, mark: str = "...") -> str:
     """Cut at ``width``, with a mark where something was cut."""
     return text if len(text) <= width else text[: max(0, width - len(mark))].rstrip() + mark
+
+
+def shorten_middle(text: str, width: int, mark: str = "...") -> str:
+    """Cut in the middle, for names that begin alike and differ at the end."""
+    if len(text) <= width:
+        return text
+    room = max(0, width - len(mark))
+    tail = room // 2
+    return text[: room - tail] + mark + (text[-tail:] if tail else "")

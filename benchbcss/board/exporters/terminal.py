@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from benchbcss.board import cells, details, summary
-from benchbcss.board.exporters.layout import GAP, lay_out, shorten, together, wrap
+from benchbcss.board.exporters.layout import GAP, lay_out, shorten, shorten_middle, together, wrap
 from benchbcss.board.model import Board, Row, Table
 from benchbcss.board.unfinished import Failure, Unfinished
 from benchbcss.names import printable
@@ -21,13 +21,14 @@ from benchbcss.names import printable
 LISTED = 5
 NARROWEST = 12  # characters of a model's name
 WIDEST = 100  # characters of a line of prose
+TITLE = 0.6  # of a line at most, where what is said of a run is long as well
 _COLOURS = {"pass": "green", "fail": "red"}
 
 
 def table(board: Board, stream: TextIO) -> None:
     """Write the standings, what went wrong, and the sections that were asked for."""
     page = Page.of(stream, board.sections)
-    if not board.tables and not board.failures and not board.unfinished:
+    if not any((board.tables, board.failures, board.unfinished, board.unreadable)):
         page.say("No results yet. Run: benchbcss run BACKEND")
     for part in board.tables:
         _standings(part, page)
@@ -39,8 +40,7 @@ def table(board: Board, stream: TextIO) -> None:
     _failures(board, page)
     for missing in board.not_measured:
         page.line(f"not measured: {_missing(missing)}")
-    for path in board.unreadable:
-        page.line(f"unreadable: {path}")
+    _unreadable(board, page)
     if "costs" in board.sections:
         _section(page, cells.costs(board))
     if "reported" in board.sections:
@@ -107,6 +107,11 @@ class Page:
     def line(self, text: str) -> None:
         """A text cut to one line."""
         self.write(shorten(printable(text), self.width, self.ellipsis))
+
+    def entry(self, state: str, title: str, detail: str) -> None:
+        """A run in one line; of a long title the middle is left out, so that the detail is seen."""
+        room = max(int(TITLE * self.width) - len(state), self.width - len(state + detail) - 2)
+        self.line(f"{state}{shorten_middle(printable(title), room, self.ellipsis)}: {detail}")
 
     def section(self, grid: cells.Grid) -> None:
         """A table below its title."""
@@ -176,8 +181,7 @@ def _choose(part: Table, page: Page) -> list[_Column]:
     left = page.width - sum(c.width + len(GAP) for c in head) + len(GAP)
     if left < 0:
         room = max(NARROWEST, head[1].width + left)
-        names = [shorten(text, room, page.ellipsis) for text in head[1].texts]
-        head[1] = _Column(head[1].title, names, True)
+        head[1] = _Column(head[1].title, _cut(head[1].texts, room, page.ellipsis), True)
         left = page.width - sum(c.width + len(GAP) for c in head) + len(GAP)
     chosen = []
     for extra in cells.extra_columns(part):
@@ -188,6 +192,14 @@ def _choose(part: Table, page: Page) -> list[_Column]:
             chosen.append(candidate)
             left -= candidate.width + len(GAP)
     return [*head, *chosen]
+
+
+def _cut(names: Sequence[str], room: int, mark: str) -> list[str]:
+    """At the end; where two would look alike, such as those of two seeds, in the middle."""
+    cut = [shorten(name, room, mark) for name in names]
+    if len(set(cut)) == len(set(names)):
+        return cut
+    return [shorten_middle(name, room, mark) for name in names]
 
 
 def _interval(row: Row) -> str:
@@ -241,7 +253,7 @@ def _legend(part: Table, page: Page, titles: Sequence[str]) -> None:
 
 def _unfinished(board: Board, page: Page) -> None:
     for run in board.unfinished:
-        page.line(f"{run.state}: {_title(run, board)}: {run.detail}")
+        page.entry(f"{run.state}: ", _title(run, board), run.detail)
     if any(run.state == "interrupted" for run in board.unfinished):
         page.write("  the same command continues what was interrupted")
 
@@ -253,12 +265,26 @@ def _failures(board: Board, page: Page) -> None:
     shown = board.failures if "details" in board.sections else board.failures[:LISTED]
     page.write("failed, newest first:")
     for failure in shown:
-        page.line(f"  {_title(failure, board)}: {failure.line}")
+        page.entry("  ", _title(failure, board), failure.line)
     if len(shown) < len(board.failures):
         page.write(f"  and {len(board.failures) - len(shown)} more: --details")
     first = board.failures[0]
     page.write(f"  log of the first: {_near(os.path.join(first.run, 'log.txt'))}")
     page.write(f"  dismiss it: benchbcss runs rm {first.id}{_workspace(first.run)}")
+
+
+def _unreadable(board: Board, page: Page) -> None:
+    """Records that say nothing: which, why, and what to do. Their reasons name the file first."""
+    if not board.unreadable:
+        return
+    shown = board.unreadable if "details" in board.sections else board.unreadable[:LISTED]
+    page.write("records that cannot be read:")
+    for text in shown:
+        path, _, reason = text.partition("/result.json: ")
+        page.entry("  ", " ".join(Path(path).parts[-2:]), reason or "it cannot be read")
+    if len(shown) < len(board.unreadable):
+        page.write(f"  and {len(board.unreadable) - len(shown)} more: --details")
+    page.write("  the same benchbcss run makes one again; benchbcss runs rm removes it")
 
 
 def _workspace(run: str) -> str:

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import pytest
@@ -185,13 +187,52 @@ def test_latex_runs_no_command_of_others(board):
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     assert "\\input" not in body
     assert body.count("\\begin") == body.count("\\end")
-    boxes = re.findall(r"\\begin\{adjustbox\}\{max width=\\textwidth\}\s+\\begin\{tabular\}", body)
+    fitted = (
+        r"\\setbox0\\hbox\{\\begin\{tabular\}.*?\\end\{tabular\}\}%\n  \\ifdim\\wd0>\\textwidth"
+    )
+    boxes = re.findall(fitted, body, re.S)
     assert len(boxes) == body.count("\\begin{tabular}")  # none is wider than its page
     for rule in ("toprule", "midrule", "bottomrule"):
         assert f"\\{rule}" in body
     for block in re.findall(r"\\toprule\n(.*?)\\bottomrule", body, re.S):
         widths = {len(re.findall(r"(?<!\\)&", line)) for line in block.splitlines() if "&" in line}
         assert len(widths) == 1
+
+
+LATEX = shutil.which("pdflatex")
+
+
+@pytest.mark.skipif(LATEX is None, reason="no LaTeX: apt-get install texlive-latex-recommended")
+def test_latex_compiles(board, tmp_path):
+    """Its tables fit on their pages, with 60 models and names that are commands too."""
+    long = tmp_path / "long"
+    for place in range(60):
+        write(long, result(f"{'*' if place % 2 else '['}model] {EVIL} {place}", 0.5 + place / 200))
+    board.reported = reported.load()
+    more = model.load(long)
+    text = shown(board, "latex") + shown(more, "latex")
+    packages = r"\documentclass{article}\usepackage{booktabs,graphicx}"
+    document = f"{packages}\n\\begin{{document}}\n{text}\n\\end{{document}}\n"
+    (tmp_path / "board.tex").write_text(document)
+    done = subprocess.run(
+        [LATEX, "-interaction=nonstopmode", "-halt-on-error", "board.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    log = (tmp_path / "board.log").read_text(errors="replace")
+    assert "Float too large" not in log
+    assert (tmp_path / "board.pdf").stat().st_size > 10_000
+
+
+def test_latex_says_which_letters_need_another_program(tmp_path):
+    assert "xelatex" not in shown(model.load(tmp_path / "none"), "latex")
+    write(tmp_path, result("mod\u00e8le", 0.5))
+    assert "xelatex" not in shown(model.load(tmp_path), "latex")
+    write(tmp_path, result("\u6a21\u578b", 0.5))
+    assert "% holds letters that pdflatex lacks" in shown(model.load(tmp_path), "latex")
 
 
 def test_latex_escapes():
