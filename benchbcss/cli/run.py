@@ -132,7 +132,11 @@ def shared_options(command: Any) -> Any:
     help="auto, none, a path, or a hub id.",
 )
 @click.option(
-    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Workers at a time."
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Workers at a time; on several GPUs each has its own.",
 )
 @click.option(
     "--baselines/--no-baselines",

@@ -107,6 +107,9 @@ def require_cuda() -> None:
         raise InputError(NO_CUDA)
 
 
+#: the criterion that rests on CLIP's naming of regions
+CLIP_ACCURACY = "clip_accuracy"
+
 NO_CUDA = (
     "--device cuda: there is no GPU here that PyTorch can use. Use --device auto or cpu, or "
     "install a build of torch for your GPU (check with nvidia-smi)."
@@ -151,6 +154,8 @@ def _answer(spec: RunSpec) -> dict[str, Any]:
     try:
         with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(sys.stderr):
             job = setup(spec, Path(scratch))
+            names_regions = any(track.labels_regions for track in job.tracks)
+            clip = job.context.clip.problem(job.labels.mean) if names_regions else None
     except BenchError as error:
         return {"problem": str(error)}
     except Exception as error:
@@ -158,7 +163,7 @@ def _answer(spec: RunSpec) -> dict[str, Any]:
     return {
         "weights": job.provenance.source,
         "parameters": job.parameters.total,
-        "not_measured": job.not_measured,
+        "not_measured": {**job.not_measured, **({CLIP_ACCURACY: clip} if clip else {})},
     }
 
 
