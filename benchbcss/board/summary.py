@@ -123,6 +123,7 @@ def warnings(table: Table, every: bool = False) -> list[str]:
         lines.append(f"flaw of the suite: {flaw}")
     withheld = {row.scores.headline.per_roi.mean_reason for row in table.rows} - {None}
     lines += [f"no interval: {why}" for why in sorted(withheld, key=str)]
+    lines += untestable(table)
     lines += _few_rois(table)
     lines += _below_floor(table, every)
     unstable: dict[str, list[Row]] = {}
@@ -140,6 +141,23 @@ def warnings(table: Table, every: bool = False) -> list[str]:
         total = sum(apart.values())
         lines.append(f"{total} not comparable, by {', '.join(apart)}: {_apart(table, every)}")
     return lines
+
+
+def untestable(table: Table) -> list[str]:
+    """Whether so few ROIs are compared so often that no difference at all could be significant: the
+    smallest p-value of k ROIs whose signs are flipped is 2 / 2^k, before Holm's adjustment."""
+    ranked = table.ranked
+    if any(row.tied is None for row in ranked):
+        return []
+    rois = max((row.scores.rois for row in ranked), default=0)
+    pairs = len(ranked) * (len(ranked) - 1) // 2
+    smallest = pairs * 2 / 2**rois
+    if rois > LIMITS.exact_up_to_rois or smallest < 1 - LIMITS.level:
+        return []
+    return [
+        f"{rois} ROIs cannot tell {len(ranked)} models apart, however far they are: adjusted for "
+        f"{pairs} pairs, no p-value is below {min(1.0, smallest):.2g}; compare fewer of them"
+    ]
 
 
 def _few_rois(table: Table) -> list[str]:

@@ -37,7 +37,7 @@ def answers(table: Table) -> list[Answer]:
         return [Answer("Which model is best?", "no model yet", [summary.sentence(table)])]
     return [
         _best(table, best),
-        _certain(best, ranked),
+        _certain(table, best, ranked),
         _fails(table, best),
         _trained(table, best),
         _cost(table, best),
@@ -67,7 +67,7 @@ def _best(table: Table, best: Row) -> Answer:
     return Answer("Which model is best?", best.name, lines, mood)
 
 
-def _certain(best: Row, ranked: Sequence[Row]) -> Answer:
+def _certain(table: Table, best: Row, ranked: Sequence[Row]) -> Answer:
     question = "Is it certain?"
     if len(ranked) < 2:
         return Answer(question, "nothing to compare with", ["a single ranked result"], OPEN)
@@ -83,7 +83,7 @@ def _certain(best: Row, ranked: Sequence[Row]) -> Answer:
     return Answer(
         question,
         f"no: {len(sharing)} share rank 1",
-        [gap, f"cannot be told from {others}"],
+        [gap, f"cannot be told from {others}", *summary.untestable(table)],
         OPEN,
     )
 

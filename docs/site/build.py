@@ -47,6 +47,7 @@ def gather(source: Path) -> None:
     for name in TOP:
         text = (ROOT / name).read_text("utf-8")
         (source / name).write_text(text.replace("](docs/", "]("), "utf-8")
+    own_runs(source)
     for name, title in SCHEMAS.items():
         path = docs / "schema" / f"{name}.schema.json"
         (source / "schema" / f"{name}.md").write_text(schema_page(path, title), "utf-8")
@@ -57,7 +58,17 @@ def gather(source: Path) -> None:
 
 def _within(text: str) -> str:
     """Links from docs/ to pages at the top of the repository, which are beside it here."""
+    text = text.replace("](../leaderboard/README.md)", "](own-runs.md)")
     return re.sub(r"\]\(\.\./(" + "|".join(map(re.escape, TOP)) + ")", r"](\1", text)
+
+
+def own_runs(source: Path) -> None:
+    """The page of the folder ``leaderboard``, with its pictures; no other file of it is here."""
+    folder = ROOT / "leaderboard"
+    shutil.copytree(folder / "pictures", source / "pictures")
+    text = (folder / "README.md").read_text("utf-8").replace("](../docs/", "](")
+    text = re.sub(r"\[[^\]]+\]\((results|[\w-]+\.yaml)\)", r"`leaderboard/\1`", text)
+    (source / "own-runs.md").write_text(text, "utf-8")
 
 
 def schema_page(path: Path, title: str) -> str:

@@ -172,3 +172,27 @@ def test_rows_whose_pretraining_saw_tcga_are_named(table):
     found = table(("seen", 0.6, weights("yes")), ("clean", 0.5, weights("no")), ("silent", 0.4))
     lines = [line for line in summary.warnings(found) if "TCGA" in line]
     assert lines == ["pretrained on TCGA slides, from which BCSS was taken: seen"]
+
+
+def test_an_undecided_mean_on_few_rois_says_why(table):
+    """Of an interval far below the bound nothing else would explain it."""
+    assert "too few" not in "\n".join(summary.warnings(table(("c", 0.2), ("d", 0.1))))
+    few = {"rois": 9}
+    text = "\n".join(summary.warnings(table(("a", 0.2, few), ("b", 0.1, few))))
+    assert "too few ROIs to decide: a verdict needs effectively 10, the mean rests on 9.0" in text
+
+
+def test_so_few_rois_that_no_difference_can_be_significant(tmp_path):
+    """Ten ROIs give p >= 2 / 1024; times 28 pairs that is above 0.05, times 15 it is not."""
+    for models, said in ((8, True), (6, False)):
+        contents = [
+            with_rois(f"m{place}", [0.1 * place + w for w in WAVE[:10]], rois=10)
+            for place in range(models)
+        ]
+        found = board(tmp_path / str(models), *contents)
+        lines = [line for line in summary.warnings(found) if "cannot tell" in line]
+        assert bool(lines) is said
+        assert found.rows[0].tied == ((1, models) if said else (1, 1))
+        if said:
+            assert "10 ROIs cannot tell 8 models apart" in lines[0]
+            assert "adjusted for 28 pairs, no p-value is below 0.055" in lines[0]

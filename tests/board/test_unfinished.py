@@ -107,6 +107,8 @@ def test_a_run_that_has_not_begun(tmp_path):
 def test_a_message_of_many_lines_becomes_one():
     missing = "\n".join(f"\tMissing key encoder.layers.{i}.weight" for i in range(2000))
     text = one_line("\n  RuntimeError: Error(s) in\tloading:\n" + missing)
-    assert text == "RuntimeError: Error(s) in loading:"
+    first = "RuntimeError: Error(s) in loading:"
+    assert text == f"{first} Missing key encoder.layers.0.weight"
+    assert one_line(first) == first
     assert len(one_line("x" * 63_000)) == 300
     assert one_line("") == "no reason was recorded"

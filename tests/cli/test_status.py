@@ -57,7 +57,7 @@ def test_how_far_a_run_is(workspace):
     beat = {"stage": "training", "pid": 1, "time": time.time(), "epoch": 3, "epochs": 8, **count}
     status.write_text(json.dumps({**beat, "part": "validating 2/5 ROIs"}))
     busy = collect(workspace)[0]
-    assert busy["detail"] == ("training, step 120/300, epoch 3/8, validating 2/5 ROIs, 1:30 left")
+    assert busy["detail"] == ("training, step 120/300, 1:30 left, validating 2/5 ROIs, epoch 3/8")
     assert (busy["stage"], busy["unit"], busy["rate"]) == ("training", "step", 2.0)
     assert (busy["done"], busy["total"], busy["seconds_left"]) == (120, 300, 90.0)
     status.write_text(json.dumps({**beat, "time": time.time() - 9999}))
