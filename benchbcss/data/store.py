@@ -28,7 +28,7 @@ from filelock import FileLock
 
 from benchbcss.data.images import decode_image, decode_mask
 from benchbcss.errors import DataError, RunError
-from benchbcss.io import AGAIN, remedy, sha256, write_bytes, write_json
+from benchbcss.io import AGAIN, read_json, remedy, sha256, write_bytes, write_json
 from benchbcss.temporary import beside, sweep
 
 #: of how masks are decoded; entries of the first, which stretched grey PNGs of 4 bits, are renewed
@@ -285,7 +285,7 @@ def _described(array: Path, kind: str, thorough: bool = False) -> dict[str, Any]
     if not (described.is_file() and array.is_file()):
         return None
     try:
-        meta: dict[str, Any] = json.loads(described.read_text(encoding="utf-8"))
+        meta: dict[str, Any] = read_json(described)
         check = meta.pop("check", None)
         stat = array.stat()
     except (OSError, ValueError, AttributeError, TypeError):

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from benchbcss import registry
+from benchbcss.io import read_bytes
 from benchbcss.presets import merge
 from benchbcss.results.schema import (
     Criterion,
@@ -76,11 +77,11 @@ def _current(name: str, file: str | None, preset: str) -> _Now | None:
     try:
         if path is None:
             return None
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        raw = yaml.load(read_bytes(path), Loader=_LOADER)
         presets = raw.pop("presets", None) or {}
         content = merge(raw, presets.get(preset) or {})
         criteria = tuple(Criterion.model_validate(one) for one in content.get("criteria") or ())
-    except (OSError, TypeError, ValueError, AttributeError, yaml.YAMLError):
+    except (OSError, TypeError, ValueError, AttributeError, yaml.YAMLError, RecursionError):
         return None
     return _Now(criteria, content.get("highlight"))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -20,6 +19,7 @@ import numpy as np
 
 from benchbcss.io import sha256, write_bytes
 from benchbcss.results.schema import METRICS_VERSION
+from benchbcss.temporary import remove
 
 if TYPE_CHECKING:
     from benchbcss.data.dataset import Roi
@@ -82,7 +82,7 @@ def path_of(run_dir: Path, step: str, roi: str) -> Path:
 
 def discard(run_dir: Path) -> None:
     """Remove all parts: everything is counted, or is to be counted anew."""
-    shutil.rmtree(run_dir / FOLDER, ignore_errors=True)
+    remove(run_dir / FOLDER)
 
 
 def _digest(key: bytes, content: bytes) -> bytes:
