@@ -1,11 +1,16 @@
 """A pipe, a folder, a link to nowhere ... in the place of each file of a workspace: every command
 answers, says at most one error, and shows the healthy runs."""
 
+import json
 import shutil
 
 import pytest
-from probe_support import SHAPES, become, fault_of
+from probe_support import SHAPES, become, fault_of, in_time
 from runs_support import finished_run
+
+from benchbcss.errors import BenchError
+from benchbcss.results import store
+from benchbcss.runs import executors, worker
 
 #: what lies in a run's folder; the pictures' names are added
 FILES = (
@@ -87,3 +92,32 @@ def test_commands_that_are_given_a_run(workspace, tmp_path):
             if fault := fault_of(*command, "--workspace", workspace):
                 faults[command] = fault
     assert not faults, "\n".join(f"{k}: {v}" for k, v in faults.items())
+
+
+@pytest.mark.parametrize("shape", USUAL)
+@pytest.mark.parametrize("name", [*FILES, "checkpoints"])
+def test_the_same_command_makes_good_or_says_what_is_in_the_way(workspace, tmp_path, name, shape):
+    """By a worker, in the folder of a run that was finished."""
+    good = workspace / "runs" / "phantom" / "floor_colour" / GOOD
+    wanted, spec = store.load(good).tracks, store.load_spec(good)
+    run_dir = spec.run_dir(tmp_path)
+    shutil.copytree(good, run_dir)
+    become(run_dir / name, shape)
+    reason = in_time(lambda: carried_out(spec, run_dir, tmp_path))
+    if reason:
+        assert str(run_dir) in reason
+        assert "Error" not in reason
+    else:
+        assert store.damage(run_dir) == []
+        assert store.load(run_dir).tracks == wanted
+
+
+def carried_out(spec, run_dir, workspace):
+    """Why the run failed, or None."""
+    try:
+        executors.prepare(spec, executors.Settings(workspace, lambda text: None))
+        if not worker.main(run_dir):
+            return None
+    except BenchError as error:
+        return str(error)
+    return json.loads((run_dir / "failure.json").read_text())["reason"]
