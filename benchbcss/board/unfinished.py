@@ -6,7 +6,6 @@ without a result.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchbcss.io import read_bytes
+from benchbcss.io import read_json
 from benchbcss.results.heartbeat import Heartbeat, clock
 
 #: seconds since the last heartbeat (there is one every 2 s) for which a worker counts as alive,
@@ -149,7 +148,7 @@ def _modified(path: Path) -> float:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(read_bytes(path))
+        content = read_json(path)
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from benchbcss.cli import complete
-from benchbcss.cli.main import FromRegistry, format_option, say, split_option, workspace_option
+from benchbcss.cli.main import (
+    FromRegistry,
+    Positive,
+    format_option,
+    say,
+    split_option,
+    workspace_option,
+)
 from benchbcss.defaults import DATA_VARIABLE
 
 if TYPE_CHECKING:
@@ -54,7 +61,7 @@ _SHARED: list[Any] = [
     click.option("--clip-prompts", help="plain, descriptive, several, or a JSON file of prompts."),
     click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Positive(),
         help="Stop a worker after this many seconds.",
     ),
     click.option(
@@ -122,8 +129,8 @@ def shared_options(command: Any) -> Any:
 @click.argument(
     "backends", nargs=-1, required=True, metavar="BACKEND...", shell_complete=complete.backends
 )
-@click.option("--seeds", type=click.IntRange(1), help="Run seeds 0 to N-1.")
-@click.option("--seed", type=click.IntRange(0), help="Run this seed.  [default: 0]")
+@click.option("--seeds", type=click.IntRange(1, 1000), help="Run seeds 0 to N-1.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Run this seed.  [default: 0]")
 @click.option(
     "--weights",
     default="auto",
@@ -133,7 +140,7 @@ def shared_options(command: Any) -> Any:
 )
 @click.option(
     "--jobs",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1000),
     default=1,
     show_default=True,
     help="Workers at a time; on several GPUs each has its own.",
@@ -149,7 +156,7 @@ def shared_options(command: Any) -> Any:
 @click.option("--name", default="", help="Name of the runs on the leaderboard.")
 @click.option(
     "--processes",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1000),
     default=1,
     show_default=True,
     help="Train each backend on so many GPUs (or, on CPU, processes).",

@@ -21,12 +21,12 @@ from benchbcss.data.store import TileStore
 from benchbcss.errors import DataError
 from benchbcss.io import AGAIN, Coded, check, listed, read_table, write_table
 from benchbcss.progress import SILENT, Progress
-from benchbcss.results import parts, store
+from benchbcss.results import store
 from benchbcss.results.schema import METRICS_VERSION, MetricUsed, RunResult, TrackResult
 from benchbcss.results.spec import RunSpec
 from benchbcss.scoring.per_class import BY_ROI, measure
 from benchbcss.scoring.threads import side_by_side
-from benchbcss.tracks import TRACKS, Track
+from benchbcss.tracks import TRACKS, Track, parts
 from benchbcss.tracks.base import Facts, Frame
 from benchbcss.tracks.estimates import bounds, by_class
 

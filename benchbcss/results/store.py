@@ -5,7 +5,6 @@ A run folder has one owner at a time, who holds the lock beside it.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -135,7 +134,7 @@ def load(run_dir: Path) -> RunResult:
         raw = io.read_bytes(path)
         if _PRESENT in raw[:40]:  # parsed and checked in one pass
             return RunResult.model_validate_json(raw)
-        return RunResult.model_validate(lift(json.loads(raw)))
+        return RunResult.model_validate(lift(io.parse_json(raw)))
     except (DataError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: {_first(error)}") from error
 
@@ -166,7 +165,9 @@ def _first(error: Exception) -> str:
         item = error.errors()[0]
         where = ".".join(str(step) for step in item["loc"])
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        return f"{where}: {item['msg']}{more}"
+        return f"{where}{': ' * bool(where)}{item['msg']}{more}"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
     if isinstance(error, KeyError):
         return f"the field {error} is missing"
     return str(error) or type(error).__name__

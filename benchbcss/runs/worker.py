@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from benchbcss import interrupt
 from benchbcss.errors import BenchError, RunError
-from benchbcss.io import begin_list, write_json
+from benchbcss.io import begin_list, sentence, write_json
 from benchbcss.names import VisibleStream
 from benchbcss.progress import Progress
 from benchbcss.results import store
@@ -75,9 +75,7 @@ def _work(run_dir: Path) -> int:
         raise
     except BaseException as error:
         traceback.print_exc()
-        known = isinstance(error, BenchError)
-        reason = str(error) if known else f"{type(error).__name__}: {error}"
-        _record_failure(run_dir, {"reason": reason, "stage": stage.name})
+        _record_failure(run_dir, {"reason": _reason(error), "stage": stage.name})
         return 1
     finally:
         for follower in followers:
@@ -85,6 +83,14 @@ def _work(run_dir: Path) -> int:
             follower.wait()
         stage.stop()
     return 0
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, BenchError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:  # a disk, or what lies in a file's place
+        return sentence(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def _record_failure(run_dir: Path, content: dict[str, str]) -> None:

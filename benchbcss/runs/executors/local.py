@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchbcss.errors import BenchError, InputError, RunError
+from benchbcss.errors import BenchError, InputError
 from benchbcss.interrupt import STOPPED
 from benchbcss.results import store
 from benchbcss.results.spec import RunSpec
@@ -29,6 +29,7 @@ from benchbcss.runs.executors.protocol import (
     failed,
     finished,
     judge,
+    open_log,
     prepare,
     status_of,
     worker_command,
@@ -196,11 +197,8 @@ def _is_worker(pid: int, run_dir: Path) -> bool:
 
 
 def _spawn(run_dir: Path, devices: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
-    path = run_dir / "log.txt"
-    if path.exists() and not path.is_file():  # a pipe would be waited for without end
-        raise RunError(f"{path} is no regular file. Move it, and run again.")
     limited = {VISIBLE: ",".join(devices)} if devices else {}
-    log = open(path, "ab")  # noqa: SIM115 - the child keeps it
+    log = open_log(run_dir)
     try:
         return subprocess.Popen(
             worker_command(run_dir),

@@ -28,10 +28,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from benchbcss.errors import BenchError, InputError
-from benchbcss.io import read_json, write_json
+from benchbcss.errors import BenchError, InputError, RunError
+from benchbcss.io import read_json, sentence, write_json
 from benchbcss.results import store
 
 if TYPE_CHECKING:  # importing an executor must be cheap: a plugin's module may hold one
@@ -172,7 +172,10 @@ def submission(run_dir: Path) -> dict[str, Any]:
         content = read_json(run_dir / store.SUBMITTED)
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    match content:
+        case {"executor": str(), "jobs": list(jobs)} if all(isinstance(job, str) for job in jobs):
+            return content
+    return {}
 
 
 #: exit status of a worker that found its folder owned by another process, and touched nothing
@@ -182,6 +185,17 @@ BUSY = 75
 def worker_command(run_dir: Path) -> list[str]:
     """What carries out the run whose ``spec.json`` is in ``run_dir``."""
     return [sys.executable, "-u", "-m", "benchbcss.runs.worker", str(run_dir)]
+
+
+def open_log(run_dir: Path) -> BinaryIO:
+    """Where a worker's output goes. Raises RunError."""
+    path = run_dir / store.LOG
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        raise RunError(f"{path} is no regular file. Move it, and run again.")
+    try:
+        return open(path, "ab")
+    except OSError as error:
+        raise RunError(sentence(error)) from error
 
 
 def status_of(run_dir: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from types import FrameType
 
 from benchbcss.interrupt import SIGNALS, STOPPED
 from benchbcss.results import store
-from benchbcss.runs.executors.protocol import BUSY, submission, worker_command
+from benchbcss.runs.executors.protocol import BUSY, open_log, submission, worker_command
 
 POLL = 0.2  # seconds between two looks at the worker
 #: seconds for which a job waits where another process still owns the run's folder: the node of a
@@ -61,7 +61,7 @@ class Work:
     def _work(self, environment: dict[str, str]) -> int:
         """The exit status of the worker; where another process owns the folder, after a while."""
         until = time.monotonic() + PATIENCE
-        with open(self.run_dir / store.LOG, "ab") as log:
+        with open_log(self.run_dir) as log:
             while True:
                 self._worker = subprocess.Popen(
                     worker_command(self.run_dir),

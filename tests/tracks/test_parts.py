@@ -9,9 +9,9 @@ from runs_support import finished_run
 from benchbcss.data.dataset import Dataset
 from benchbcss.data.store import TileStore
 from benchbcss.io import write_bytes
-from benchbcss.results import evaluate, parts, store
+from benchbcss.results import evaluate, store
 from benchbcss.scoring import threads
-from benchbcss.tracks import TRACKS, pictures
+from benchbcss.tracks import TRACKS, parts, pictures
 from benchbcss.tracks.base import Facts
 
 
