@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from benchbcss import names
 from benchbcss.recipes import Recipe, Strict
-from benchbcss.results.schema import METRICS_VERSION, SCHEMA_VERSION
+from benchbcss.results.schema import METRICS_VERSION, SCHEMA_VERSION, Selection
 from benchbcss.suites import ClipSpec, Suite
 from benchbcss.weights import AnyWeights, Auto, Weights
 
@@ -98,6 +98,10 @@ class RunSpec(Strict):
     #: training processes; each sees its share of a batch, which BatchNorm and batch Dice notice
     processes: int = 1
     device: str = "auto"
+    #: how far it is to go for now: a sweep chooses between runs that are trained and validated
+    until: Literal["training", "result"] = "result"
+    #: by which sweep it was chosen
+    selection: Selection | None = None
 
     @model_validator(mode="before")
     @classmethod

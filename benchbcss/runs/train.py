@@ -15,6 +15,7 @@ from benchbcss.inference.guard import lifted
 from benchbcss.io import read_json, trusted, write_json
 from benchbcss.progress import SILENT, Count, Progress
 from benchbcss.results.schema import Stability, Training
+from benchbcss.results.store import VALIDATION
 from benchbcss.runs.predict import discard
 from benchbcss.runs.setup import Job
 from benchbcss.tracks import get
@@ -72,6 +73,16 @@ def train(job: Job, stage: Progress) -> tuple[Training, Stability | None]:
     save_checkpoint(job.run_dir, FINAL, job.model, None, {})
     write_json(done, {**summary, "provenance": job.provenance.model_dump(mode="json")})
     return _typed(summary)
+
+
+def hold(job: Job, training: Training, stage: Progress) -> None:
+    """Leave the run here, with the validation score of the weights that would be scored."""
+    mean = training.best_mean_dice
+    if mean is None and job.spec.split.val:  # it was not trained, or not by the loop
+        stage("validating")
+        mean = validate(job, job.model, stage).mean
+    content = {"mean_dice": mean, "track": job.backend.validation}
+    write_json(job.run_dir / VALIDATION, content)
 
 
 def _count_trained(job: Job, summary: dict[str, Any]) -> None:
