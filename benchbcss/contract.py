@@ -154,7 +154,9 @@ class Context:
     ``class_pixels`` counts non-ignored training pixels per class (int, length K);
     ``strict_weights``: missing weights are an error rather than a random start. ``clip`` is the
     suite's ``benchbcss.inference.clip.Source``; ``evaluating``: weights are scored, not trained.
-    ``remarks``: plain data on the ROI being predicted, stored with it (see ``Backend.summary``)."""
+    ``remarks``: plain data on the ROI being predicted, stored with it (see ``Backend.summary``).
+    ``embeddings``: what frozen encoders made of images, kept on disk and shared by runs, a
+    ``benchbcss.inference.embeddings.Embeddings``; None where there is no workspace."""
 
     seed: int
     device: Any
@@ -166,6 +168,7 @@ class Context:
     evaluating: bool = False
     provenance: Provenance | None = None
     remarks: dict[str, Any] = field(default_factory=dict)
+    embeddings: Any = None
 
 
 class Backend:

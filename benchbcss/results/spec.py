@@ -127,6 +127,9 @@ class RunSpec(Strict):
         content: dict[str, Any] = {name: dump[name] for name in FINGERPRINT_FIELDS}
         content |= {name: dump[name] for name in FINGERPRINT_FIELDS_IF_SET if dump[name]}
         content["weights"] = self.weights.identity()
+        train = content["recipe"]["train"]
+        if train and train["views"] is None:  # newer than stored specifications
+            train.pop("views")
         content["recipe"].pop("tracker")  # where training is logged changes no number
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

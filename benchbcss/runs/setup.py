@@ -20,6 +20,7 @@ from benchbcss.data.labels import LabelMap
 from benchbcss.data.store import TileStore
 from benchbcss.errors import InputError, PluginError
 from benchbcss.inference.clip import Source
+from benchbcss.inference.embeddings import Embeddings
 from benchbcss.inference.guard import Guard
 from benchbcss.inference.predictor import Predictor
 from benchbcss.progress import SILENT, Progress
@@ -204,6 +205,7 @@ def _context(
         class_pixels=[int(count) for count in pixels],
         clip=Source(spec.clip, accelerator.device),
         evaluating=evaluating,
+        embeddings=Embeddings(Path(spec.store_root).parent / "embeddings"),
     )
 
 

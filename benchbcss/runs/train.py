@@ -118,6 +118,7 @@ def _train(job: Job, stage: Progress, summary: dict[str, Any]) -> TrainingData:
         data.augment = augment.pipeline(settings.augment)
         data.rare_class_probability = settings.rare_class_probability
         data.scales = settings.scales
+        data.views = settings.views
         summary.update(_loop(job, data, stage))
     data.rare_class_probability = 0.0
     return data

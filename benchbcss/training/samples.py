@@ -33,7 +33,8 @@ def seed_of(*parts: object) -> int:
 
 @dataclass
 class TrainingData:
-    """The training ROIs in a backend's view. ``squash`` is the square's side, None for tiles."""
+    """The training ROIs in a backend's view. ``squash`` is the square's side, None for tiles;
+    ``views`` how many samples there are of each ROI, None for a new one in every epoch."""
 
     training: Sequence[Roi]
     labels: LabelMap
@@ -43,6 +44,7 @@ class TrainingData:
     augment: Pipeline = field(default_factory=Pipeline)
     rare_class_probability: float = 0.0
     scales: Sequence[Scale] = ()
+    views: int | None = None
 
     def __post_init__(self) -> None:
         self._squashed: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
@@ -61,7 +63,8 @@ class TrainingData:
     def sample(self, epoch: int, index: int) -> tuple[Tensor, Tensor]:
         """image float32 [3, S, S] in [0, 1] and target int64 [S, S], augmented; S is the view's
         side, or what ``scales`` say for the epoch."""
-        rng = np.random.default_rng(seed_of(self.seed, "sample", epoch, index))
+        view = epoch if self.views is None else epoch % self.views
+        rng = np.random.default_rng(seed_of(self.seed, "sample", view, index))
         size = self._size(epoch)
         if self.squash:
             with lifted():
