@@ -54,7 +54,8 @@ class BackendInfo:
 
     ``recipe`` names a YAML file as ``"package:file.yaml"``. ``requires`` lists the importable
     modules it needs; ``extra`` is the pip extra of its distribution that installs them.
-    ``trains`` is False for models used as they come (zero-shot).
+    ``trains`` is False for models used as they come (zero-shot). ``abstains``: its ``predict_roi``
+    may answer 255, no class, where it names none; such a pixel counts as missed by its own class.
     """
 
     name: str
@@ -65,6 +66,7 @@ class BackendInfo:
     extra: str | None = None
     trains: bool = True
     floor: bool = False
+    abstains: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tracks", frozenset(self.tracks))

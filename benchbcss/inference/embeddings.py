@@ -147,7 +147,7 @@ class Embeddings:
 
     def _entries(self) -> list[tuple[float, int, Path]]:
         """(when it was last used, bytes, file) of every entry."""
-        found = []
+        entries = []
         for folder in self.root.glob("*"):
             if folder.is_dir():
                 sweep(folder)
@@ -156,8 +156,8 @@ class Embeddings:
                     stat = path.stat()
                 except OSError:  # another process has just removed it
                     continue
-                found.append((stat.st_mtime, stat.st_size, path))
-        return found
+                entries.append((stat.st_mtime, stat.st_size, path))
+        return entries
 
 
 def _read(path: Path) -> list[Tensor] | None:

@@ -98,6 +98,8 @@ class RunSpec(Strict):
     #: training processes; each sees its share of a batch, which BatchNorm and batch Dice notice
     processes: int = 1
     device: str = "auto"
+    #: whether label maps may hold 255, which is no class; the backend says so
+    abstains: bool = False
     #: how far it is to go for now: a sweep chooses between runs that are trained and validated
     until: Literal["training", "result"] = "result"
     #: by which sweep it was chosen

@@ -104,6 +104,7 @@ class Job:
             accumulate=getattr(torch, self.spec.suite.tile.accumulate),
             views=self.spec.suite.prompting.views,
             tissue_prompt=self.spec.suite.prompting.tissue_prompt,
+            abstains=self.registered.info.abstains,
             guard=self.guard,
         )
 

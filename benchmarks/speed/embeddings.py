@@ -1,6 +1,6 @@
 """How much faster does a second head train on what a frozen encoder left? In one process:
 
-    python benchmarks/speed/embeddings.py [--encoder vit_small_patch16_224] [--steps 40] [--colour]
+    python benchmarks/speed/embeddings.py [--encoder vit_small_patch8_224] [--steps 40] [--colour]
 
 A first head is trained with kept embeddings on a cold cache, then a second head without kept ones
 and with those of the first. The second head's two runs must end bitwise equal. Weights are random;
@@ -44,7 +44,7 @@ _train = loop.train
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--encoder", default="vit_small_patch16_224")
+    parser.add_argument("--encoder", default="vit_small_patch8_224")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--views", type=int, default=2)
     parser.add_argument("--colour", action="store_true", help="stain and colour jitter as well")
@@ -79,6 +79,7 @@ def _run(root: Path, asked: argparse.Namespace, head: str, limit: str, name: str
         "train.views": asked.views,
         "train.batch_size": 4,
         "train.warmup_steps": 0,
+        "train.validate_every": 1000,  # at the start and at the end
         "train.augment": augment,
     }
     texts = tuple(
