@@ -65,6 +65,8 @@ class Predictor:
     views: Views = "mean_logits"
     tissue_prompt: TissuePrompt = "per_class"
     encoder_calls: int = 0
+    #: whether ``predict_roi`` may answer 255, no class
+    abstains: bool = False
     #: up while the backend's code runs; None where nothing is to be kept from it
     guard: Guard | None = None
     #: the ROI being predicted, for messages
@@ -276,9 +278,10 @@ class Predictor:
                 f"predict_roi returned {output.dtype} {output.shape}, expected uint8 "
                 f"{view.shape[:2]}"
             )
-        if int(output.max()) >= self.backend.task.num_classes:
+        named = output[output != IGNORE] if self.abstains else output
+        if named.size and int(named.max()) >= self.backend.task.num_classes:
             raise PluginError(
-                f"predict_roi returned label {int(output.max())}; labels are 0.."
+                f"predict_roi returned label {int(named.max())}; labels are 0.."
                 f"{self.backend.task.num_classes - 1}"
             )
         if output.shape == (height, width):

@@ -40,8 +40,8 @@ def frame_of(
 ) -> Frame:
     """The frame of a run's tables, its ROIs in the order of the split."""
     sites = tuple(rois[name].institute for name in spec.scored)
-    elsewhere = spec.predictions_sha256 is not None
-    return Frame(spec.suite, labels, spec.scored, sites, tuple(promptings), elsewhere)
+    abstaining = spec.predictions_sha256 is not None or spec.abstains
+    return Frame(spec.suite, labels, spec.scored, sites, tuple(promptings), abstaining)
 
 
 def evaluate(

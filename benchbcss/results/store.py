@@ -48,6 +48,10 @@ LOG = "log.txt"
 #: by which executor, and as which jobs, the run was handed to a queue
 SUBMITTED = "submitted.json"
 STATUS = "status.json"
+#: the validation of a run that was asked to go no further, by its final weights
+VALIDATION = "validation.json"
+#: what training leaves at its end
+_TRAINED = ("training.json", "checkpoints/final.safetensors")
 _PRESENT = f'"schema_version": {SCHEMA_VERSION},'.encode()
 
 
@@ -96,6 +100,43 @@ def has_record(run_dir: Path) -> bool:
 def is_finished(run_dir: Path) -> bool:
     """Whether the record parses, is valid, and matches the files beside it; see ``damage``."""
     return has_record(run_dir) and not damage(run_dir)
+
+
+def is_held(run_dir: Path) -> bool:
+    """Whether the run is trained and validated, and is to go no further (``RunSpec.until``)."""
+    if has_record(run_dir) or not (run_dir / VALIDATION).is_file():
+        return False
+    try:
+        spec = load_spec(run_dir)
+    except DataError:
+        return False
+    return spec.until == "training" and _is_validated(run_dir)
+
+
+def _is_validated(run_dir: Path) -> bool:
+    return all(io.check(run_dir / name) == "ok" for name in (VALIDATION, *_TRAINED))
+
+
+def is_reached(run_dir: Path, until: str) -> bool:
+    """Whether the run is finished, or as far as ``until`` asks; see ``RunSpec.until``."""
+    if has_record(run_dir):
+        return is_finished(run_dir)
+    return until == "training" and _is_validated(run_dir)
+
+
+def validation(run_dir: Path) -> tuple[float | None, str]:
+    """Mean validation Dice of the weights that are scored, None where there is none, and the track
+    that was validated in. Raises DataError."""
+    path = run_dir / VALIDATION
+    if path.is_file():
+        io.verify(path, "Run the same command again: it is made anew.")
+        try:
+            content = io.read_json(path)
+            return content["mean_dice"], str(content["track"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} cannot be read: {error}") from error
+    training = load(run_dir).training
+    return training.best_mean_dice, str((training.model_extra or {}).get("validation_track") or "")
 
 
 def damage(run_dir: Path) -> list[str]:
@@ -233,6 +274,7 @@ def record(
         weights=facts.weights,
         recipe=spec.recipe.model_dump(mode="json"),
         budget=facts.training.budget,
+        selection=spec.selection,
         parameters=facts.parameters,
         evaluated=spec.evaluate is not None,
         not_measured=facts.not_measured,

@@ -64,19 +64,20 @@ def rehearse(
     here: bool = True,
     fresh: bool = False,
 ) -> list[Rehearsal]:
-    """Rehearse what of ``specs`` is still to do, each backend once. ``here``: it will run on this
-    machine, so its device must be here."""
+    """Rehearse what of ``specs`` is still to do, each backend with its recipe once. ``here``: it
+    will run on this machine, so its device must be here."""
     answers: dict[str, dict[str, Any]] = {}
     rehearsals = []
     for spec in specs:
         run_dir = spec.run_dir(workspace)
-        if store.is_finished(run_dir) and not fresh:
+        if store.is_reached(run_dir, spec.until) and not fresh:
             rehearsals.append(Rehearsal(spec, run_dir, True))
             continue
         asked = spec if here else spec.model_copy(update={"device": "cpu"})
-        if spec.backend not in answers:
-            answers[spec.backend] = _ask(asked)
-        answer = answers[spec.backend]
+        same = spec.model_copy(update={"seed": 0}).fingerprint()
+        if same not in answers:
+            answers[same] = _ask(asked)
+        answer = answers[same]
         pixels = sum(rois[name].shape[0] * rois[name].shape[1] for name in spec.scored)
         needs = _needed(answer.get("parameters") or 0, pixels, spec)
         rehearsals.append(Rehearsal(spec, run_dir, False, needs=needs, **answer))

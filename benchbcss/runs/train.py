@@ -15,6 +15,7 @@ from benchbcss.inference.guard import lifted
 from benchbcss.io import check, read_json, trusted, write_json
 from benchbcss.progress import SILENT, Count, Progress
 from benchbcss.results.schema import Stability, Training
+from benchbcss.results.store import VALIDATION
 from benchbcss.runs.predict import discard
 from benchbcss.runs.setup import Job
 from benchbcss.tracks import get
@@ -85,6 +86,16 @@ def _log(job: Job, summary: dict[str, Any]) -> None:
         EpochLog(path).finish(records)
 
 
+def hold(job: Job, training: Training, stage: Progress) -> None:
+    """Leave the run here, with the validation score of the weights that would be scored."""
+    mean = training.best_mean_dice
+    if mean is None and job.spec.split.val:  # it was not trained, or not by the loop
+        stage("validating")
+        mean = validate(job, job.model, stage).mean
+    content = {"mean_dice": mean, "track": job.backend.validation}
+    write_json(job.run_dir / VALIDATION, content)
+
+
 def _count_trained(job: Job, summary: dict[str, Any]) -> None:
     """What the loop trained is counted by the loop: a schedule may leave some groups out."""
     trained = summary.get("trainable_parameters")
@@ -118,6 +129,7 @@ def _train(job: Job, stage: Progress, summary: dict[str, Any]) -> TrainingData:
         data.augment = augment.pipeline(settings.augment)
         data.rare_class_probability = settings.rare_class_probability
         data.scales = settings.scales
+        data.views = settings.views
         summary.update(_loop(job, data, stage))
     data.rare_class_probability = 0.0
     return data

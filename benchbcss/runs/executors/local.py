@@ -214,7 +214,7 @@ def _spawn(run_dir: Path, devices: tuple[str, ...] = ()) -> subprocess.Popen[byt
 
 def _ended(worker: _Running, code: int) -> str:
     """An exit status in words; nothing where a worker with a result ended well."""
-    if code == 0 and store.has_record(worker.run_dir):
+    if code == 0 and (store.has_record(worker.run_dir) or store.is_held(worker.run_dir)):
         return ""
     if code < 0:
         name = signal.Signals(-code).name

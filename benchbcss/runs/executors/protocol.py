@@ -123,11 +123,14 @@ class Executor(ABC):
 
 
 def finished(spec: RunSpec, settings: Settings) -> bool:
-    """Whether the run is done already and is to be kept: its record is valid and matches its files.
+    """Whether the run is done already, as far as ``spec.until`` asks, and is to be kept: its record
+    is valid and matches its files.
     Where it does not, the user is told what is wrong."""
     run_dir = spec.run_dir(settings.workspace)
-    if settings.fresh or not store.has_record(run_dir):
+    if settings.fresh:
         return False
+    if not store.has_record(run_dir):
+        return store.is_reached(run_dir, spec.until)
     wrong = store.damage(run_dir)
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
@@ -211,7 +214,7 @@ def status_of(run_dir: Path) -> dict[str, Any]:
 def judge(spec: RunSpec, run_dir: Path, ended: str = "") -> Outcome:
     """How a worker that has ended did, by the files that it left; ``ended`` says how it ended where
     it left none."""
-    if not ended and store.has_record(run_dir):
+    if not ended and (store.has_record(run_dir) or store.is_held(run_dir)):
         return Outcome(spec, run_dir, "done")
     try:
         content = read_json(run_dir / store.FAILURE)

@@ -38,7 +38,7 @@ class Work:
 
     def __call__(self) -> str:
         rank, begun = int(os.environ.get("SLURM_PROCID", "0")), time.time()
-        if store.is_finished(self.run_dir):
+        if self._is_done():
             return "done"
         self._worker: subprocess.Popen[bytes] | None = None
         self._signalled = False
@@ -47,7 +47,7 @@ class Work:
         code = self._work(_ranks())
         if rank:
             return f"rank {rank} ended with {code}"
-        if code == 0 and store.is_finished(self.run_dir):
+        if code == 0 and self._is_done():
             self._free_successors()
             return "done"
         if (self.run_dir / store.FAILURE).is_file():
@@ -57,6 +57,9 @@ class Work:
         if code == STOPPED and last and self._advanced(begun) and self._requeued():
             time.sleep(3600)  # Slurm ends this job to queue it again
         raise Interrupted(f"the worker ended with {code}; the run goes on in the next job")
+
+    def _is_done(self) -> bool:
+        return store.is_finished(self.run_dir) or store.is_held(self.run_dir)
 
     def _work(self, environment: dict[str, str]) -> int:
         """The exit status of the worker; where another process owns the folder, after a while."""
