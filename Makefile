@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-build-isolation
 LOCKED := $(PIP) --require-hashes
 EMPTY_TREE := 4b825dc642cb6eb9a060e54bf8d69288fbee4904
 
-.PHONY: demo test browser lint lock docs site leaderboard picture clean
+.PHONY: demo test bench browser lint lock docs site leaderboard picture clean
 
 # The main job on the embedded phantom, from a bare checkout.
 demo: $(VENV)/.installed
@@ -26,7 +26,11 @@ picture: $(VENV)/.installed
 	$(BIN)/python leaderboard/refresh.py --pages
 
 test: lint
-	$(BIN)/python -m pytest -n auto -q
+	$(BIN)/python -m pytest -n auto --dist worksteal -q
+
+# Speed against peers, as ratios: `make bench CASES="counts scoring"`; all usual cases by default.
+bench: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.speed $(CASES)
 
 # What the report's browser tests need beside Debian's chromium; without it they are skipped.
 browser:

@@ -68,6 +68,7 @@ def benchbcss_register_labellers(register: Callable[..., None]) -> None:
 def benchbcss_register_commands(register: Callable[..., None]) -> None:
     for name, module, summary in (
         ("run", "run", "Train, predict and score backends on a suite."),
+        ("sweep", "sweep", "Try settings; validation chooses, only the chosen are tested."),
         ("evaluate", "evaluate", "Score a checkpoint made elsewhere, without training."),
         ("leaderboard", "leaderboard", "Show results, verdicts and failures."),
         ("cancel", "cancel", "Stop runs, at work here or in a cluster's queue."),

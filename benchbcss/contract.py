@@ -54,7 +54,8 @@ class BackendInfo:
 
     ``recipe`` names a YAML file as ``"package:file.yaml"``. ``requires`` lists the importable
     modules it needs; ``extra`` is the pip extra of its distribution that installs them.
-    ``trains`` is False for models used as they come (zero-shot).
+    ``trains`` is False for models used as they come (zero-shot). ``abstains``: its ``predict_roi``
+    may answer 255, no class, where it names none; such a pixel counts as missed by its own class.
     """
 
     name: str
@@ -65,6 +66,7 @@ class BackendInfo:
     extra: str | None = None
     trains: bool = True
     floor: bool = False
+    abstains: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tracks", frozenset(self.tracks))
@@ -154,7 +156,9 @@ class Context:
     ``class_pixels`` counts non-ignored training pixels per class (int, length K);
     ``strict_weights``: missing weights are an error rather than a random start. ``clip`` is the
     suite's ``benchbcss.inference.clip.Source``; ``evaluating``: weights are scored, not trained.
-    ``remarks``: plain data on the ROI being predicted, stored with it (see ``Backend.summary``)."""
+    ``remarks``: plain data on the ROI being predicted, stored with it (see ``Backend.summary``).
+    ``embeddings``: what frozen encoders made of images, kept on disk and shared by runs, a
+    ``benchbcss.inference.embeddings.Embeddings``; None where there is no workspace."""
 
     seed: int
     device: Any
@@ -166,6 +170,7 @@ class Context:
     evaluating: bool = False
     provenance: Provenance | None = None
     remarks: dict[str, Any] = field(default_factory=dict)
+    embeddings: Any = None
 
 
 class Backend:

@@ -36,6 +36,10 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "Use shorter names, or a --workspace with a shorter path.",
     errno.EISDIR: "A folder lies where a file should be: move it, or choose another --workspace.",
     errno.EEXIST: "A file lies where a folder should be: move it, or choose another --workspace.",
+    errno.ELOOP: "A symbolic link leads back to itself: remove it.",
+    errno.ENXIO: "Nobody reads from it: write to a file.",
+    errno.EFBIG: "The limit on the size of files is reached: raise it (ulimit -f), run again.",
+    errno.EMFILE: "Too many files are open: raise the limit (ulimit -n), run again.",
     errno.ENOTDIR: "A file lies where a folder should be: move it, or choose another --workspace.",
 }
 
@@ -43,6 +47,12 @@ _REMEDIES = {
 def remedy(error: OSError) -> str:
     """What to do about a file that cannot be written, as a sentence."""
     return _REMEDIES.get(error.errno or 0, "Check the path and its disk, then run again.")
+
+
+def sentence(error: OSError) -> str:
+    """Which file, what is wrong with it, what to do."""
+    where = os.fsdecode(error.filename) if error.filename else "standard output"
+    return f"{where} cannot be used: {error.strerror or error}. {remedy(error)}"
 
 
 def write_bytes(path: Path, data: bytes, *, listed: bool = True) -> str:
@@ -65,6 +75,26 @@ def write_bytes(path: Path, data: bytes, *, listed: bool = True) -> str:
     finally:
         _discard(temporary)
     return digest
+
+
+def write_output(path: Path, data: bytes) -> None:
+    """What a user asked for at ``path``: a file appears whole, where a link leads; a device or a
+    pipe (/dev/stdout, /dev/null) is written to, and stays what it is. Raises RunError."""
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except OSError:  # it is not there, or cannot be: then writing says why
+        kind = stat.S_IFREG
+    if kind in (stat.S_IFREG, stat.S_IFDIR):
+        write_bytes(path, data)
+        return
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)  # a pipe that nobody reads is no wait
+        os.set_blocking(handle, True)
+        with open(handle, "wb") as stream:
+            stream.write(data)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}. {remedy(error)}") from error
 
 
 def move(path: Path, target: Path, digest: str) -> None:
@@ -116,7 +146,15 @@ def read_bytes(path: Path) -> bytes:
 
 def read_json(path: Path) -> Any:
     """Raises OSError, and ValueError for what is no JSON."""
-    return json.loads(read_bytes(path).decode("utf-8"))
+    return parse_json(read_bytes(path).decode("utf-8"))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Raises ValueError for what is no JSON, or is nested without end."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 # -- the list of checksums -------------------------------------------------------------------------

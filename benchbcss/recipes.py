@@ -140,6 +140,12 @@ class Train(Strict):
         description="what picks the best checkpoint; any_tissue_dice misleads, kept to show it",
     )
     rare_class_probability: float = Field(0.0, ge=0, le=1)
+    views: int | None = Field(
+        None,
+        ge=1,
+        description="train on so many fixed views (tile and augmentation) of each ROI, which a "
+        "frozen encoder sees once; none: new ones in every epoch",
+    )
     augment: Augmentations = Augment()
     unfreeze: tuple[Unfreeze, ...] = ()
     early_stopping: EarlyStopping | None = None

@@ -41,9 +41,9 @@ MOST_BYTES = 1_000_000  # of a suite file
 class Phantom(Strict):
     """Parameters of the embedded phantom."""
 
-    rois: int = Field(24, ge=6)
-    size: int = Field(512, ge=64)
-    seed: int = 0
+    rois: int = Field(24, ge=6, le=10_000)
+    size: int = Field(512, ge=64, le=8192)
+    seed: int = Field(0, ge=0, lt=2**63)
 
     @property
     def folder(self) -> str:

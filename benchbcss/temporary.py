@@ -41,7 +41,7 @@ def sweep(folder: Path) -> None:
         return
     for name in names:
         if _is_left(folder / name):
-            _remove(folder / name)
+            remove(folder / name)
 
 
 def _is_left(path: Path) -> bool:
@@ -66,8 +66,9 @@ def _alive(process: int) -> bool:
     return True
 
 
-def _remove(path: Path) -> None:
-    """As far as it goes: a read-only folder is no reason to stop."""
+def remove(path: Path) -> None:
+    """A file or a folder, as far as it goes: a read-only one is no reason to stop. A pipe in its
+    place goes too; to take it for a folder would be to wait for it without end."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
         return

@@ -46,7 +46,10 @@ criteria:
 """
 BACKENDS = ("unetpp", "sam2_v3", "floor_colour")
 SETTINGS = {
-    "unetpp": ("model.decoder_channels=[16, 12, 8, 8, 8]", "train.validate_every=2"),
+    "unetpp": (
+        *("model.encoder=tu-test_efficientnet", "model.decoder_channels=[16, 12, 8, 8, 8]"),
+        "train.validate_every=2",
+    ),
     "sam2_v3": (
         *("model.variant=t", "view.size=64", "predict.points_per_side=4"),
         *("train.steps=6", "train.validate_every=1"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests_support import cli
+from tests_support import SET_TINY_UNETPP, cli
 
 PAGE = Path(__file__).parents[1] / "docs" / "hooks.md"
 #: plugin -> what it registers
@@ -80,7 +80,7 @@ def trained(site, tmp_path_factory):
     """The folder of a short training logged by a stranger's tracker."""
     pytest.importorskip("segmentation_models_pytorch")
     folder = tmp_path_factory.mktemp("trained")
-    options = ("--suite", "short", "--no-floors", "--set", "tracker=lines")
+    options = ("--suite", "short", "--no-floors", "--set", "tracker=lines", *SET_TINY_UNETPP)
     cli("run", "unetpp", *options, "--workspace", folder, site=site, check=0)
     return next(folder.glob("runs/short/unetpp/[!.]*"))
 

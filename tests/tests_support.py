@@ -9,6 +9,11 @@ import numpy as np
 import warm
 from PIL import Image
 
+#: unetpp for tests that are not about the network: a fiftieth of resnet18's parameters, so that
+#: a run trains quickly and leaves 5 MB rather than 500
+TINY_UNETPP = ("model.encoder=tu-test_efficientnet", "model.decoder_channels=[16, 12, 8, 8, 8]")
+SET_TINY_UNETPP = [word for value in TINY_UNETPP for word in ("--set", value)]
+
 
 def cli(*arguments, check=None, site=None, **environment):
     """``benchbcss`` in a process of its own; ``site`` goes before the installed packages."""

@@ -18,6 +18,7 @@ import atexit
 import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import runpy
@@ -41,7 +42,15 @@ _LIGHT = ("--help", "backends", "cite", "leaderboard", "plugins", "show", "statu
 _LIBRARIES = (
     *("torch", "torchvision.transforms.v2", "accelerate", "safetensors.torch", "pandas"),
     *("pyarrow.parquet", "scipy.stats", "scipy.ndimage", "cv2", "PIL.Image", "huggingface_hub"),
-    *("timm", "segmentation_models_pytorch", "open_clip", "peft", "sam2.build_sam"),
+    *(
+        "altair",
+        "great_tables",
+        "timm",
+        "segmentation_models_pytorch",
+        "open_clip",
+        "peft",
+        "sam2.build_sam",
+    ),
     *("transformers.models.mask2former", "transformers.models.segformer"),
 )
 _HARNESS = (
@@ -91,7 +100,6 @@ def _server():
     """The server for the environment of now."""
     early = _early(os.environ)
     if _kept.server is not None and (_kept.early != early or not _kept.server.alive):
-        open("/work/extra-trim/restart.log","a").write(f"{_kept.server.alive} {os.environ.get('PYTEST_CURRENT_TEST')} {set(early.items())^set(_kept.early.items())}\n")
         _kept.server.end()
         _kept.server = None
     if _kept.server is None:
@@ -124,14 +132,20 @@ class _Server:
                 text = json.dumps(request).encode() + b"\n"
                 socket.send_fds(self._line, [text[:1]], streams)
                 self._line.sendall(text[1:])
-                pid = int(self._answers.readline())
-                return int(self._answers.readline())
+                pid = self._answer()
+                return self._answer()
             except BaseException:
                 if pid:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 self.end()
                 raise
+
+    def _answer(self):
+        line = self._answers.readline()
+        if not line:
+            raise RuntimeError("the server of tests/warm.py has ended; standard error may say why")
+        return int(line)
 
     def end(self):
         self._process.kill()
@@ -201,20 +215,31 @@ def _become(request, streams, base):
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
     if "benchbcss.runs.worker" in sys.modules:
-        from benchbcss.runs import rehearse
-        from benchbcss.runs.executors import local
+        _fork_workers()
 
-        local.subprocess = SimpleNamespace(
-            Popen=_Worker, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT
-        )
-        rehearse.subprocess = SimpleNamespace(run=_rehearse)
+
+def _fork_workers():
+    """In this process, workers and rehearsals are forks."""
+    from benchbcss.runs import rehearse
+    from benchbcss.runs.executors import local
+
+    local.subprocess = SimpleNamespace(
+        Popen=_Worker, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT
+    )
+    rehearse.subprocess = SimpleNamespace(run=_rehearse)
 
 
 def _streams():
     """Those of Python on the descriptors of now."""
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stdout = _writes_to(1)
+    sys.stderr = _writes_to(2, line_buffering=True, errors="backslashreplace")
+
+
+def _writes_to(descriptor, **options):
+    at_once = bool(os.environ.get("PYTHONUNBUFFERED"))
+    binary = open(descriptor, "wb", buffering=0 if at_once else -1, closefd=False)  # noqa: SIM115
+    return io.TextIOWrapper(binary, write_through=at_once, **options)
 
 
 def _end(program):
@@ -297,7 +322,12 @@ def _rehearse(command, *, input=None, **options):
     return subprocess.CompletedProcess(command, process.exitcode, *said)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and sys.argv[1] == "kernel":  # of Jupyter, with its arguments
+    _warm()
+    _fork_workers()
+    del sys.argv[1]
+    runpy.run_module("ipykernel_launcher", run_name="__main__", alter_sys=True)
+elif __name__ == "__main__":
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     base = [path for path in sys.path[1:] if path not in given]
     request, streams = _serve(socket.socket(fileno=int(sys.argv[1])))

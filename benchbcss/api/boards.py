@@ -95,13 +95,13 @@ class Leaderboard:
 
         from benchbcss.board import exporters
         from benchbcss.board.reported import load
-        from benchbcss.io import write_bytes
+        from benchbcss.io import write_output
 
         target = Path(path)
         shown = replace(self.board, sections=frozenset(model.SECTIONS), reported=load())
         stream = io.StringIO()
         exporters.choose(form, target).load()(shown, stream)
-        write_bytes(target, stream.getvalue().encode())
+        write_output(target, stream.getvalue().encode())
         return target
 
     def __len__(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchbcss import defaults
 from benchbcss.errors import DataError, InputError, UnknownNameError
-from benchbcss.io import read_table, verify
+from benchbcss.io import parse_json, read_bytes, read_table, verify
 from benchbcss.results import store
 from benchbcss.results.schema import RunResult, TrackResult
 
@@ -185,8 +184,8 @@ class Run:
             return pd.DataFrame(index=pd.Index([], name="epoch"))
         verify(path, "Run the command that made it once more.")
         try:
-            lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-        except ValueError as error:
+            lines = [parse_json(line) for line in read_bytes(path).decode().splitlines()]
+        except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read: {error}.") from error
         return pd.json_normalize(lines).set_index("epoch")
 

@@ -232,15 +232,17 @@ def _refuse_unknown(function: Any, options: Mapping[str, Any], known: Any) -> No
 
 
 def _positive(name: str, value: int) -> int:
-    if value < 1:
-        raise InputError(f"{name} must be at least 1, not {value}.")
+    if not 1 <= value <= 1000:
+        raise InputError(f"{name} must be 1 to 1000, not {value}.")
     return value
 
 
 def _seeds(seeds: Iterable[int]) -> list[int]:
     chosen = list(dict.fromkeys(seeds))
-    if not chosen or any(seed < 0 for seed in chosen):
-        raise InputError(f"seeds must be a number, or one or more seeds from 0 up; not {chosen}.")
+    if not chosen or any(not 0 <= seed < 2**32 for seed in chosen):
+        raise InputError(
+            f"seeds must be a number, or one or more seeds of 0 to {2**32 - 1}; not {chosen}."
+        )
     return chosen
 
 

@@ -136,6 +136,7 @@ def warnings(table: Table, every: bool = False) -> list[str]:
     if trapped:
         lines.append(f"weights chosen by any-tissue Dice, which misleads: {names(trapped, every)}")
     lines += _seen_before(table, every)
+    lines += _swept(table)
     apart = Counter(why.partition(" differs")[0] for _, why in table.not_comparable)
     if apart:
         total = sum(apart.values())
@@ -187,6 +188,18 @@ def _seen_before(table: Table, every: bool) -> list[str]:
     rows = [row for row in table.rows if row.result.weights.tcga_overlap == "yes"]
     said = "pretrained on TCGA slides, from which BCSS was taken"
     return [f"{said}: {names(rows, every)}"] if rows else []
+
+
+def _swept(table: Table) -> list[str]:
+    """Rows whose settings were chosen among others, and by what."""
+    lines: dict[str, None] = {}
+    for row in table.rows:
+        if chosen := row.result.selection:
+            said = f"{row.backend}: best of {chosen.settings} settings by validation"
+            if chosen.tested:
+                said += f", {chosen.tested} of the others scored on the test ROIs as well"
+            lines[f"{said} (sweep {chosen.sweep})"] = None
+    return list(lines)
 
 
 def _below_floor(table: Table, every: bool) -> list[str]:

@@ -6,7 +6,6 @@ without a result.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchbcss.io import read_bytes
+from benchbcss.io import read_json
 from benchbcss.results.heartbeat import Heartbeat, clock
 
 #: seconds since the last heartbeat (there is one every 2 s) for which a worker counts as alive,
@@ -74,7 +73,8 @@ def one_line(text: str, longest: int = 300) -> str:
 
 
 def look(run_dir: Path) -> Failure | Unfinished | None:
-    """What became of a run without a result; None where there is no sign of one."""
+    """What became of a run without a result; None where there is no sign of one, and for one that
+    waits until its sweep has chosen."""
     suite, backend = run_dir.parent.parent.name, run_dir.parent.name
     head = (suite, backend, str(run_dir))
     status = _read(run_dir / "status.json") or {}
@@ -88,6 +88,8 @@ def look(run_dir: Path) -> Failure | Unfinished | None:
         when = seen if seen is not None else _modified(path)
         return Failure(*head, str(content["reason"]), when, str(content.get("stage") or ""))
     spec = run_dir / "spec.json"
+    if (run_dir / "validation.json").is_file() and _is_held(spec):
+        return None
     if seen is None:
         if not spec.is_file():
             return None
@@ -97,6 +99,11 @@ def look(run_dir: Path) -> Failure | Unfinished | None:
     age = time.time() - seen
     alive = age < ALIVE or (age < ALIVE_HERE and _is_here(status.get("pid")))
     return Unfinished(*head, _state(alive), _where(status, alive), seen)
+
+
+def _is_held(spec: Path) -> bool:
+    """Whether a sweep is to choose before the run goes on."""
+    return (_read(spec) or {}).get("until") == "training"
 
 
 def identity(run_dir: Path) -> tuple[str, str, int, str]:
@@ -149,7 +156,7 @@ def _modified(path: Path) -> float:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(read_bytes(path))
+        content = read_json(path)
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None

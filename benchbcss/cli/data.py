@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchbcss.cli import complete
-from benchbcss.cli.main import format_option, say, workspace_option
+from benchbcss.cli.main import Positive, format_option, say, workspace_option
 
 if TYPE_CHECKING:
     from benchbcss.data.dataset import Dataset, Roi
@@ -134,7 +134,7 @@ def verify(
 @LABEL_MAP
 @click.option(
     "--mpp",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Positive(),
     help="Scale in um per pixel.  [default: the suite's, or 0.30]",
 )
 @format_option

@@ -95,9 +95,10 @@ def leaderboard(
     stream = io.StringIO() if output else sys.stdout
     exporter.load()(shown, stream)
     if output:
-        from benchbcss.io import write_bytes
+        from benchbcss.io import write_output
 
-        write_bytes(output, stream.getvalue().encode())  # type: ignore[union-attr]
+        text: str = stream.getvalue()  # type: ignore[union-attr]
+        write_output(output, text.encode("utf-8", "backslashreplace"))  # paths hold any bytes
     if check:
         problems = unmet(board, backends)
         for problem in problems:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import io
+import math
 import os
 import sys
 from pathlib import Path
@@ -65,6 +67,21 @@ class FromRegistry(click.ParamType):
     ) -> list[CompletionItem]:
         names = registry.load().kinds[self.kind]
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class Positive(click.FloatRange):
+    """A number above 0; infinite is none, nor is NaN, which no bound refuses."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
@@ -151,7 +168,7 @@ def main() -> None:
     """
     gc.set_threshold(50_000)  # what a start makes stays, and is not worth looking through often
     _fill_descriptors()
-    sys.stdout, sys.stderr = _stream(sys.stdout), _stream(sys.stderr)
+    sys.stdout, sys.stderr = _stream(sys.stdout), _stream(_Unheard(sys.stderr))
     try:
         code = _run()
         sys.stdout.flush()
@@ -159,7 +176,9 @@ def main() -> None:
         code = 1
     except OSError as error:
         code = 1
-        _say_last(f"error: {_sentence(error)}")
+        from benchbcss.io import sentence
+
+        say(f"error: {visible(sentence(error))}")
     _close()
     sys.exit(code)
 
@@ -196,6 +215,25 @@ class _Closed(io.TextIOBase):
         raise OSError(errno.EBADF, "it is closed", "standard output")
 
 
+class _Unheard:
+    """A stream of messages: where nobody reads them, what was asked for is done all the same."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = _Closed() if stream is None else stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def _fill_descriptors() -> None:
     """Where a standard stream is closed, no file of ours may take its number: what a library or a
     child prints would go into it."""
@@ -204,23 +242,8 @@ def _fill_descriptors() -> None:
     os.close(number)
 
 
-def _stream(stream: TextIO | None) -> Any:
+def _stream(stream: Any) -> Any:
     return VisibleStream(_Closed() if stream is None else stream)  # type: ignore[arg-type]
-
-
-def _sentence(error: OSError) -> str:
-    """Which file, what is wrong with it, what to do."""
-    from benchbcss.io import remedy
-
-    where = visible(str(error.filename)) if error.filename else "standard output"
-    return f"{where} cannot be used: {error.strerror or error}. {remedy(error)}"
-
-
-def _say_last(text: str) -> None:
-    try:
-        say(text)
-    except OSError:  # standard error is gone as well
-        pass
 
 
 def _close() -> None:

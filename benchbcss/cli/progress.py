@@ -52,12 +52,13 @@ class Row:
         return f"{count} {self.beat.unit}s" if count and self.beat.unit else count
 
 
-#: what tells the runs of one command apart: backend, seed and name
-_Key = tuple[str, int, str]
+#: what tells the runs of one command apart: backend, seed, name and, in a sweep, the settings
+_Key = tuple[str, int, str, str]
 
 
 def _key(spec: RunSpec) -> _Key:
-    return (spec.backend, spec.seed, spec.name)
+    settings = spec.fingerprint() if spec.until == "training" else ""
+    return (spec.backend, spec.seed, spec.name, settings)
 
 
 class Display(Progress):
@@ -84,6 +85,8 @@ class Display(Progress):
         self._total, self._begun = len(specs), time.monotonic()
         for spec in specs:
             words = [spec.backend, spec.name, f"seed {spec.seed}" if len(seeds) > 1 else ""]
+            if spec.until == "training":
+                words.append("#" + spec.fingerprint()[:6])  # as its folder
             self._labels[_key(spec)] = " ".join(filter(None, words))
             self._logs[_key(spec)] = Log(spec.run_dir(workspace) / "log.txt")
 

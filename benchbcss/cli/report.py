@@ -42,7 +42,7 @@ def report(
     objects, ROIs, pictures, pairs, cost, and the command that makes each row again.
     """
     from benchbcss.board import model
-    from benchbcss.io import write_bytes
+    from benchbcss.io import write_output
     from benchbcss.report import page
 
     board = model.only(model.load(workspace, suite=suite, track=track, seed=seed), backends)
@@ -51,5 +51,5 @@ def report(
 
         board.reported = load()
     content = page.html(board).encode("utf-8", "replace")  # paths may hold any bytes
-    write_bytes(output, content)
+    write_output(output, content)
     say(f"wrote {output} ({len(content) / 1e6:.1f} MB)")

@@ -12,12 +12,17 @@ from benchbcss.progress import Progress
 
 @click.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN_DIR]...")
+@click.option(
+    "--tables",
+    is_flag=True,
+    help="Count no pixels: results follow from the count tables, which takes seconds.",
+)
 @workspace_option
-def rescore(runs: tuple[Path, ...], workspace: Path) -> None:
+def rescore(runs: tuple[Path, ...], tables: bool, workspace: Path) -> None:
     """Recompute the results of RUN_DIRs (default: every finished run of the workspace).
 
     They are computed from predictions and masks, or from the count tables where predictions or
-    the data folder are gone.
+    the data folder are gone, or where --tables asks for it.
     """
     from benchbcss.cli import progress
     from benchbcss.errors import BenchError, InputError, RunError
@@ -35,7 +40,7 @@ def rescore(runs: tuple[Path, ...], workspace: Path) -> None:
     with progress.shown() as display:
         for run_dir in chosen:
             try:
-                _rescore(run_dir.resolve(), display)
+                _rescore(run_dir.resolve(), display, tables)
                 say(f"rescored {run_dir}")
             except BenchError as error:
                 failed += 1
@@ -46,13 +51,16 @@ def rescore(runs: tuple[Path, ...], workspace: Path) -> None:
         )
 
 
-def _rescore(run_dir: Path, display: Progress) -> None:
+def _rescore(run_dir: Path, display: Progress, tables: bool) -> None:
     from benchbcss.errors import DataError
     from benchbcss.io import ensure_list
     from benchbcss.results import evaluate, store
 
     with store.owned(run_dir):
         ensure_list(run_dir)
+        if tables:
+            store.save(run_dir, evaluate.rebuild(run_dir))
+            return
         gone = _gone(run_dir)
         if not gone:
             store.save(run_dir, evaluate.rescore(run_dir, display))

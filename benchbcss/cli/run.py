@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from benchbcss.cli import complete
-from benchbcss.cli.main import FromRegistry, format_option, say, split_option, workspace_option
+from benchbcss.cli.main import (
+    FromRegistry,
+    Positive,
+    format_option,
+    say,
+    split_option,
+    workspace_option,
+)
 from benchbcss.defaults import DATA_VARIABLE
 
 if TYPE_CHECKING:
@@ -24,19 +31,22 @@ if TYPE_CHECKING:
     from benchbcss.runs.planning import Asked
     from benchbcss.suites import Suite
 
-_SHARED: list[Any] = [
+_data_option = click.option(
+    "--data",
+    "folder",
+    type=click.Path(path_type=Path),
+    envvar=DATA_VARIABLE,
+    help="A folder laid out as BCSS; without it the embedded phantom is used.",
+)
+
+#: on which data by which settings
+_WHAT: list[Any] = [
     click.option(
         "--suite",
         shell_complete=complete.suites,
         help="Name of a suite, or a suite file.  [default: bcss5 with data, phantom without]",
     ),
-    click.option(
-        "--data",
-        "folder",
-        type=click.Path(path_type=Path),
-        envvar=DATA_VARIABLE,
-        help="A folder laid out as BCSS; without it the embedded phantom is used.",
-    ),
+    _data_option,
     split_option,
     click.option(
         "--preset", type=click.Choice(["full", "smoke"]), help="smoke: minutes on two cores."
@@ -52,9 +62,13 @@ _SHARED: list[Any] = [
     click.option("--clip-model", help="open_clip model naming regions.  [default: the suite's]"),
     click.option("--clip-weights", help="Its weights: a tag or a path."),
     click.option("--clip-prompts", help="plain, descriptive, several, or a JSON file of prompts."),
+]
+
+#: where and how
+_HOW: list[Any] = [
     click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Positive(),
         help="Stop a worker after this many seconds.",
     ),
     click.option(
@@ -113,17 +127,49 @@ class Launching(click.Command):
 
 def shared_options(command: Any) -> Any:
     """What ``run`` and ``evaluate`` both take."""
-    for option in reversed(_SHARED):
+    return _with(command, [*_WHAT, *_HOW])
+
+
+def carrying_options(command: Any) -> Any:
+    """What a command takes whose settings stand in a file: data, and how runs are carried out."""
+    return _with(command, [_data_option, *_HOW])
+
+
+def _with(command: Any, options: Sequence[Any]) -> Any:
+    for option in reversed(options):
         command = option(command)
     return command
+
+
+def jobs_option(command: Any) -> Any:
+    """--jobs, of commands that train."""
+    return click.option(
+        "--jobs",
+        type=click.IntRange(1, 1000),
+        default=1,
+        show_default=True,
+        help="Workers at a time; on several GPUs each has its own.",
+    )(command)
+
+
+def floors_option(command: Any) -> Any:
+    """--baselines, of commands that score models."""
+    return click.option(
+        "--baselines/--no-baselines",
+        "--floors/--no-floors",
+        "floors",
+        default=True,
+        show_default=True,
+        help='Also run the suite\'s trivial baselines ("floors"), which every model has to beat.',
+    )(command)
 
 
 @click.command(cls=Launching)
 @click.argument(
     "backends", nargs=-1, required=True, metavar="BACKEND...", shell_complete=complete.backends
 )
-@click.option("--seeds", type=click.IntRange(1), help="Run seeds 0 to N-1.")
-@click.option("--seed", type=click.IntRange(0), help="Run this seed.  [default: 0]")
+@click.option("--seeds", type=click.IntRange(1, 1000), help="Run seeds 0 to N-1.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Run this seed.  [default: 0]")
 @click.option(
     "--weights",
     default="auto",
@@ -131,21 +177,12 @@ def shared_options(command: Any) -> Any:
     shell_complete=complete.files,
     help="auto, none, a path, or a hub id.",
 )
-@click.option(
-    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Workers at a time."
-)
-@click.option(
-    "--baselines/--no-baselines",
-    "--floors/--no-floors",
-    "floors",
-    default=True,
-    show_default=True,
-    help='Also run the suite\'s trivial baselines ("floors"), which every model has to beat.',
-)
+@jobs_option
+@floors_option
 @click.option("--name", default="", help="Name of the runs on the leaderboard.")
 @click.option(
     "--processes",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1000),
     default=1,
     show_default=True,
     help="Train each backend on so many GPUs (or, on CPU, processes).",
@@ -188,10 +225,10 @@ def run(
 
 
 def launching(shared: dict[str, Any], **more: Any) -> Launch:
-    """From the parameters of ``shared_options``."""
+    """From the parameters of ``shared_options`` or ``carrying_options``."""
     from benchbcss.runs.launch import Launch
 
-    clip = {name: shared[f"clip_{name}"] for name in ("model", "weights", "prompts")}
+    clip = {name: shared.get(f"clip_{name}") for name in ("model", "weights", "prompts")}
     names = {field.name for field in fields(Launch)}
     options = _options_of(shared["executor"], shared)
     given = {name: value for name, value in shared.items() if name in names}
@@ -228,23 +265,27 @@ def launch(backends: Sequence[str], asked: Asked, how: Launch, *, form: str, dry
             prepared, planned = launches.plan(backends, asked, how, say, display)
             specs += planned
             if dry_run:
-                _dry_run(specs, prepared.rois, how, form)
+                rehearse(specs, prepared.rois, how, form)
                 return
             display.expect(specs, how.workspace)
             outcomes = launches.carry_out(specs, how, say, watch=display.watch, ended=display.ended)
         except KeyboardInterrupt:
-            _interrupted(specs, [outcome.spec for outcome in display.outcomes], how)
+            interrupted(specs, [outcome.spec for outcome in display.outcomes], how)
     _show(outcomes, prepared.suite, how, form)
     if failed := launches.failures(outcomes):
         say(failed)
         sys.exit(1)
 
 
-def _interrupted(specs: Sequence[RunSpec], ended: Sequence[RunSpec], how: Launch) -> NoReturn:
+def interrupted(specs: Sequence[RunSpec], ended: Sequence[RunSpec], how: Launch) -> NoReturn:
     """Say what is kept and how to go on, by the very command; exits with 130."""
     from benchbcss.results import store
 
-    finished = [spec for spec in specs if store.has_record(spec.run_dir(how.workspace))]
+    finished = [
+        spec
+        for spec in specs
+        if store.has_record(run_dir := spec.run_dir(how.workspace)) or store.is_held(run_dir)
+    ]
     old = [spec for spec in finished if how.fresh and spec not in ended]
     what = (
         f"{len(finished) - len(old)} of {len(specs)} runs are finished, the others continue "
@@ -286,16 +327,17 @@ def _show(outcomes: Sequence[Outcome], suite: Suite, how: Launch, form: str) -> 
         terminal.table(model.load(how.workspace, suite=suite.name), sys.stdout)
 
 
-def _dry_run(specs: Sequence[RunSpec], rois: dict[str, Roi], how: Launch, form: str) -> None:
+def rehearse(specs: Sequence[RunSpec], rois: dict[str, Roi], how: Launch, form: str) -> None:
     """Rehearse the runs and list them; exits with 2 where one could not be carried out."""
-    from benchbcss.runs import executors, rehearse
+    from benchbcss.runs import executors
+    from benchbcss.runs import rehearse as rehearsing
 
     here = how.executor == "local"
-    rehearsals = rehearse.rehearse(specs, rois, how.workspace, here=here, fresh=how.fresh)
-    space = rehearse.space_problem(rehearsals, how.workspace)
+    rehearsals = rehearsing.rehearse(specs, rois, how.workspace, here=here, fresh=how.fresh)
+    space = rehearsing.space_problem(rehearsals, how.workspace)
     if form == "json":
         disk = {
-            "free_bytes": rehearse.free_bytes(how.workspace),
+            "free_bytes": rehearsing.free_bytes(how.workspace),
             "needs_bytes": sum(rehearsal.needs for rehearsal in rehearsals),
             "problem": space,
         }

@@ -54,7 +54,7 @@ def show_roi(
     RUN is a backend, a run's name, its id or its folder; ROI a file name, any part of one that only
     one ROI has, or "worst".
     """
-    from benchbcss.io import write_bytes
+    from benchbcss.io import write_output
     from benchbcss.results import scenes, store
     from benchbcss.runs.stored import find_finished
     from benchbcss.tracks import gallery
@@ -70,7 +70,7 @@ def show_roi(
     path = output or Path(f"{result.backend}-{Path(name).stem}.png")
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
-    write_bytes(path, buffer.getvalue())
+    write_output(path, buffer.getvalue())
     say(f"wrote {path}")
 
 

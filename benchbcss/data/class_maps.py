@@ -6,7 +6,6 @@ values, colour -> class, a list of names, nnU-Net's ``dataset.json``, Hugging Fa
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from benchbcss.contract import IGNORE
 from benchbcss.data.formats import Colour
 from benchbcss.data.tables import near_miss, read_table
 from benchbcss.errors import DataError
-from benchbcss.io import read_bytes
+from benchbcss.io import parse_json, read_bytes
 
 #: what files call a value that is no class at all
 NOTHING = frozenset(
@@ -61,7 +60,7 @@ def read(path: Path) -> ClassMap:
         return _of_table(path)
     try:
         text = read_bytes(path).decode("utf-8-sig")
-        raw = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+        raw = parse_json(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise DataError(f"The class map {path} cannot be read: {reason}.") from error

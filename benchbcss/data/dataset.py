@@ -47,11 +47,12 @@ class Roi:
 
     def target(self, labels: LabelMap) -> np.ndarray:
         """uint8 [H, W]: labels 0..K-1, 255 where ignored."""
+        import cv2  # neither is needed to list a dataset
+        import numpy as np
+
         codes, lookup = self.codes(), labels.lookup
         if codes.dtype != np.uint8:
             return lookup[codes]
-        import cv2  # not needed to list a dataset
-
         return np.asarray(cv2.LUT(codes, lookup[:256]))  # four times as fast
 
     def class_pixels(self, labels: LabelMap) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 Arrays are keyed by the SHA-256 of the source file (and by what else decides how it is read), so a
 changed file is a new entry and the whole folder can be deleted at any time. Writers hold a file
-lock and rename into place, so processes share one store. What is damaged is decoded again: an
-array has its checksum, asked for whenever its size or time of change is not as it was left, and
-descriptions carry their own.
+lock and rename into place, so processes share one store. What is damaged is decoded again:
+descriptions carry their own checksum, and hold that of their array, which is verified when a
+process first reads the array, and whenever its size or time of change is not as it was left.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ import json
 import os
 import re
 import stat as stat_module
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbcss.errors import DataError, RunError
-from benchbcss.io import AGAIN, remedy, sha256, write_bytes, write_json
+from benchbcss.io import AGAIN, read_json, remedy, sha256, write_bytes, write_json
 from benchbcss.temporary import beside, sweep
 
 if TYPE_CHECKING:  # what is decoded already is found again without it
@@ -47,11 +49,15 @@ class Entry:
     codes: dict[int, int]
     #: what beside the file's bytes decided the array (a colour table, a place within the file)
     variant: str = ""
+    #: sees to it that the array is as it was decoded
+    verify: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
 
     def open(self) -> np.ndarray:
-        """Read-only memory map: uint8 [H, W, 3] (image), uint8 or uint16 [H, W] (mask)."""
+        """Read-only memory map: uint8 [H, W, 3] (image), uint8 or uint16 [H, W] (mask). A damaged
+        array is decoded again. Raises DataError where that cannot be done."""
         import numpy as np
 
+        self.verify()
         try:
             mapped: np.ndarray = np.load(self.array, mmap_mode="r")
         except (OSError, ValueError) as error:
@@ -66,6 +72,7 @@ class TileStore:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
+        self._verified: set[tuple[Path, int, int]] = set()
 
     def entry(
         self,
@@ -84,23 +91,56 @@ class TileStore:
         stem = f"{digest}-{kind}"
         if variant:
             stem += f"-{hashlib.sha256(variant.encode()).hexdigest()[:16]}"
-        meta_path = self.root / f"{stem}.json"
-        array_path = meta_path.with_suffix(".npy")
-        meta = _described(meta_path, kind)
-        if meta is None:
-            with _locked(self.root / f"{stem}.lock"):
-                meta = _described(meta_path, kind)
-                if meta is None:
-                    sweep(self.root)
-                    array = decode() if decode else _decoded(path, kind)
-                    meta = self._keep(path, array, kind, array_path, meta_path)
+        array = self.root / f"{stem}.npy"
+        read = decode or partial(_decode, path, kind)
+        meta = _described(array, kind) or self._decoded(path, kind, read, array)
+
+        def verify() -> None:
+            self._verify(path, digest, kind, read, array)
+
         return Entry(
             digest,
-            array_path,
+            array,
             tuple(meta["shape"]),
             {int(code): count for code, count in meta["codes"].items()},
             variant,
+            verify,
         )
+
+    def _decoded(
+        self,
+        path: Path,
+        kind: str,
+        decode: Callable[[], np.ndarray],
+        array: Path,
+        thorough: bool = False,
+    ) -> dict[str, Any]:
+        """Decode ``path``, unless another process has done so meanwhile; its description."""
+        with _locked(array.with_suffix(".lock")):
+            meta = _described(array, kind, thorough)
+            if meta is None:
+                sweep(self.root)
+                meta = self._keep(path, decode(), kind, array)
+                self._verified.add(_state(array))
+        return meta
+
+    def _verify(
+        self, path: Path, digest: str, kind: str, decode: Callable[[], np.ndarray], array: Path
+    ) -> None:
+        """Read the whole array once, and compare it with its checksum: a few hundredths of what
+        decoding takes. Decodes ``path`` again where it is another. Raises DataError."""
+        with contextlib.suppress(OSError):
+            if _state(array) in self._verified:
+                return
+        if _described(array, kind, thorough=True) is None:
+            print(f"{array} is not as it was written: {path} is decoded again", file=sys.stderr)
+            if self._digest(path) != digest or sha256(path) != digest:
+                raise DataError(
+                    f"{path} has changed since it was looked at, and {array}, decoded from it "
+                    f"then, is damaged. Run again."
+                )
+            self._decoded(path, kind, decode, array, thorough=True)
+        self._verified.add(_state(array))
 
     def size(self) -> int:
         """Bytes on disk."""
@@ -152,9 +192,7 @@ class TileStore:
         key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
         return key, self.root / f"{hashlib.sha256(os.fsencode(key)).hexdigest()}.sha256"
 
-    def _keep(
-        self, path: Path, array: np.ndarray, kind: str, array_path: Path, meta_path: Path
-    ) -> dict[str, Any]:
+    def _keep(self, path: Path, array: np.ndarray, kind: str, array_path: Path) -> dict[str, Any]:
         import numpy as np
 
         codes: dict[str, int] = {}
@@ -183,11 +221,11 @@ class TileStore:
             "codes": codes,
             "array_sha256": digest,
         }
-        _describe(meta_path, meta)  # last: an entry exists once its description does
+        _describe(array_path, meta)  # last: an entry exists once its description does
         return meta
 
 
-def _decoded(path: Path, kind: str) -> np.ndarray:
+def _decode(path: Path, kind: str) -> np.ndarray:
     from benchbcss.data.images import decode_image, decode_mask
 
     return decode_image(path) if kind == "image" else decode_mask(path)
@@ -230,34 +268,48 @@ def _locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _describe(meta_path: Path, meta: dict[str, Any]) -> None:
-    """Write an entry's description, with its array's size and time of change, and its own check."""
-    stat = meta_path.with_suffix(".npy").stat()
+def _state(array: Path) -> tuple[Path, int, int]:
+    """What changes when another array is put in the place of this one. Raises OSError."""
+    stat = array.stat()
+    return array, stat.st_ino, stat.st_mtime_ns
+
+
+def _describe(array: Path, meta: dict[str, Any]) -> None:
+    """Write an array's description, with its size and time of change, and its own check."""
+    stat = array.stat()
     meta |= {"size": stat.st_size, "changed": stat.st_mtime_ns}
-    write_json(meta_path, {**meta, "check": _check_of(json.dumps(meta, sort_keys=True))})
+    check = _check_of(json.dumps(meta, sort_keys=True))
+    write_json(array.with_suffix(".json"), {**meta, "check": check})
 
 
 def _check_of(*texts: str) -> str:
     return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _described(meta_path: Path, kind: str) -> dict[str, Any] | None:
-    """What the store knows of an entry, or None if it is to be decoded (again)."""
-    array_path = meta_path.with_suffix(".npy")
-    if not (meta_path.is_file() and array_path.is_file()):
+def _described(array: Path, kind: str, thorough: bool = False) -> dict[str, Any] | None:
+    """What the store knows of an array, or None if it is to be decoded (again). ``thorough``:
+    compare its checksum even where size and time of change are as they were left."""
+    described = array.with_suffix(".json")
+    if not (described.is_file() and array.is_file()):
         return None
     try:
-        meta: dict[str, Any] = json.loads(meta_path.read_text(encoding="utf-8"))
+        meta: dict[str, Any] = read_json(described)
         check = meta.pop("check", None)
-        stat = array_path.stat()
+        stat = array.stat()
     except (OSError, ValueError, AttributeError, TypeError):
         return None
     if check != _check_of(json.dumps(meta, sort_keys=True)):
         return None
     if kind == "mask" and meta["decoder"] != DECODER:
         return None
-    if (stat.st_size, stat.st_mtime_ns) != (meta["size"], meta["changed"]):
-        if sha256(array_path) != meta["array_sha256"]:
+    as_left = (stat.st_size, stat.st_mtime_ns) == (meta["size"], meta["changed"])
+    if thorough or not as_left:
+        try:
+            if sha256(array) != meta["array_sha256"]:
+                return None
+        except OSError:  # a failing disk
             return None
-        _describe(meta_path, meta)  # a copied store: as it was, only the time is another
+    if not as_left:  # a copied store: as it was, only the time is another
+        with contextlib.suppress(RunError):  # on a read-only disk it is looked at each time
+            _describe(array, meta)
     return meta

@@ -65,6 +65,8 @@ class Predictor:
     views: Views = "mean_logits"
     tissue_prompt: TissuePrompt = "per_class"
     encoder_calls: int = 0
+    #: whether ``predict_roi`` may answer 255, no class
+    abstains: bool = False
     #: up while the backend's code runs; None where nothing is to be kept from it
     guard: Guard | None = None
     #: the ROI being predicted, for messages
@@ -125,7 +127,7 @@ class Predictor:
         prompts their masks are united. ``process`` is done to each mask. One prompting's masks are
         held at a time: all 24 of a large ROI would take many gigabytes.
         """
-        from benchbcss.inference.prompts import make_prompts
+        from benchbcss.inference.prompts import all_prompts
 
         self.roi = roi
         classes = self.backend.task.mean_classes
@@ -134,12 +136,10 @@ class Predictor:
             yield from ((prompting.key, {}) for prompting in promptings)
             return
         encoded = self._encoded(image, promptings)
-        made: dict[tuple[str, str], list[Prompt]] = {}
+        made = all_prompts(target, classes, self.prompt_size, promptings, roi)
         for prompting in promptings:
-            how = (prompting.strategy, prompting.scope)
-            if how not in made:
-                made[how] = make_prompts(target, classes, self.prompt_size, prompting, roi)
-            yield prompting.key, self._masks(encoded, made[how], prompting, shape, process)
+            prompts = made[prompting.strategy, prompting.scope]
+            yield prompting.key, self._masks(encoded, prompts, prompting, shape, process)
 
     def prompted_tissue(
         self,
@@ -278,9 +278,10 @@ class Predictor:
                 f"predict_roi returned {output.dtype} {output.shape}, expected uint8 "
                 f"{view.shape[:2]}"
             )
-        if int(output.max()) >= self.backend.task.num_classes:
+        named = output[output != IGNORE] if self.abstains else output
+        if named.size and int(named.max()) >= self.backend.task.num_classes:
             raise PluginError(
-                f"predict_roi returned label {int(output.max())}; labels are 0.."
+                f"predict_roi returned label {int(named.max())}; labels are 0.."
                 f"{self.backend.task.num_classes - 1}"
             )
         if output.shape == (height, width):

@@ -10,30 +10,51 @@ not prompted.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
 
 from benchbcss.contract import Prompt, Prompting, Scope, Strategy
 from benchbcss.inference.brief import BRIEF
+from benchbcss.scoring import bits
+from benchbcss.scoring.runs import components
 
 SMALLEST = 256  # px; smaller components are not prompted one by one
 NEGATIVES, OUTSIDE = 5, 10.0  # negative points, and their distance from the mask in px
 POINTS = 5
 _LONGEST = 2048  # px; longer masks are subsampled before distances are computed
 
-_EIGHT = np.ones((3, 3), bool)
-
 
 @dataclass(frozen=True)
 class Region:
-    """Part of a class: bool ``mask`` and the row and column of its first pixel in the ROI."""
+    """Part of a class: bool ``mask`` and the row and column of its first pixel in the ROI, whose
+    size is ``shape``. What prompts need to know of it is computed when it is first asked for."""
 
     mask: np.ndarray
     top: int
     left: int
+    shape: tuple[int, ...]
+
+    @cached_property
+    def middle(self) -> np.ndarray:
+        """[1, 2] (row, column) of the pixel inside that is nearest to the centroid."""
+        places = np.argwhere(self.mask)
+        nearest = np.square(places - places.mean(0)).sum(1).argmin()
+        return places[[nearest]] + np.array([self.top, self.left])
+
+    @cached_property
+    def inner(self) -> np.ndarray:
+        """[<=5, 2] points that fill it; see ``_farthest``."""
+        return _farthest(self)
+
+    @cached_property
+    def around(self) -> np.ndarray:
+        """[N, 2] pixels of the ROI on the line 10 px outside; see ``_line``."""
+        return _line(self)
 
 
 def make_prompts(
@@ -44,54 +65,108 @@ def make_prompts(
     One per class, or under scope ``components`` one per component of at least 256 px (none where
     a class has only smaller ones). ``roi`` seeds what is random.
     """
-    prompts = []
+    how = prompting.strategy, prompting.scope
+    return all_prompts(target, classes, size, [prompting], roi)[how]
+
+
+def all_prompts(
+    target: np.ndarray,
+    classes: Sequence[int],
+    size: int,
+    promptings: Sequence[Prompting],
+    roi: str = "",
+) -> dict[tuple[Strategy, Scope], list[Prompt]]:
+    """``make_prompts`` of each strategy and scope among ``promptings``: a region is found and
+    measured once for all of them."""
+    made: dict[tuple[Strategy, Scope], list[Prompt]] = {
+        (prompting.strategy, prompting.scope): [] for prompting in promptings
+    }
+    scopes = list(dict.fromkeys(scope for _, scope in made))
     for label in classes:
-        for number, region in enumerate(regions(target == label, prompting.scope)):
+        for scope, number, region in _scoped(target == label, scopes):
             seed = f"{roi}|{label}|{number}"
-            prompts.append(_prompt(region, int(label), prompting.strategy, target, size, seed))
-    return prompts
-
-
-def regions(mask: np.ndarray, scope: Scope) -> Iterator[Region]:
-    """What one prompt each points at, in a class's mask bool [H, W]; nothing for an empty mask."""
-    window = _bounds(mask)
-    if window is None:
-        return
-    top, left = window[0].start, window[1].start
-    cut = mask[window]
-    if scope == "class":
-        yield Region(cut, top, left)
-        return
-    labels, _ = ndimage.label(cut, _EIGHT)
-    areas = np.bincount(labels.reshape(-1))
-    areas[0] = 0
-    wanted = [int(areas.argmax())] if scope == "largest" else np.flatnonzero(areas >= SMALLEST)
-    boxes = ndimage.find_objects(labels)
-    for index in wanted:
-        rows, columns = boxes[int(index) - 1]
-        component = labels[rows, columns] == index
-        yield Region(component, top + rows.start, left + columns.start)
+            for (strategy, wanted), prompts in made.items():
+                if wanted == scope:
+                    prompts.append(_prompt(region, int(label), strategy, size, seed))
+    return made
 
 
 def covered(mask: np.ndarray, scope: Scope) -> int:
     """Pixels of a class that a scope points at: what a perfect outline could score on."""
-    return sum(int(np.count_nonzero(region.mask)) for region in regions(mask, scope))
+    if scope == "class" or not mask.any():
+        return int(np.count_nonzero(mask))
+    areas = _Parts(mask).areas
+    return int(areas.max() if scope == "largest" else areas[areas >= SMALLEST].sum())
 
 
 def keep_largest(mask: np.ndarray) -> np.ndarray:
     """Only the largest 8-connected component of bool [H, W]."""
     kept = np.zeros_like(mask)
-    for region in regions(mask, "largest"):
+    for _, _, region in _scoped(mask, ["largest"]):
         rows, columns = region.mask.shape
         kept[region.top : region.top + rows, region.left : region.left + columns] = region.mask
     return kept
 
 
-def _prompt(
-    region: Region, label: int, strategy: Strategy, target: np.ndarray, size: int, seed: str
-) -> Prompt:
+def _scoped(mask: np.ndarray, scopes: Sequence[Scope]) -> Iterator[tuple[Scope, int, Region]]:
+    """(scope, number, region): what one prompt each points at, in a class's mask bool [H, W];
+    nothing for an empty mask. The largest component is one region under both scopes that have it,
+    and one region at a time is held."""
+    window = _bounds(mask)
+    if window is None:
+        return
+    top, left = window[0].start, window[1].start
+    cut = mask[window]
+    if "class" in scopes:
+        yield "class", 0, Region(cut, top, left, mask.shape)
+    if not {"largest", "components"} & set(scopes):
+        return
+    parts = _Parts(cut)
+    largest = int(parts.areas.argmax())
+    numbers: dict[int, list[tuple[Scope, int]]] = {}
+    if "components" in scopes:
+        for number, index in enumerate(np.flatnonzero(parts.areas >= SMALLEST).tolist()):
+            numbers[index] = [("components", number)]
+    if "largest" in scopes:
+        numbers.setdefault(largest, []).append(("largest", 0))
+    for index, wanted in numbers.items():
+        (rows, columns), component = parts.cut(index)
+        region = Region(component, top + rows.start, left + columns.start, mask.shape)
+        for scope, number in wanted:
+            yield scope, number, region
+
+
+class _Parts:
+    """The 8-connected components of a mask bool [H, W] in the order of their first pixels;
+    ``areas`` [1 + N] in pixels, 0 for what is no component."""
+
+    def __init__(self, mask: np.ndarray) -> None:
+        labels = mask.view(np.uint8) if mask.flags.c_contiguous else mask.astype(np.uint8)
+        numbered = components(labels, (1,))
+        self.shape, self.ids = mask.shape, numbered.run_ids
+        self.lengths = np.diff(np.flatnonzero(numbered.change), append=mask.size)
+        areas = np.bincount(self.ids, self.lengths, len(numbered.labels)).astype(np.int64)
+        areas[0] = 0
+        self.areas = areas
+
+    def cut(self, index: int) -> tuple[tuple[slice, slice], np.ndarray]:
+        """Rows and columns that a component lies in, and bool of where."""
+        box = self._boxes[index - 1]
+        return box, self._labels[box] == index
+
+    @cached_property
+    def _labels(self) -> np.ndarray:
+        return np.repeat(self.ids.astype(np.int32), self.lengths).reshape(self.shape)
+
+    @cached_property
+    def _boxes(self) -> list[tuple[slice, slice]]:
+        boxes: list[tuple[slice, slice]] = ndimage.find_objects(self._labels)
+        return boxes
+
+
+def _prompt(region: Region, label: int, strategy: Strategy, size: int, seed: str) -> Prompt:
     rows, columns = region.mask.shape
-    height, width = target.shape
+    height, width = region.shape
     scale = np.array([size / width, size / height])
     box = None
     if strategy in ("box", "box_neg", "box_neg_outer"):
@@ -109,29 +184,25 @@ def _prompt(
         around = _around(box, size, seed)
         return Prompt(label, box, around, (0,) * len(around))
     if strategy == "box_neg":
-        places, kind = _outside(region, target.shape, seed), 0
+        places, kind = _outside(region, seed), 0
     elif strategy == "centroid":
-        places, kind = _centroid(region), 1
+        places, kind = region.middle, 1
     else:
-        places, kind = _farthest(region), 1
+        places, kind = region.inner, 1
     points = (places[:, ::-1] + 0.5) * scale
     return Prompt(label, box, tuple((float(x), float(y)) for x, y in points), (kind,) * len(points))
-
-
-def _centroid(region: Region) -> np.ndarray:
-    """[1, 2] (row, column) of the pixel inside that is nearest to the centroid."""
-    places = np.argwhere(region.mask)
-    nearest = np.square(places - places.mean(0)).sum(1).argmin()
-    return places[[nearest]] + np.array([region.top, region.left])
 
 
 def _farthest(region: Region) -> np.ndarray:
     """[<=5, 2]: the pixel deepest inside, then always the one for which depth times distance to
     the points chosen so far is largest."""
     mask, step = _thinned(region.mask)
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     places = np.argwhere(mask)
-    depths = depth[mask]
+    outside = ndimage.distance_transform_edt(
+        np.pad(mask, 1), return_distances=False, return_indices=True
+    )[:, 1:-1, 1:-1]
+    nearest = outside[:, mask].T - 1  # padded by one
+    depths = np.sqrt(np.square(places - nearest).sum(1))
     chosen = [int(depths.argmax())]
     distance = np.full(len(places), np.inf)
     while len(chosen) < min(POINTS, len(places)):
@@ -141,24 +212,36 @@ def _farthest(region: Region) -> np.ndarray:
     return _full(places[chosen], step) + np.array([region.top, region.left])
 
 
-def _outside(region: Region, shape: tuple[int, ...], seed: str) -> np.ndarray:
+def _outside(region: Region, seed: str) -> np.ndarray:
     """[<=5, 2]: random pixels of the image on the line 10 px outside the mask."""
+    line = region.around
+    if not len(line):
+        return np.zeros((0, 2), np.int64)
+    return line[_generator(seed).choice(len(line), min(NEGATIVES, len(line)), replace=False)]
+
+
+def _line(region: Region) -> np.ndarray:
+    """[N, 2]: the pixels of the image 10 px outside the mask, give or take half a pixel."""
     margin = int(OUTSIDE) + 2
     top, left = max(0, region.top - margin), max(0, region.left - margin)
     rows, columns = region.mask.shape
-    bottom = min(shape[0], region.top + rows + margin)
-    right = min(shape[1], region.left + columns + margin)
+    bottom = min(region.shape[0], region.top + rows + margin)
+    right = min(region.shape[1], region.left + columns + margin)
     wide = np.zeros((bottom - top, right - left), bool)
     down, over = region.top - top, region.left - left
     wide[down : down + rows, over : over + columns] = region.mask
     thin, step = _thinned(wide)
-    distance = ndimage.distance_transform_edt(~thin) * step
-    line = np.argwhere(np.abs(distance - OUTSIDE) <= step / 2)
-    if not len(line):
+    # Squared distances between pixels are whole numbers: which of them are on the line?
+    squares = np.arange((2 * int(OUTSIDE) // step + 2) ** 2)
+    on_line = np.flatnonzero(np.abs(np.sqrt(squares) * step - OUTSIDE) <= step / 2)
+    if not len(on_line):
         return np.zeros((0, 2), np.int64)
-    rng = _generator(seed)
-    chosen = line[rng.choice(len(line), min(NEGATIVES, len(line)), replace=False)]
-    return _full(chosen, step) + np.array([top, left])
+    packed = bits.pack(thin)
+    line = bits.dilate(packed, math.sqrt(on_line[-1] + 0.5))
+    if on_line[0]:
+        line &= ~bits.dilate(packed, math.sqrt(on_line[0] - 0.5))
+    places = np.argwhere(bits.unpack(line, thin.shape[1]))
+    return _full(places, step) + np.array([top, left])
 
 
 def _around(

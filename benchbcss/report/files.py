@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import escape
 
 from benchbcss.errors import InputError
-from benchbcss.io import write_bytes
+from benchbcss.io import write_output
 from benchbcss.report.charts import Figure
 
 ENDINGS = (".png", ".svg")
@@ -45,11 +45,11 @@ def save(figure: Figure, path: Path, legend: str = "") -> None:
         raise InputError(f"{path}: a chart is written as {' or '.join(ENDINGS)}.")
     text = svg(figure, legend)
     if ending == ".svg":
-        write_bytes(path, text.encode())
+        write_output(path, text.encode())
         return
     import vl_convert
 
-    write_bytes(path, vl_convert.svg_to_png(text, scale=_SCALE))
+    write_output(path, vl_convert.svg_to_png(text, scale=_SCALE))
 
 
 def svg(figure: Figure, legend: str = "") -> str:

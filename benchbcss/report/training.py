@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchbcss.board.model import Row
+from benchbcss.io import check, parse_json, read_bytes
 from benchbcss.report import charts
 from benchbcss.report.charts import ACCENT, BAD, INK, SECOND, SOFT, WIDTH, Figure
 from benchbcss.tracks.base import number
@@ -73,15 +73,17 @@ def curve_of(row: Row) -> Curve | str:
 
 
 def _records(row: Row) -> list[dict[str, Any]]:
-    """The log's epochs; a torn line ends it."""
+    """The log's epochs; a torn line ends it, and an altered log counts for nothing."""
     try:
-        text = (row.run / LOG).read_text(encoding="utf-8")
+        if check(row.run / LOG) == "altered":
+            return []
+        text = read_bytes(row.run / LOG).decode("utf-8")
     except (OSError, UnicodeDecodeError):
         return []
     records = []
     for line in text.splitlines():
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError:
             break
         if isinstance(record, dict) and isinstance(record.get("epoch"), int):

@@ -21,12 +21,12 @@ from benchbcss.data.store import TileStore
 from benchbcss.errors import DataError
 from benchbcss.io import AGAIN, Coded, check, listed, read_table, write_table
 from benchbcss.progress import SILENT, Progress
-from benchbcss.results import parts, store
+from benchbcss.results import store
 from benchbcss.results.schema import METRICS_VERSION, MetricUsed, RunResult, TrackResult
 from benchbcss.results.spec import RunSpec
 from benchbcss.scoring.per_class import BY_ROI, measure
 from benchbcss.scoring.threads import side_by_side
-from benchbcss.tracks import TRACKS, Track
+from benchbcss.tracks import TRACKS, Track, parts
 from benchbcss.tracks.base import Facts, Frame
 from benchbcss.tracks.estimates import bounds, by_class
 
@@ -40,8 +40,8 @@ def frame_of(
 ) -> Frame:
     """The frame of a run's tables, its ROIs in the order of the split."""
     sites = tuple(rois[name].institute for name in spec.scored)
-    elsewhere = spec.predictions_sha256 is not None
-    return Frame(spec.suite, labels, spec.scored, sites, tuple(promptings), elsewhere)
+    abstaining = spec.predictions_sha256 is not None or spec.abstains
+    return Frame(spec.suite, labels, spec.scored, sites, tuple(promptings), abstaining)
 
 
 def evaluate(

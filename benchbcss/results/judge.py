@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from benchbcss import registry, yaml_text
+from benchbcss.io import read_bytes
 from benchbcss.presets import merge
 from benchbcss.results.schema import (
     Criterion,
@@ -75,11 +76,11 @@ def _current(name: str, file: str | None, preset: str) -> _Now | None:
     try:
         if path is None:
             return None
-        raw = yaml_text.load(path.read_text(encoding="utf-8"))
+        raw = yaml_text.load(read_bytes(path).decode("utf-8"))
         presets = raw.pop("presets", None) or {}
         content = merge(raw, presets.get(preset) or {})
         criteria = tuple(Criterion.model_validate(one) for one in content.get("criteria") or ())
-    except (OSError, TypeError, ValueError, AttributeError, yaml.YAMLError):
+    except (OSError, TypeError, ValueError, AttributeError, yaml.YAMLError, RecursionError):
         return None
     return _Now(criteria, content.get("highlight"))
 

@@ -66,10 +66,10 @@ def code_digest(target: str) -> str:
     package = _top(target)
     reached = _reached(package, _plugin_packages() - {package})
     digests = [_digest([place]) for name in sorted(reached) if (place := _place(name))]
-    own = _place(package)
-    if own is None or not digests:
-        return _digest([own]) if own else ""
-    return hashlib.sha256("\n".join([_digest([own]), *digests]).encode()).hexdigest()
+    place = _place(package)
+    if place is None or not digests:
+        return _digest([place]) if place else ""
+    return hashlib.sha256("\n".join([_digest([place]), *digests]).encode()).hexdigest()
 
 
 def _top(target: str) -> str:

@@ -373,6 +373,19 @@ class Parameters(Record):
     trainable: Count
 
 
+class Selection(Record):
+    """How the run's settings were chosen by a sweep: the best of ``settings`` that were ever tried
+    under its name, by ``rule``. ``tested``: how many of the others had been scored on the test ROIs
+    by then, as no sweep does."""
+
+    sweep: str
+    rule: str
+    settings: Count
+    validation: Share
+    validation_sd: float | None = None
+    tested: Count = 0
+
+
 class Stability(Record):
     """``evidence`` is what the status was judged from."""
 
@@ -436,6 +449,7 @@ class RunResult(Record):
     weights: WeightsUsed
     recipe: dict[str, Any] = {}
     budget: str | None = None
+    selection: Selection | None = None
     parameters: Parameters | None = None
     evaluated: bool = Field(False, description="weights scored as they are, not trained here")
     not_measured: dict[str, str] = Field({}, description="track -> why")

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from benchbcss import names
 from benchbcss.recipes import Recipe, Strict
-from benchbcss.results.schema import METRICS_VERSION, SCHEMA_VERSION
+from benchbcss.results.schema import METRICS_VERSION, SCHEMA_VERSION, Selection
 from benchbcss.suites import ClipSpec, Suite
 from benchbcss.weights import AnyWeights, Auto, Weights
 
@@ -100,6 +100,12 @@ class RunSpec(Strict):
     device: str = "auto"
     #: processes that read training samples; None: as many as cores and shared memory allow
     workers: int | None = None
+    #: whether label maps may hold 255, which is no class; the backend says so
+    abstains: bool = False
+    #: how far it is to go for now: a sweep chooses between runs that are trained and validated
+    until: Literal["training", "result"] = "result"
+    #: by which sweep it was chosen
+    selection: Selection | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -125,6 +131,9 @@ class RunSpec(Strict):
         content: dict[str, Any] = {name: dump[name] for name in FINGERPRINT_FIELDS}
         content |= {name: dump[name] for name in FINGERPRINT_FIELDS_IF_SET if dump[name]}
         content["weights"] = self.weights.identity()
+        train = content["recipe"]["train"]
+        if train and train["views"] is None:  # newer than stored specifications
+            train.pop("views")
         content["recipe"].pop("tracker")  # where training is logged changes no number
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

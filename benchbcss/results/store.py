@@ -5,7 +5,6 @@ A run folder has one owner at a time, who holds the lock beside it.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -49,6 +48,10 @@ LOG = "log.txt"
 #: by which executor, and as which jobs, the run was handed to a queue
 SUBMITTED = "submitted.json"
 STATUS = "status.json"
+#: the validation of a run that was asked to go no further, by its final weights
+VALIDATION = "validation.json"
+#: what training leaves at its end
+_TRAINED = ("training.json", "checkpoints/final.safetensors")
 _PRESENT = f'"schema_version": {SCHEMA_VERSION},'.encode()
 
 
@@ -99,6 +102,43 @@ def is_finished(run_dir: Path) -> bool:
     return has_record(run_dir) and not damage(run_dir)
 
 
+def is_held(run_dir: Path) -> bool:
+    """Whether the run is trained and validated, and is to go no further (``RunSpec.until``)."""
+    if has_record(run_dir) or not (run_dir / VALIDATION).is_file():
+        return False
+    try:
+        spec = load_spec(run_dir)
+    except DataError:
+        return False
+    return spec.until == "training" and _is_validated(run_dir)
+
+
+def _is_validated(run_dir: Path) -> bool:
+    return all(io.check(run_dir / name) == "ok" for name in (VALIDATION, *_TRAINED))
+
+
+def is_reached(run_dir: Path, until: str) -> bool:
+    """Whether the run is finished, or as far as ``until`` asks; see ``RunSpec.until``."""
+    if has_record(run_dir):
+        return is_finished(run_dir)
+    return until == "training" and _is_validated(run_dir)
+
+
+def validation(run_dir: Path) -> tuple[float | None, str]:
+    """Mean validation Dice of the weights that are scored, None where there is none, and the track
+    that was validated in. Raises DataError."""
+    path = run_dir / VALIDATION
+    if path.is_file():
+        io.verify(path, "Run the same command again: it is made anew.")
+        try:
+            content = io.read_json(path)
+            return content["mean_dice"], str(content["track"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} cannot be read: {error}") from error
+    training = load(run_dir).training
+    return training.best_mean_dice, str((training.model_extra or {}).get("validation_track") or "")
+
+
 def damage(run_dir: Path) -> list[str]:
     """What is wrong with a run that has a record, one phrase each; every file is read, large ones
     when they are not as they were when last read (see ``memo``).
@@ -135,7 +175,7 @@ def load(run_dir: Path) -> RunResult:
         raw = io.read_bytes(path)
         if _PRESENT in raw[:40]:  # parsed and checked in one pass
             return RunResult.model_validate_json(raw)
-        return RunResult.model_validate(lift(json.loads(raw)))
+        return RunResult.model_validate(lift(io.parse_json(raw)))
     except (DataError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: {_first(error)}") from error
 
@@ -166,7 +206,9 @@ def _first(error: Exception) -> str:
         item = error.errors()[0]
         where = ".".join(str(step) for step in item["loc"])
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        return f"{where}: {item['msg']}{more}"
+        return f"{where}{': ' * bool(where)}{item['msg']}{more}"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
     if isinstance(error, KeyError):
         return f"the field {error} is missing"
     return str(error) or type(error).__name__
@@ -232,6 +274,7 @@ def record(
         weights=facts.weights,
         recipe=spec.recipe.model_dump(mode="json"),
         budget=facts.training.budget,
+        selection=spec.selection,
         parameters=facts.parameters,
         evaluated=spec.evaluate is not None,
         not_measured=facts.not_measured,

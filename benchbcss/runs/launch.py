@@ -92,13 +92,22 @@ def plan(
 
     Raises InputError and PluginError.
     """
+    chosen = list(dict.fromkeys(backends))
+    for backend in chosen:
+        registry.load().backend(backend)
+    prepared = prepare(how, say, progress)
+    if how.floors:
+        chosen += floors_beside(chosen, prepared.suite, say)
+    return prepared, planning.specify(prepared, chosen, asked, how.workspace)
+
+
+def prepare(how: Launch, say: Say, progress: Progress = SILENT) -> Prepared:
+    """The executor and the data, checked; what a user must know of both is said. Raises InputError
+    and PluginError."""
     plugins = registry.load()
     plugins.executors.find(how.executor).require()
     for source, reason in plugins.broken.items():
         say(f"warning: {source} is not loaded: {reason}")
-    chosen = list(dict.fromkeys(backends))
-    for backend in chosen:
-        plugins.backend(backend)
     prepared = how.prepare(say, progress, warn=True)
     parts = prepared.split
     say(
@@ -107,9 +116,7 @@ def plan(
     )
     for warning in prepared.warnings:
         say(f"warning: {warning}")
-    if how.floors:
-        chosen += _floors_beside(chosen, prepared.suite, say)
-    return prepared, planning.specify(prepared, chosen, asked, how.workspace)
+    return prepared
 
 
 def carry_out(specs: Sequence[RunSpec], how: Launch, say: Say, **shown: Any) -> list[Outcome]:
@@ -179,7 +186,7 @@ def _with_clip(definition: Suite, settings: Mapping[str, str | None]) -> Suite:
     return definition.model_copy(update={"clip": clip})
 
 
-def _floors_beside(chosen: Sequence[str], definition: Suite, say: Say) -> list[str]:
+def floors_beside(chosen: Sequence[str], definition: Suite, say: Say) -> list[str]:
     """The baselines to run beside ``chosen``, without those among them."""
     plugins = registry.load()
     tracks = {track for name in chosen for track in plugins.backend(name).info.tracks}

@@ -215,6 +215,7 @@ def specify(
             weights=Random() if floor else given,
             processes=1 if floor else asked.processes,
             name="" if floor else asked.name,
+            abstains=registered.info.abstains,
         )
         runs = [first.model_copy(update={"seed": seed}) for seed in asked.seeds]
         _known_transforms(runs, workspace)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from benchbcss.inference.predictor import Predictor
 from benchbcss.io import read_json, trusted, write_bytes, write_json
 from benchbcss.progress import Progress
 from benchbcss.runs.setup import Job
+from benchbcss.temporary import remove
 from benchbcss.tracks import Track
 
 INDEX = "predictions.json"
@@ -70,8 +70,8 @@ def _pictures(
 
 def discard(run_dir: Path) -> None:
     """Remove all predictions: those of other weights than the run is to be scored with."""
-    (run_dir / INDEX).unlink(missing_ok=True)
-    shutil.rmtree(run_dir / "predictions", ignore_errors=True)
+    remove(run_dir / INDEX)
+    remove(run_dir / "predictions")
 
 
 class _Index:

@@ -20,6 +20,7 @@ from benchbcss.data.labels import LabelMap
 from benchbcss.data.store import TileStore
 from benchbcss.errors import InputError, PluginError
 from benchbcss.inference.clip import Source
+from benchbcss.inference.embeddings import Embeddings
 from benchbcss.inference.guard import Guard
 from benchbcss.inference.predictor import Predictor
 from benchbcss.progress import SILENT, Progress
@@ -103,6 +104,7 @@ class Job:
             accumulate=getattr(torch, self.spec.suite.tile.accumulate),
             views=self.spec.suite.prompting.views,
             tissue_prompt=self.spec.suite.prompting.tissue_prompt,
+            abstains=self.registered.info.abstains,
             guard=self.guard,
         )
 
@@ -204,6 +206,7 @@ def _context(
         class_pixels=[int(count) for count in pixels],
         clip=Source(spec.clip, accelerator.device),
         evaluating=evaluating,
+        embeddings=Embeddings(Path(spec.store_root).parent / "embeddings"),
     )
 
 

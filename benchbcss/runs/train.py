@@ -12,15 +12,17 @@ from benchbcss import interrupt
 from benchbcss.contract import BOX_CLASS, Prompting
 from benchbcss.errors import NonFiniteError, PluginError, RecipeError
 from benchbcss.inference.guard import lifted
-from benchbcss.io import read_json, trusted, write_json
+from benchbcss.io import check, read_json, trusted, write_json
 from benchbcss.progress import SILENT, Count, Progress
 from benchbcss.results.schema import Stability, Training
+from benchbcss.results.store import VALIDATION
 from benchbcss.runs.predict import discard
 from benchbcss.runs.setup import Job
 from benchbcss.tracks import get
 from benchbcss.tracks.base import Validation
 from benchbcss.training import augment, loading, loop, schedule, stability
 from benchbcss.training.checkpoint import load_checkpoint, path_of, save_checkpoint
+from benchbcss.training.log import NAME, EpochLog
 from benchbcss.training.samples import TrainingData
 from benchbcss.training.trainer import Trainer
 from benchbcss.weights import Provenance
@@ -50,6 +52,7 @@ def train(job: Job, stage: Progress) -> tuple[Training, Stability | None]:
     if is_done(job.run_dir):
         load_checkpoint(job.run_dir, FINAL, job.model, None)
         summary: dict[str, Any] = read_json(done)
+        _log(job, summary)
         job.context.notes.update(summary["notes"])
         if "provenance" in summary:  # of the start that was trained from
             job.provenance = Provenance(**summary.pop("provenance"))
@@ -71,7 +74,26 @@ def train(job: Job, stage: Progress) -> tuple[Training, Stability | None]:
     summary["notes"] = job.context.notes
     save_checkpoint(job.run_dir, FINAL, job.model, None, {})
     write_json(done, {**summary, "provenance": job.provenance.model_dump(mode="json")})
+    _log(job, summary)
     return _typed(summary)
+
+
+def _log(job: Job, summary: dict[str, Any]) -> None:
+    """Write the log of epochs from the summary, which keeps them too, where it is not as it was
+    when training ended."""
+    records, path = summary.pop("log", None), job.run_dir / NAME
+    if records is not None and check(path) != "ok":
+        EpochLog(path).finish(records)
+
+
+def hold(job: Job, training: Training, stage: Progress) -> None:
+    """Leave the run here, with the validation score of the weights that would be scored."""
+    mean = training.best_mean_dice
+    if mean is None and job.spec.split.val:  # it was not trained, or not by the loop
+        stage("validating")
+        mean = validate(job, job.model, stage).mean
+    content = {"mean_dice": mean, "track": job.backend.validation}
+    write_json(job.run_dir / VALIDATION, content)
 
 
 def _count_trained(job: Job, summary: dict[str, Any]) -> None:
@@ -107,6 +129,7 @@ def _train(job: Job, stage: Progress, summary: dict[str, Any]) -> TrainingData:
         data.augment = augment.pipeline(settings.augment)
         data.rare_class_probability = settings.rare_class_probability
         data.scales = settings.scales
+        data.views = settings.views
         summary.update(_loop(job, data, stage))
     data.rare_class_probability = 0.0
     return data
@@ -166,6 +189,7 @@ def _loop(job: Job, data: TrainingData, stage: Progress) -> dict[str, Any]:
         "validation_track": job.backend.validation,
         "loop_seconds": round(history.seconds, 2),
         "stability": vars(_judge(job, history)),
+        "log": history.records,
     }
 
 

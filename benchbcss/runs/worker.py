@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from benchbcss import interrupt
 from benchbcss.errors import BenchError, RunError
-from benchbcss.io import begin_list, write_json
+from benchbcss.io import begin_list, sentence, write_json
 from benchbcss.names import VisibleStream
 from benchbcss.progress import Progress
 from benchbcss.results import store
@@ -59,7 +59,9 @@ def main(run_dir: Path) -> int:
 
 def _work(run_dir: Path) -> int:
     """What ``main`` does as the owner of the folder."""
-    if store.is_finished(run_dir):  # by another command, while this one was starting
+    if store.is_finished(run_dir) or store.is_held(
+        run_dir
+    ):  # by another command, while this one was starting
         return 0
     stage = Stage(run_dir)
     followers: list[subprocess.Popen[bytes]] = []
@@ -75,9 +77,7 @@ def _work(run_dir: Path) -> int:
         raise
     except BaseException as error:
         traceback.print_exc()
-        known = isinstance(error, BenchError)
-        reason = str(error) if known else f"{type(error).__name__}: {error}"
-        _record_failure(run_dir, {"reason": reason, "stage": stage.name})
+        _record_failure(run_dir, {"reason": _reason(error), "stage": stage.name})
         return 1
     finally:
         for follower in followers:
@@ -85,6 +85,14 @@ def _work(run_dir: Path) -> int:
             follower.wait()
         stage.stop()
     return 0
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, BenchError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:  # a disk, or what lies in a file's place
+        return sentence(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def _record_failure(run_dir: Path, content: dict[str, str]) -> None:
@@ -136,7 +144,8 @@ def _follow(run_dir: Path) -> int:
 
 
 def execute(spec: RunSpec, run_dir: Path, stage: Progress) -> None:
-    """Train, predict, score; writes result.json last. Plugins are told of it."""
+    """Train, predict, score; writes result.json last. Plugins are told of it. A run that is to go
+    no further than training writes validation.json instead."""
     from benchbcss.runs.setup import setup
 
     begun = time.time()
@@ -150,17 +159,21 @@ def execute(spec: RunSpec, run_dir: Path, stage: Progress) -> None:
     except BaseException as error:
         job.announcer.run_failed(error, stage.name)
         raise
-    job.announcer.run_ended(result)
+    if result is not None:
+        job.announcer.run_ended(result)
     stage("done")
 
 
-def _execute(job: Job, stage: Progress, begun: float) -> RunResult:
+def _execute(job: Job, stage: Progress, begun: float) -> RunResult | None:
     from benchbcss.results import evaluate, provenance
     from benchbcss.runs import predict, train
     from benchbcss.tracks.base import Facts
 
     spec, run_dir = job.spec, job.run_dir
     training, stability = train.train(job, stage)
+    if spec.until == "training":
+        train.hold(job, training, stage)
+        return None
     seconds = predict.predict(job, stage)
     stage("scoring")
     clip = job.context.notes.get("clip") or {}

@@ -72,8 +72,8 @@ class _Strip:
         counted = self._counted(true, tolerance)
         for row, label in zip(counts, classes, strict=True):
             surfaces = [self._surface(part == label) for part in (true, predicted)]
-            for side, (own, other) in enumerate((surfaces, surfaces[::-1])):
-                kept = own[self.rows] & counted
+            for side, (counting, other) in enumerate((surfaces, surfaces[::-1])):
+                kept = counting[self.rows] & counted
                 row[2 * side] = bits.count(kept)
                 if row[2 * side] and other.any():
                     row[2 * side + 1] = self._near(kept, other, tolerance)
@@ -88,13 +88,13 @@ class _Strip:
         down = bits.pack(labels[1:] != labels[:-1])
         border[1:] |= down
         border[:-1] |= down
-        own = labels[self.rows]
+        strip = labels[self.rows]
         if not border.any():
-            return own
+            return strip
         band = np.ascontiguousarray(bits.dilate(border, tolerance)[self.rows])
         inner = bits.unpack(band, self.width)
         np.negative(inner, out=inner)  # 1 becomes 255, which is IGNORE
-        inner |= own
+        inner |= strip
         return inner
 
     def _surface(self, mask: np.ndarray) -> np.ndarray:

@@ -48,13 +48,13 @@ def match_objects(
     target: np.ndarray, prediction: np.ndarray, classes: Sequence[int], mpp: float
 ) -> tuple[Objects, Objects]:
     """Truth's and prediction's objects in uint8 [H, W] maps, for the labels in ``classes``."""
-    true, found = on_threads(
+    true, predicted = on_threads(
         lambda labels: components(labels, classes), (target, prediction), target.size > _THREADED
     )
-    starts = np.flatnonzero(true.change | found.change)
+    starts = np.flatnonzero(true.change | predicted.change)
     runs = np.diff(starts, append=target.size)
-    row, column = true.at(starts), found.at(starts)
-    true_label, found_label = true.labels, found.labels
+    row, column = true.at(starts), predicted.at(starts)
+    true_label, found_label = true.labels, predicted.labels
     known = target.reshape(-1)[starts] != IGNORE
 
     true_area = _sum(row, runs, len(true_label))

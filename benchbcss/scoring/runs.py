@@ -51,7 +51,7 @@ def components(labels: np.ndarray, classes: Sequence[int]) -> Components:
     place = np.full(256, -1)  # of a label among the classes
     place[list(classes)] = np.arange(len(classes))
     if len(starts) * _DENSE < labels.size:
-        joined = _by_runs(starts, run_labels, labels.shape[1])
+        joined = _by_runs(starts, run_labels, labels.shape)
     else:
         joined = _by_pixels(labels, starts, run_labels, classes)
     wanted = np.flatnonzero(place[run_labels] >= 0)
@@ -72,14 +72,15 @@ def components(labels: np.ndarray, classes: Sequence[int]) -> Components:
     return Components(change, run_ids, np.concatenate([[-1], run_labels[leaders]]))
 
 
-def _by_runs(starts: np.ndarray, labels: np.ndarray, width: int) -> np.ndarray:
+def _by_runs(starts: np.ndarray, labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """int [runs]: equal where runs are connected; labels that are not wanted are joined as well."""
-    ends = np.append(starts[1:], starts[-1] + 1 if len(starts) else 0)
+    height, width = shape
+    ends = np.append(starts[1:], height * width)
     row = starts // width
     # Runs of the row above that reach from one pixel before this one to one pixel behind it.
     low = np.searchsorted(ends, starts - width - 1, "right")
     high = np.searchsorted(starts, ends - width, "right")
-    begin = np.searchsorted(starts, np.arange(row[-1] + 1) * width) if len(starts) else starts
+    begin = np.searchsorted(starts, np.arange(height) * width)
     low = np.maximum(low, begin[np.maximum(row - 1, 0)])
     high = np.minimum(high, begin[row])
     above = np.where(row > 0, np.maximum(high - low, 0), 0)

@@ -165,7 +165,10 @@ class Case:
     def predictor(self, made: Backend, model: nn.Module, guard: Guard | None = None) -> Predictor:
         size = self.recipe.view.size if self.squash else 2 * TILE
         device = torch.device("cpu")
-        return Predictor(made, model, self.squash, TILE, 16, size, device, guard=guard)
+        abstains = self.entry.info.abstains
+        return Predictor(
+            made, model, self.squash, TILE, 16, size, device, guard=guard, abstains=abstains
+        )
 
     def image(self, shape: tuple[int, int] = (ROI, ROI)) -> np.ndarray:
         """A part of a phantom ROI, repeated where it is too small."""

@@ -31,7 +31,7 @@ Counts = TypeVar("Counts")
 class Frame:
     """What the rows and columns of a run's count tables stand for: ROIs with the site of each,
     and the classes by label. ``promptings`` has the headline first. ``abstaining``: predictions may
-    hold 255, which is no class, as those made elsewhere do; a backend that runs here names one."""
+    hold 255, which is no class, as those made elsewhere do, and those of a backend that says so."""
 
     suite: Suite
     labels: LabelMap

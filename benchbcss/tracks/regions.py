@@ -2,12 +2,14 @@
 
 For every (ROI, class present) there are two regions: the ground truth's (the upper line) and the
 one predicted from the headline prompting. Columns: kind (ground_truth or predicted), roi, true,
-chosen (class names; chosen is empty where nothing was predicted, which counts as wrong).
+chosen (class names; chosen is empty where nothing was predicted, which counts as wrong). Naming
+goes on ROI by ROI after an interruption.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from benchbcss.errors import DataError
 from benchbcss.io import AGAIN, Coded, read_table, write_table
 from benchbcss.results import schema
 from benchbcss.scoring.regions import region_score
-from benchbcss.tracks import pictures
+from benchbcss.tracks import parts, pictures
 from benchbcss.tracks.base import Frame
 from benchbcss.tracks.estimates import bounds, finite, whole
 
@@ -57,13 +59,15 @@ def name_regions(
         (run_dir / NAME).unlink(missing_ok=True)
         return facts | {"not_measured": problem}
     clip = source.load()
-    rows: list[tuple[int, int, int, int]] = []
+    how = [facts, clip.provenance, source.prompts(classes)]
+    rows: list[np.ndarray] = []
     stage("naming regions")
     for number, name in enumerate(stage.counted(frame.rois)):
-        packed = pictures.read(folder / name, rois[name].shape, len(frame.labels.classes))
-        named = _name(rois[name], packed, frame, clip, source)
-        rows += [(kind, number, true, chosen) for kind, true, chosen in named]
-    kind, roi, true, chosen = np.array(rows, int).reshape(-1, 4).T
+        decisive = [*parts.known(frame, rois[name], run_dir, [folder / name]), *how]
+        make = partial(_name, rois[name], folder / name, frame, clip, source)
+        named = parts.kept(run_dir, "naming", name, decisive, make)["regions"]
+        rows.append(np.insert(named, 1, number, axis=1))
+    kind, roi, true, chosen = np.concatenate(rows).T
     write_table(
         run_dir / NAME,
         {
@@ -77,12 +81,14 @@ def name_regions(
 
 
 def _name(
-    roi: Roi, packed: np.ndarray, frame: Frame, clip: Clip, source: Source
-) -> list[tuple[int, int, int]]:
-    """(kind, true class, chosen class) of the ROI's regions as indices into ``KINDS`` and the
-    classes of the mean; one past the last class where nothing was predicted."""
+    roi: Roi, prediction: Path, frame: Frame, clip: Clip, source: Source
+) -> dict[str, np.ndarray]:
+    """``regions`` int64 [N, 3]: kind, true class and chosen class of the ROI's regions, as indices
+    into ``KINDS`` and the classes of the mean; one past the last class where nothing was
+    predicted."""
     from benchbcss.inference.clip import crop
 
+    packed = pictures.read(prediction, roi.shape, len(frame.labels.classes))
     target, image = roi.target(frame.labels), roi.image()
     nothing = len(frame.labels.mean)
     entries: list[tuple[int, int, int | None]] = []
@@ -98,12 +104,13 @@ def _name(
             if piece is not None:
                 crops.append(piece)
     if not crops:
-        return []
+        return {"regions": np.zeros((0, 3), np.int64)}
     chosen = clip.logits(crops, source.prompts(frame.labels.mean)).argmax(1)
-    return [
+    rows = [
         (kind, true, nothing if place is None else int(chosen[place]))
         for kind, true, place in entries
     ]
+    return {"regions": np.array(rows, np.int64)}
 
 
 def score(run_dir: Path, classes: Sequence[str], facts: dict[str, Any]) -> schema.Regions:
@@ -115,7 +122,7 @@ def score(run_dir: Path, classes: Sequence[str], facts: dict[str, Any]) -> schem
         return schema.Regions(not_measured=why)
     table = read_table(run_dir / NAME, AGAIN + ".")
     place = {name: index for index, name in enumerate(classes)}
-    parts = {}
+    named = {}
     for kind in KINDS:
         rows = table["kind"] == kind
         scored = region_score(
@@ -124,7 +131,7 @@ def score(run_dir: Path, classes: Sequence[str], facts: dict[str, Any]) -> schem
             [place.get(name, -1) for name in table["chosen"][rows]],
             len(place),
         )
-        parts[kind] = schema.NamedRegions(
+        named[kind] = schema.NamedRegions(
             accuracy=finite(scored.accuracy),
             interval=bounds(scored.interval),
             effective_rois=round(scored.effective_rois, 12),
@@ -134,4 +141,4 @@ def score(run_dir: Path, classes: Sequence[str], facts: dict[str, Any]) -> schem
             regions=scored.regions,
         )
     rois = len(set(table["roi"]))
-    return schema.Regions(classes=list(classes), clip=facts, rois=rois, **parts)
+    return schema.Regions(classes=list(classes), clip=facts, rois=rois, **named)

@@ -87,7 +87,8 @@ class Semantic(Track[SemanticCounts]):
         tables = []
         for roi in progress.counted(rois, doing="validating"):
             prediction = predictor.semantic(roi.image(), roi=roi.name)
-            tables.append(pair_counts(roi.target(labels), prediction, classes))
+            pairs = pair_counts(roi.target(labels), prediction, classes, predictor.abstains)
+            tables.append(pairs)
         pairs = np.stack(tables)
         named, total = list(labels.tissue_classes), pairs.sum(0)
         hit, true, predicted = (

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import nn
 
 from benchbcss.errors import RunError
-from benchbcss.io import move, trusted, write_bytes
+from benchbcss.io import move, parse_json, trusted, write_bytes
 
 
 def path_of(run_dir: Path, name: str) -> Path:
@@ -56,7 +56,7 @@ def state_of(run_dir: Path, name: str) -> dict[str, Any] | None:
         return None
     try:
         with safe_open(path, framework="pt") as handle:
-            state = json.loads(handle.metadata()["state"])
+            state = parse_json(handle.metadata()["state"])
     except Exception:  # safetensors has errors of its own for torn files
         return None
     return state if isinstance(state, dict) else None
@@ -76,7 +76,7 @@ def load_checkpoint(
     try:
         with safe_open(path, framework="pt") as handle:
             tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
-            state: dict[str, Any] = json.loads(handle.metadata()["state"])
+            state: dict[str, Any] = parse_json(handle.metadata()["state"])
         model.load_state_dict(
             {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
         )

@@ -1,4 +1,5 @@
-"""``epochs.jsonl``: one line of JSON per epoch, in order, each epoch once."""
+"""``epochs.jsonl``: one line of JSON per epoch, in order, each epoch once; when training has ended,
+with a checksum."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from typing import Any
 
 from benchbcss.errors import RunError
 from benchbcss.io import write_bytes
+
+NAME = "epochs.jsonl"
 
 
 class EpochLog:
@@ -26,6 +29,10 @@ class EpochLog:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # Lines are appended to it, so that no checksum of it would hold.
         write_bytes(self.path, "".join(map(_line, records)).encode(), listed=False)
+
+    def finish(self, records: Iterable[dict[str, Any]]) -> None:
+        """Nothing is appended any more: hold exactly ``records``, listed with a checksum."""
+        write_bytes(self.path, "".join(map(_line, records)).encode())
 
     def append(self, record: dict[str, Any]) -> None:
         """Add one epoch. Raises RunError where the file cannot be written, ValueError for NaN."""

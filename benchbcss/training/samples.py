@@ -36,7 +36,8 @@ def seed_of(*parts: object) -> int:
 
 @dataclass
 class TrainingData:
-    """The training ROIs in a backend's view. ``squash`` is the square's side, None for tiles."""
+    """The training ROIs in a backend's view. ``squash`` is the square's side, None for tiles;
+    ``views`` how many samples there are of each ROI, None for a new one in every epoch."""
 
     training: Sequence[Roi]
     labels: LabelMap
@@ -46,6 +47,7 @@ class TrainingData:
     augment: Pipeline = field(default_factory=Pipeline)
     rare_class_probability: float = 0.0
     scales: Sequence[Scale] = ()
+    views: int | None = None
 
     def __post_init__(self) -> None:
         self._squashed: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
@@ -68,7 +70,8 @@ class TrainingData:
 
     def raw(self, epoch: int, index: int) -> Raw:
         """The same before augmentation, in a quarter of the bytes and less."""
-        rng = np.random.default_rng(seed_of(self.seed, "sample", epoch, index))
+        view = epoch if self.views is None else epoch % self.views
+        rng = np.random.default_rng(seed_of(self.seed, "sample", view, index))
         size = self._size(epoch)
         if self.squash:
             with lifted():

@@ -22,7 +22,7 @@ from benchbcss.recipes import Train
 from benchbcss.training.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.training.history import EpochSums, History
 from benchbcss.training.kept import Kept
-from benchbcss.training.log import EpochLog
+from benchbcss.training.log import NAME, EpochLog
 from benchbcss.training.samples import StepDataset, TrainingData, finished_batch
 from benchbcss.training.schedule import Plan, ever_trained, group_rates
 
@@ -83,7 +83,7 @@ class Trainer:
         self.history = History()
         self.sums = EpochSums()  # of the epoch that is being trained
         self.step = 0  # optimiser steps done
-        self.log = EpochLog(run_dir / "epochs.jsonl")
+        self.log = EpochLog(run_dir / NAME)
         self.kept = Kept(run_dir)
         self._begun = self._saved = time.monotonic()
         self._saving = 0.0  # seconds that the last checkpoint took

@@ -133,7 +133,7 @@ def _replaced(workspace: Path, runs: Sequence[StoredRun]) -> Iterator[Removable]
     board = model.load(workspace)
     listed = {Path(item.run) for item in (*board.failures, *board.unfinished)}
     for run in without:
-        if run.path not in listed and _readable(run.path):
+        if run.path not in listed and not store.is_held(run.path) and _readable(run.path):
             why = f"a later run of {run.backend} of the same seed and name has a result"
             yield Removable("replaced", run.path, run.size, why, run.path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickletools
 import re
 import zipfile
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 
 from benchbcss.errors import WeightsError
+from benchbcss.io import read_json
 from benchbcss.weights.value import SUFFIXES, short
 
 _KEYS = ("state_dict", "model_state_dict")  # under which trainers keep plain tensors
@@ -39,8 +39,8 @@ def _files(folder: Path) -> list[Path]:
     names = sorted(file.name for file in folder.iterdir() if file.name.endswith(SUFFIXES))
     for index in sorted(folder.glob("*.index.json")):
         try:
-            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (OSError, ValueError, KeyError, AttributeError):
+            shards = set(read_json(index)["weight_map"].values())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
         return [folder / str(name) for name in sorted(shards)]
     for name in _USUAL:

@@ -1,82 +1,62 @@
-"""This harness's counts against its peers, on one 4096 x 3200 pair of 7 labels, in one process.
-
-    python benchmarks/speed/counts.py
-
-Times are the best of several runs; what counts is their ratio within this run. Results must be
-identical.
-"""
+"""Pairs of true and predicted labels: torchmetrics and scikit-learn."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from benchbcss.scoring import confusion_counts
+from benchbcss.scoring.threads import alone
+from benchmarks.speed.maps import pair
+from benchmarks.speed.timing import OURS, Case
 
-CLASSES = 7
-
-
-def pair(height: int = 4096, width: int = 3200) -> tuple[np.ndarray, np.ndarray]:
-    """Blocky labels, as tissue is, and a prediction that is wrong in a fifth of the pixels."""
-    rng = np.random.default_rng(0)
-    blocks = rng.integers(0, CLASSES, (height // 64 + 1, width // 64 + 1), dtype=np.uint8)
-    target = np.kron(blocks, np.ones((64, 64), np.uint8))[:height, :width].copy()
-    wrong = rng.random(target.shape) < 0.2
-    prediction = np.where(wrong, rng.integers(0, CLASSES, target.shape, dtype=np.uint8), target)
-    return target, prediction
+COPY = "copy of both maps"
 
 
-def best(work: Callable[[], Any], runs: int) -> tuple[float, Any]:
-    times = []
-    for _ in range(runs):
-        begun = time.perf_counter()
-        result = work()
-        times.append(time.perf_counter() - begun)
-    return min(times), result
+def case(megapixels: float, labels: int, noise: bool = False, threads: bool = True) -> Case:
+    import torch
+    from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+    target, prediction = pair(megapixels, noise, labels)
+    copies = np.empty_like(target), np.empty_like(prediction)
+    tensors = torch.tensor(prediction), torch.tensor(target)
 
-def measure(peers: bool = True) -> dict[str, float]:
-    """Seconds by name. Raises AssertionError where a peer's counts differ from ours."""
-    target, prediction = pair()
-    a, b = np.empty_like(target), np.empty_like(prediction)
+    def ours() -> np.ndarray:
+        if threads:
+            return confusion_counts(target, prediction, labels)
+        with alone():
+            return confusion_counts(target, prediction, labels)
+
+    def torchmetrics() -> np.ndarray:
+        return multiclass_confusion_matrix(*tensors, num_classes=labels).numpy()
 
     def copy() -> None:
-        np.copyto(a, target)
-        np.copyto(b, prediction)
+        for mine, theirs in zip(copies, (target, prediction), strict=True):
+            np.copyto(mine, theirs)
 
-    seconds = {}
-    seconds["copy of both"], _ = best(copy, 20)
-    seconds["benchbcss"], ours = best(lambda: confusion_counts(target, prediction, CLASSES), 10)
-    if not peers:
-        return seconds
-    from sklearn.metrics import confusion_matrix
+    def check(answers: Mapping[str, Any]) -> None:
+        assert (answers["torchmetrics"] == answers[OURS]).all()
+        if "scikit-learn" in answers:
+            assert (answers["scikit-learn"] == answers[OURS]).all()
 
-    seconds["scikit-learn"], theirs = best(
-        lambda: confusion_matrix(target.reshape(-1), prediction.reshape(-1)), 2
-    )
-    assert (theirs == ours).all()
-    try:
-        import torch
-        from torchmetrics.functional.classification import multiclass_confusion_matrix
-    except ImportError:
-        return seconds
-    tensors = torch.from_numpy(prediction), torch.from_numpy(target)
-    seconds["torchmetrics"], theirs = best(
-        lambda: multiclass_confusion_matrix(*tensors, num_classes=CLASSES), 2
-    )
-    assert (theirs.numpy() == ours).all()
-    return seconds
+    contestants = {OURS: ours, "torchmetrics": torchmetrics, COPY: copy}
+    if megapixels <= 2:  # it sorts all pixels
+        from sklearn.metrics import confusion_matrix
+
+        contestants["scikit-learn"] = lambda: confusion_matrix(
+            target.reshape(-1), prediction.reshape(-1), labels=range(labels)
+        )
+    kind = "noise" if noise else "regions"
+    where = "" if threads else ", one thread"
+    return Case(f"counts, {megapixels:g} Mpx of {kind}, {labels} labels{where}", contestants, check)
 
 
-if __name__ == "__main__":
-    found = measure()
-    own = found["benchbcss"]
-    print(json.dumps({name: round(value * 1000, 2) for name, value in found.items()}), "ms")
-    print(f"benchbcss takes {own / found['copy of both']:.1f} times the copy of both maps")
-    for name in ("scikit-learn", "torchmetrics"):
-        if name in found:
-            print(f"{name} takes {found[name] / own:.0f} times as long as benchbcss")
+def cases() -> Iterator[Case]:
+    for megapixels in (1, 13):
+        for labels in (7, 9, 22):
+            yield case(megapixels, labels)
+    yield case(13, 7, noise=True)
+    yield case(13, 22, noise=True)
+    yield case(13, 7, threads=False)

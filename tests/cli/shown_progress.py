@@ -20,7 +20,7 @@ HERE = Path(sys.argv[1]).parent
 
 
 class Spec(SimpleNamespace):
-    seed, name = 0, ""
+    seed, name, until = 0, "", "result"
 
     def run_dir(self, workspace):
         return Path(workspace) / "runs" / "suite" / self.backend / "seed0-x"

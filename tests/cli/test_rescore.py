@@ -21,13 +21,13 @@ def run_dir(done, tmp_path):
     return shutil.copytree(done, tmp_path / "run")
 
 
-def rescore(run_dir):
+def rescore(run_dir, *options):
     """(exit status, what was said)."""
     from click import ClickException
 
     from benchbcss.errors import BenchError
 
-    outcome = CliRunner().invoke(command, [str(run_dir)], standalone_mode=False)
+    outcome = CliRunner().invoke(command, [str(run_dir), *options], standalone_mode=False)
     if outcome.exception and not isinstance(outcome.exception, (BenchError, ClickException)):
         raise outcome.exception
     return outcome.exception is None, outcome.stderr
@@ -95,3 +95,28 @@ def test_without_the_data_it_follows_from_the_tables_and_says_so(run_dir):
     assert ended, said
     assert "the data folder /nowhere does not exist: the result follows from its tables" in said
     assert store.load(run_dir) == before
+
+
+def test_from_tables_if_asked_to_no_picture_is_read(run_dir, monkeypatch):
+    from benchbcss.tracks import TRACKS
+
+    def never(*_):
+        raise AssertionError("a picture was counted")
+
+    before = store.load(run_dir)
+    for track in TRACKS.values():
+        monkeypatch.setattr(type(track), "measure", never)
+    for table in run_dir.glob("scores-*.parquet"):
+        table.unlink()
+    ended, said = rescore(run_dir, "--tables")
+    assert ended, said
+    assert "warning" not in said
+    assert store.load(run_dir) == before
+    assert sorted(run_dir.glob("scores-*.parquet"))
+
+
+def test_tables_that_are_damaged_are_not_believed(run_dir):
+    (run_dir / "rois.parquet").write_bytes(b"torn")
+    ended, said = rescore(run_dir, "--tables")
+    assert not ended
+    assert "rois.parquet is altered" in said

@@ -1,13 +1,14 @@
 """Options of training as a user types them: processes, TensorBoard, averages of weights."""
 
 import json
+import resource
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests_support import cli, write_folder
+from tests_support import SET_TINY_UNETPP, cli, write_folder
 
 pytest.importorskip("segmentation_models_pytorch")
 
@@ -27,7 +28,7 @@ def short(phantom, tmp_path):
         "budget: {epochs: null, steps: 8}\ndefault_preset: smoke\n"
     )
     common = ["run", "unetpp", "--no-floors", "--suite", suite, "--data", phantom]
-    return [*common, "--workspace", tmp_path]
+    return [*common, "--workspace", tmp_path, *SET_TINY_UNETPP]
 
 
 @pytest.mark.slow
@@ -127,25 +128,53 @@ def test_settings_that_do_nothing_are_refused_by_the_command(phantom, tmp_path):
         assert done.stderr.count("error: ") == 1
 
 
-@pytest.mark.slow
-def test_with_nothing_to_do_no_torch_is_imported(phantom, tmp_path):
-    common = ["run", "floor_majority", "--data", str(phantom), "--workspace", str(tmp_path)]
-    cli(*common, check=0)
+#: what a command that has nothing to compute must not spend its start on
+HEAVY = {"torch", "numpy", "scipy", "pandas", "pyarrow", "PIL", "cv2", "rich", "torchvision"}
+
+
+def _heavy(*words):
+    """Which of ``HEAVY`` a command imports, and what it said."""
     code = (
         "import sys\n"
         "from benchbcss.cli.main import cli\n"
-        "cli.main(sys.argv[1:], standalone_mode=False)\n"
-        "sys.exit('torch' in sys.modules)"
+        "try:\n"
+        "    cli.main(sys.argv[1:], standalone_mode=False)\n"
+        "finally:\n"
+        f"    print('heavy:', *sorted({HEAVY!r} & set(sys.modules)))"
     )
-    for more in ([], ["--device", "cuda"]):
-        done = subprocess.run(
-            [sys.executable, "-c", code, *common, *more],
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "already done" in done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].split()[1:], done.stdout + done.stderr
+
+
+def _processor_seconds(*words):
+    times = []
+    for _ in range(3):
+        begun = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *map(str, words)], check=True, capture_output=True)
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime)
+    return min(times)
+
+
+@pytest.mark.slow
+def test_with_nothing_to_do_nothing_heavy_is_imported(phantom, tmp_path):
+    place = ["--workspace", tmp_path]
+    common = ["run", "floor_majority", "--data", phantom, *place]
+    cli(*common, check=0)
+    for more in ([], ["--device", "cuda"], ["--jobs", "2"]):
+        heavy, said = _heavy(*common, *more)
+        assert not heavy
+        assert "already done" in said
+    heavy, said = _heavy(*common, "--dry-run")
+    assert not heavy
+    assert "floor_majority seed 0 done" in said
+    for command in ("status", "leaderboard"):
+        assert not _heavy(command, *place)[0]
+    bare = _processor_seconds("-c", "pass")  # 8 to 10 times that where bytecode is kept
+    assert _processor_seconds("-m", "benchbcss", *common) < 25 * bare
     for path in tmp_path.glob("runs/*/*/*/semantic/*.png"):
         with Image.open(path) as image:
             assert path.stat().st_size < 0.25 * image.width * image.height / 2

@@ -14,6 +14,7 @@ from benchbcss import temporary
 from benchbcss.data.images import decode_image, decode_mask
 from benchbcss.data.store import TileStore
 from benchbcss.errors import BenchError, DataError
+from benchbcss.io import sha256
 
 
 def mask_file(path, shape=(30, 20)):
@@ -212,12 +213,91 @@ def test_a_copied_store_is_not_decoded_again(tmp_path):
     assert again.codes == first.codes
 
 
-def test_an_array_that_vanishes_is_one_sentence(tmp_path):
-    mask_file(tmp_path / "m.png")
+def _without_the_source(path):
+    path.unlink()
+    return r"m\.png cannot be read: .*Put the file there again"
+
+
+def _with_another_source(path):
+    mask_file(path, (30, 21))
+    return r"m\.png has changed since it was looked at.*Run again"
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+class TestDamageAfterAnEntryWasLookedUp:
+    """A run looks all entries up when it begins, and reads them hours later."""
+
+    @pytest.fixture
+    def entry(self, tmp_path):
+        mask_file(tmp_path / "m.png")
+        return TileStore(tmp_path / "store").entry(tmp_path / "m.png", "mask")
+
+    def test_it_is_decoded_again(self, tmp_path, entry, kind, capsys):
+        wanted = decode_mask(tmp_path / "m.png")
+        DAMAGE[kind](entry.array)
+        assert (entry.open() == wanted).all()
+        assert "m.png is decoded again" in capsys.readouterr().err
+        again = TileStore(tmp_path / "store").entry(tmp_path / "m.png", "mask")
+        assert again == entry
+        assert (again.open() == wanted).all()
+        assert not capsys.readouterr().err
+
+    @pytest.mark.parametrize("harm", [_without_the_source, _with_another_source])
+    def test_what_cannot_be_decoded_again_is_named(self, tmp_path, entry, kind, harm):
+        DAMAGE[kind](entry.array)
+        with pytest.raises(DataError, match=harm(tmp_path / "m.png")):
+            entry.open()
+
+
+def test_a_flipped_byte_is_seen_though_size_and_time_are_as_they_were(tmp_path):
+    """As a disk loses one; and before anything is read from the array."""
+    mask = mask_file(tmp_path / "m.png")
+    first = TileStore(tmp_path / "store").entry(tmp_path / "m.png", "mask")
+    stat = first.array.stat()
+    content = first.array.read_bytes()
+    first.array.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(first.array, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (np.load(first.array) != mask).sum() == 1
     entry = TileStore(tmp_path / "store").entry(tmp_path / "m.png", "mask")
-    entry.array.unlink()
-    with pytest.raises(DataError, match="decoded copy .* cannot be read"):
+    assert (entry.open() == mask).all()
+    assert first.array.read_bytes() == content
+
+
+def test_an_array_is_verified_once_by_each_process(tmp_path, monkeypatch):
+    mask_file(tmp_path / "m.png")
+    TileStore(tmp_path / "store").entry(tmp_path / "m.png", "mask")
+    hashed = []
+
+    def counting(path):
+        hashed.append(path)
+        return sha256(path)
+
+    monkeypatch.setattr("benchbcss.data.store.sha256", counting)
+    store = TileStore(tmp_path / "store")
+    entry = store.entry(tmp_path / "m.png", "mask")
+    assert not hashed  # planning looks at all entries and reads few
+    for _ in range(3):
         entry.open()
+        store.entry(tmp_path / "m.png", "mask").open()
+    assert hashed == [entry.array]
+
+
+def test_verifying_takes_a_fraction_of_decoding(tmp_path):
+    """A 1024 x 800 ROI with the noise of a scanner."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 40, (800, 1024, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "i.png", compress_level=6)
+    TileStore(tmp_path / "store").entry(tmp_path / "i.png", "image")
+    decoding, verifying = [], []
+    for _ in range(3):
+        begun = time.process_time()
+        decode_image(tmp_path / "i.png")
+        decoding.append(time.process_time() - begun)
+        entry = TileStore(tmp_path / "store").entry(tmp_path / "i.png", "image")
+        begun = time.process_time()
+        entry.open()
+        verifying.append(time.process_time() - begun)
+    assert min(verifying) < min(decoding) / 2
 
 
 def temporary_of_a_dead_process(path):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "notebooks"
@@ -48,7 +49,7 @@ def test_every_cell_runs(path, tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     spec = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
     spec.parent.mkdir(parents=True)
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    command = [sys.executable, warm.__file__, "kernel", "-f", "{connection_file}"]
     spec.write_text(json.dumps({"argv": command, "display_name": "Python", "language": "python"}))
     notebook = nbformat.read(tmp_path / path.name, as_version=4)
     nbformat.validate(notebook)

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import warm
 from PIL import Image
+from tests_support import SET_TINY_UNETPP
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
 def carried_out(page, folder):
-    """The files that ``page`` shows are written to ``folder`` and its commands run there: what
-    they say, by command."""
+    """The files that ``page`` shows are written to ``folder`` and its commands run there, with a
+    small network: what they say, by command."""
     text = (DOCS / page).read_text(encoding="utf-8")
     for name, content in re.findall(r"<!-- file: (\S+) -->\n```\w*\n(.*?)```", text, re.S):
         (folder / name).write_text(content, encoding="utf-8")
@@ -30,6 +31,8 @@ def carried_out(page, folder):
         if program == "python":
             assert words[0].endswith(".py")
             program, *words = words[0].removesuffix(".py"), *words[1:]
+        if words[:2] == ["run", "unetpp"]:
+            words += SET_TINY_UNETPP
         done = warm.run(program, words, environment, folder)
         assert done.returncode == 0, line + done.stdout + done.stderr
         said[line] = done.stdout + done.stderr

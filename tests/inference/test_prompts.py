@@ -1,11 +1,16 @@
 import hashlib
 
+import label_maps
 import numpy as np
 import pytest
+import reference_prompts
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage, stats
 
 from benchbcss.contract import ALL_STRATEGIES, BOX_CLASS, SCOPES, STRATEGIES, Prompting
-from benchbcss.inference.prompts import covered, keep_largest, make_prompts
+from benchbcss.inference import prompts
+from benchbcss.inference.prompts import all_prompts, covered, keep_largest, make_prompts
 from benchbcss.inference.views import squash, squash_labels
 
 
@@ -240,3 +245,46 @@ def test_squashing_averages_areas_and_keeps_labels():
     assert (squash(image, 4)[:2] == 200).all()
     labels = np.arange(4, dtype=np.uint8).reshape(2, 2)
     assert (squash_labels(labels, (4, 6)) == np.kron(labels, np.ones((2, 3), int))).all()
+
+
+EVERY = [Prompting(strategy, scope) for strategy in ALL_STRATEGIES for scope in SCOPES]
+
+
+def same_as_before(target, size, classes=(1, 0, 2, 3, 8)):
+    made = all_prompts(target, classes, size, EVERY, "roi")
+    for prompting in EVERY:
+        expected = reference_prompts.make_prompts(target, classes, size, prompting, "roi")
+        assert made[prompting.strategy, prompting.scope] == expected, prompting.key
+        assert make_prompts(target, classes, size, prompting, "roi") == expected
+
+
+@settings(max_examples=25, deadline=None)
+@given(label_maps.pairs(), st.sampled_from([32, 100]))
+def test_prompts_are_those_of_each_region_measured_anew(maps, size):
+    same_as_before(maps[0], size)
+
+
+@pytest.mark.parametrize("longest", [2048, 150, 40, 25])
+@pytest.mark.parametrize("smooth", [2, 25])
+def test_prompts_of_larger_and_of_thinned_masks_too(monkeypatch, longest, smooth):
+    for module in (prompts, reference_prompts):
+        monkeypatch.setattr(module, "_LONGEST", longest)
+    target = label_maps.drawn(np.random.default_rng(smooth), (310, 275), smooth, 0.002)
+    same_as_before(target, 1024)
+
+
+def test_a_region_is_measured_once(monkeypatch):
+    measured = []
+    for name in ("_farthest", "_line"):
+        original = getattr(prompts, name)
+
+        def counting(region, original=original, name=name):
+            measured.append((name, region.mask.shape, region.top, region.left))
+            return original(region)
+
+        monkeypatch.setattr(prompts, name, counting)
+    target = np.full((90, 200), 255, np.uint8)
+    target[10:40, 20:70] = target[50:80, 100:130] = 0
+    all_prompts(target, (0, 1), 128, EVERY)
+    # the class, and its two components, of which one is the largest as well
+    assert len(measured) == len(set(measured)) == 2 * 3

@@ -18,7 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 PLUGINS = sorted(path.name for path in (ROOT / "plugins").glob("*/benchbcss_*"))
 HELPERS = {path.stem for path in (ROOT / "tests").glob("*.py")}  # pytest's pythonpath
-OURS = {"benchbcss", "benchbcss_suites", *HELPERS, *PLUGINS}
+OURS = {"benchbcss", "benchbcss_suites", "benchmarks", *HELPERS, *PLUGINS}
 
 # Declared, and imported by no line of this repository.
 UNSEEN = {
@@ -95,7 +95,7 @@ def test_importing_the_core_needs_the_cores_dependencies_alone():
 
 def test_the_core_imports_only_what_is_declared():
     # pytest is imported by parametrize_with_checks, in the tests of plugin authors, who have it.
-    everything = declared(*(set(EXTRAS) - {"all", "test"})) | {"pytest"}
+    everything = declared(*(set(EXTRAS) - {"all", "bench", "test"})) | {"pytest"}
     assert undeclared(ROOT / "benchbcss", everything) == []
 
 

@@ -1,5 +1,6 @@
 """The dense backends: shapes, ignore, learning, weights."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -113,11 +114,22 @@ def test_a_batch_without_a_known_pixel_teaches_nothing(name):
     ],
 )
 def test_one_batch_can_be_learnt(name, steps):
+    """In so many steps at most; looked at every tenth."""
     from benchbcss.scoring import confusion_counts, pooled
 
     made = backend(name)
     net = made.build()
     image, target = batch()
+    truth = target.byte().numpy()
+
+    def dice():
+        net.eval()
+        with torch.no_grad():
+            labels = made.predict(net, image).argmax(1).byte().numpy()
+        counts = [confusion_counts(t, p, 6) for t, p in zip(truth, labels, strict=True)]
+        return pooled(np.stack(counts), range(6)).mean
+
+    assert dice() < 0.5
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
     for step in range(steps):
         torch.manual_seed(step)
@@ -126,13 +138,9 @@ def test_one_batch_can_be_learnt(name, steps):
         sum(made.loss(net, Batch(image, target, ["a", "b"], step)).values()).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
-    net.eval()
-    with torch.no_grad():
-        found = made.predict(net, image).argmax(1).byte().numpy()
-    counts = [confusion_counts(t, p, 6) for t, p in zip(target.byte().numpy(), found, strict=True)]
-    import numpy as np
-
-    assert pooled(np.stack(counts), range(6)).mean > 0.95
+        if step % 10 == 9 and dice() > 0.95:
+            return
+    pytest.fail(f"{steps} steps reach a Dice of {dice():.2f} only")
 
 
 @pytest.mark.parametrize("name", DENSE)

@@ -117,7 +117,7 @@ def test_named_recipes_are_short_and_say_where_weights_come_from():
     for name in FOUNDATION:
         model = resolve(f"benchbcss_hf:{name}.yaml", "full").model
         assert model["encoder"]["weights"]
-        assert model["pretraining"]["tcga"] in ("yes", "no", "not declared")
+        assert model["pretraining"]["tcga"] in ("yes", "no", "not declared", "unconfirmed")
         assert model["pretraining"]["licence"]
         if name != "foundation":
             path = resources.files("benchbcss_hf") / f"{name}.yaml"

@@ -214,6 +214,26 @@ def test_three_objects_of_one_image_can_be_learnt():
     decoder = made.parameter_groups(net)["decoder"]
     for parameter in decoder:
         parameter.requires_grad_(True)
+    from benchbcss.contract import BOX_CLASS
+    from benchbcss.inference.prompts import make_prompts
+    from benchbcss.inference.views import enlarge
+
+    def dice():
+        net.eval()
+        with torch.no_grad():
+            labels = target[0].byte().numpy()
+            prompts = make_prompts(labels, TASK.mean_classes, 128, BOX_CLASS)
+            logits = enlarge(made.predict_prompted(net, net.encode(image), prompts), (128, 128))
+        net.train()
+        values = {}
+        for prompt, logit in zip(prompts, logits, strict=True):
+            truth, mask = target[0] == prompt.class_index, (logit > 0) & (target[0] != 255)
+            overlap = 2 * (truth & mask).sum() / (truth.sum() + mask.sum())
+            values[NAMES[prompt.class_index]] = float(overlap)
+        assert len(values) == 3
+        return values
+
+    assert min(dice().values()) < 0.5
     optimizer = torch.optim.AdamW(decoder, lr=1e-3)
     for step in range(150):
         torch.manual_seed(step)
@@ -221,19 +241,9 @@ def test_three_objects_of_one_image_can_be_learnt():
         sum(made.loss(net, Batch(image, target, ["a"], step)).values()).backward()
         torch.nn.utils.clip_grad_norm_(decoder, 1.0)
         optimizer.step()
-    from benchbcss.contract import BOX_CLASS
-    from benchbcss.inference.prompts import make_prompts
-    from benchbcss.inference.views import enlarge
-
-    net.eval()
-    with torch.no_grad():
-        truth = target[0].byte().numpy()
-        prompts = make_prompts(truth, TASK.mean_classes, 128, BOX_CLASS)
-        logits = enlarge(made.predict_prompted(net, net.encode(image), prompts), (128, 128))
-    for prompt, each in zip(prompts, logits, strict=True):
-        truth, found = target[0] == prompt.class_index, (each > 0) & (target[0] != 255)
-        dice = 2 * (truth & found).sum() / (truth.sum() + found.sum())
-        assert dice > 0.9, NAMES[prompt.class_index]
+        if step % 15 == 14 and min(dice().values()) > 0.9:
+            return
+    pytest.fail(f"150 steps reach {dice()} only")
 
 
 def test_training_prompts_lie_where_they_should():

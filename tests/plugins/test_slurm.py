@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from runs_support import specs
-from tests_support import cli, program
+from tests_support import SET_TINY_UNETPP, cli, program
 
 from benchbcss.errors import InputError
 from benchbcss.runs.executors import Settings, run_all
@@ -186,18 +186,18 @@ def logged(run_dir: Path) -> list[dict]:
 
 
 @pytest.mark.slurm
-def test_three_seeds_are_submitted_followed_and_kept(command):
+def test_two_seeds_are_submitted_followed_and_kept(command):
     """One job for each; the same command again queues nothing; ``--wait`` ends with results."""
-    first = command.run("floor_majority", "--seeds", "3")
-    assert [entry["status"] for entry in first] == ["submitted"] * 3
+    first = command.run("floor_majority", "--seeds", "2")
+    assert [entry["status"] for entry in first] == ["submitted"] * 2
     numbers = [jobs(entry) for entry in first]
-    assert len({job for chain in numbers for job in chain}) == 3 * (1 + module.RESUBMITS)
-    again = command.run("floor_majority", "--seeds", "3", "--wait")
-    assert command.said.count("queued already as job") + command.said.count("already done") == 3
+    assert len({job for chain in numbers for job in chain}) == 2 * (1 + module.RESUBMITS)
+    again = command.run("floor_majority", "--seeds", "2", "--wait")
+    assert command.said.count("queued already as job") + command.said.count("already done") == 2
     assert [jobs(entry) for entry in again] == numbers
     assert {entry["status"] for entry in again} <= {"done", "kept"}
-    kept = command.run("floor_majority", "--seeds", "3")
-    assert [entry["status"] for entry in kept] == ["kept"] * 3
+    kept = command.run("floor_majority", "--seeds", "2")
+    assert [entry["status"] for entry in kept] == ["kept"] * 2
     wait_for(lambda: not in_queue([job for chain in numbers for job in chain]))  # successors left
 
 
@@ -246,6 +246,7 @@ STOPS = (kill, end_its_time, cancel, drain)
 
 
 @pytest.mark.slurm
+@pytest.mark.timeout(1200)
 def test_a_stopped_run_goes_on_by_itself_and_ends_as_if_undisturbed(command):
     """Four runs side by side, each stopped in another way after its second epoch."""
     with partition_down():  # none is at its end before all are watched
@@ -265,7 +266,7 @@ def test_a_stopped_run_goes_on_by_itself_and_ends_as_if_undisturbed(command):
                 waiting.remove(stop)
         return not waiting
 
-    wait_for(stop_those_under_way)
+    wait_for(stop_those_under_way, seconds=600)
     command("run", *STOPPED, "--no-floors", "--device", "cpu", "--suite", str(command.suite()))
     (undisturbed,) = command.workspace.glob("runs/*/unetpp/seed0-*")
     for stop, run_dir in run_dirs.items():
@@ -295,7 +296,7 @@ def test_a_run_that_fails_for_a_reason_is_not_tried_again(command):
 
 @pytest.mark.slurm
 def test_two_processes_are_two_tasks_and_train_as_two_on_one_machine(command):
-    words = ("unetpp", "--weights", "none", "--processes", "2")
+    words = ("unetpp", "--weights", "none", "--processes", "2", *SET_TINY_UNETPP)
     (entry,) = command.run(*words, "--wait")
     assert entry["status"] == "done", entry
     run_dir = Path(entry["run"])

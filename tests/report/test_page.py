@@ -9,7 +9,7 @@ import pytest
 import report_support as support
 
 from benchbcss.board import model
-from benchbcss.report import page
+from benchbcss.report import gallery, page
 
 
 class Page(HTMLParser):
@@ -179,7 +179,7 @@ def test_records_without_any_file_beside_them(tmp_path, track):
 
 @pytest.mark.slow
 def test_eight_models_and_45_rois_take_at_most_five_megabytes(tmp_path):
-    data = support.data_of(tmp_path, rois=45, size=512)  # larger than a picture
+    data = support.data_of(tmp_path, rois=45, size=gallery.SIZE)  # as large as a picture can be
     names = {f"model{i}": 0.1 * (i + 1) for i in range(8)}
     for run_dir in support.rows(tmp_path / "workspace", data, **names).values():
         support.trained(run_dir, [0.2 + 0.005 * i for i in range(100)])

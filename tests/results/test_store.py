@@ -26,17 +26,40 @@ def _flipped(data):
     return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
 
+#: backend -> one file of each kind that a record rests on
+DECISIVE = {
+    "floor_colour": (
+        *("result.json", "spec.json", "training.json", "predictions.json", "files.sha256"),
+        *("counts.parquet", "ignored.parquet", "surface.parquet", "objects.parquet"),
+        *("rois.parquet", "scores-semantic.parquet", "predictions/semantic/*.png"),
+    ),
+    "floor_box_fill": (
+        *("prompted.parquet", "scores-prompted.parquet", "predictions/prompted/*/*.png"),
+    ),
+}
+#: what nothing rests on once a run is finished
+SAID = ("log.txt", "status.json", "failure.json", "submitted.json", "epochs.jsonl")
+CASES = [(backend, name) for backend, names in DECISIVE.items() for name in names]
+
+
 @pytest.fixture(scope="module")
-def done(phantom, tmp_path_factory):
-    return finished_run(phantom, tmp_path_factory.mktemp("workspace"), "floor_colour")
+def runs(phantom, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("workspace")
+    return {backend: finished_run(phantom, folder, backend) for backend in DECISIVE}
+
+
+@pytest.fixture
+def done(request, runs):
+    return runs[getattr(request, "param", "floor_colour")]
 
 
 @pytest.fixture
 def run(done, tmp_path):
     """A finished run that a test may damage: its workspace, specification and folder."""
     workspace, spec, _ = done
-    shutil.copytree(workspace / "runs", tmp_path / "runs")
-    return tmp_path, spec, spec.run_dir(tmp_path)
+    run_dir = spec.run_dir(tmp_path)
+    shutil.copytree(spec.run_dir(workspace), run_dir)
+    return tmp_path, spec, run_dir
 
 
 def numbers(run_dir):
@@ -49,31 +72,29 @@ def contents(run_dir):
     return {path.relative_to(run_dir): path.read_bytes() for path in files}
 
 
-def kinds(run_dir):
-    """One file of each kind."""
-    picture = next(iter(sorted(run_dir.glob("predictions/**/*.png"))))
-    names = ["result.json", "spec.json", "training.json", "predictions.json", "files.sha256"]
-    names += ["counts.parquet", "rois.parquet", "objects.parquet", "surface.parquet"]
-    paths = [run_dir / name for name in names]
-    return [picture, *(path for path in paths if path.exists())]
-
-
 def test_it_is_finished_as_it_was_left(run):
     _, _, run_dir = run
     assert store.is_finished(run_dir)
     assert store.damage(run_dir) == []
-    assert len(kinds(run_dir)) >= 8
+
+
+@pytest.mark.parametrize("done", DECISIVE, indirect=True)
+def test_every_kind_of_file_is_damaged_here(run):
+    """But for checkpoints, which tests/training/test_kept.py and tests/runs/test_train.py do."""
+    _, spec, run_dir = run
+    patterns = [*DECISIVE["floor_colour"], *DECISIVE[spec.backend], *SAID, "checkpoints/*"]
+    for path in run_dir.rglob("*"):
+        name = path.relative_to(run_dir)
+        assert path.is_dir() or any(map(name.match, patterns)), name
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-@pytest.mark.parametrize("number", range(9))
-def test_damage_is_seen_and_the_same_command_makes_good(run, monkeypatch, kind, number):
+@pytest.mark.parametrize(("done", "name"), CASES, indirect=["done"])
+def test_damage_is_seen_and_the_same_command_makes_good(run, monkeypatch, kind, name):
     workspace, spec, run_dir = run
-    paths = kinds(run_dir)
-    if number >= len(paths):
-        pytest.skip("there are fewer kinds of files")
     wanted, files = numbers(run_dir), contents(run_dir)
-    DAMAGE[kind](paths[number])
+    path = min(run_dir.glob(name))
+    DAMAGE[kind](path)
     assert not store.is_finished(run_dir)
     said = []
     settings = executors.Settings(workspace, said.append)
@@ -85,8 +106,22 @@ def test_damage_is_seen_and_the_same_command_makes_good(run, monkeypatch, kind, 
     assert store.is_finished(run_dir), store.damage(run_dir)
     assert numbers(run_dir) == wanted
     assert contents(run_dir) == files
-    if paths[number].name != "result.json" or kind != "deleted":
+    if path.name != "result.json" or kind != "deleted":
         assert "made anew" in said[0]
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_to_what_nothing_rests_on_changes_nothing(run, kind):
+    workspace, spec, run_dir = run
+    wanted = numbers(run_dir)
+    for name in SAID:
+        path = run_dir / name
+        if not path.exists():
+            path.write_text('{"stage": "training", "time": 0, "reason": "old"}')
+        DAMAGE[kind](path)
+    assert store.is_finished(run_dir)
+    assert numbers(run_dir) == wanted
+    assert [row.backend for row in model.load(workspace).tables[0].rows] == [spec.backend]
 
 
 def test_a_deleted_checkpoint_takes_nothing_from_a_finished_run(run):

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pydantic
 import pytest
-from tests_support import cli
+from tests_support import SET_TINY_UNETPP, cli
 
 from benchbcss import events, hookspecs, registry
 from benchbcss.errors import PluginError, UnknownNameError
@@ -74,9 +74,8 @@ def site(tmp_path):
 @pytest.mark.slow
 def test_a_strangers_tracker_hears_every_event_and_their_suite_runs(site, tmp_path):
     pytest.importorskip("segmentation_models_pytorch")
-    done = cli(
-        "run", "unetpp", "--suite", "short", "--no-floors", "--workspace", tmp_path, site=site
-    )
+    options = ("--suite", "short", "--no-floors", *SET_TINY_UNETPP)
+    done = cli("run", "unetpp", *options, "--workspace", tmp_path, site=site)
     assert done.returncode == 0, done.stderr
     (run,) = tmp_path.glob("runs/short/unetpp/[!.]*")
     events = [json.loads(line) for line in (run / "tracked.jsonl").read_text().splitlines()]

@@ -6,19 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from runs_support import finished_run, specs
-from tests_support import cli
+from tests_support import TINY_UNETPP, cli
 
 from benchbcss.io import sha256
 from benchbcss.results import store
 from benchbcss.runs import executors, train, worker
 from benchbcss.training.trainer import Trainer
 
-TINY = (
-    "train.budget=recipe",
-    "train.steps=6",
-    "train.validate_every=1",
-    "model.decoder_channels=[16, 12, 8, 8, 8]",
-)
+TINY = (*TINY_UNETPP, "train.budget=recipe", "train.steps=6", "train.validate_every=1")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +29,12 @@ def pictures(run_dir):
 
 
 def torn(path):
-    path.write_bytes(path.read_bytes()[:1000])
+    content = path.read_bytes()
+    path.write_bytes(content[: min(1000, len(content) // 2)])
+
+
+def emptied(path):
+    path.write_bytes(b"")
 
 
 def deleted(path):
@@ -52,6 +52,7 @@ def flipped(path):
     [
         (torn, ["checkpoints/final.safetensors"]),
         (flipped, ["training.json"]),
+        *((harm, ["epochs.jsonl"]) for harm in (flipped, torn, deleted, emptied)),
         # what the product once advised, and what recorded random weights as trained
         (deleted, ["result.json", "checkpoints/final.safetensors"]),
         # nothing is left to go on from but the state of training, without its best weights
@@ -65,11 +66,16 @@ def flipped(path):
             ],
         ),
     ],
-    ids=["final torn", "summary flipped", "final deleted", "best deleted"],
+    ids=[
+        *("final torn", "summary flipped"),
+        *(f"log {harm}" for harm in ("flipped", "torn", "deleted", "emptied")),
+        *("final deleted", "best deleted"),
+    ],
 )
 def test_the_same_predictions_are_made_again(trained, monkeypatch, damage, names):
     workspace, spec, run_dir = trained
     wanted, scores = pictures(run_dir), store.load(run_dir).tracks
+    log = (run_dir / "epochs.jsonl").read_bytes()
     assert wanted
     for name in names:
         damage(run_dir / name)
@@ -82,6 +88,8 @@ def test_the_same_predictions_are_made_again(trained, monkeypatch, damage, names
     assert train.is_done(run_dir)
     assert pictures(run_dir) == wanted
     assert store.load(run_dir).tracks == scores
+    if names == ["epochs.jsonl"]:
+        assert (run_dir / "epochs.jsonl").read_bytes() == log
     lines = (run_dir / "epochs.jsonl").read_text().splitlines()
     assert len(lines) == store.load(run_dir).training.model_extra["epochs"]
 

@@ -224,3 +224,10 @@ def test_objects_of_larger_maps_and_on_threads(smooth):
     assert same(ours, reference_scoring.match_objects(*maps, (2, 0, 1), MPP))
     with alone():
         assert same(match_objects(*maps, (2, 0, 1), MPP), ours)
+
+
+def test_the_last_run_is_joined_over_all_its_pixels(monkeypatch):
+    monkeypatch.setattr(runs, "_DENSE", 0)  # by runs, however small the map
+    target = np.array([[1, 1, 0, 0], [1, 0, 0, 1], [2, 1, 1, 1]], np.uint8)
+    true, _ = match_objects(target, target, (1,), MPP)
+    assert true.area.tolist() == [7]

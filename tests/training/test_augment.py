@@ -5,10 +5,11 @@ import sys
 import pytest
 import reference_augment
 import torch
+from torchvision.transforms.v2 import functional
 
 from benchbcss.errors import RecipeError, UnknownNameError
 from benchbcss.recipes import Augment, Train, resolve
-from benchbcss.training.augment import StainPerturbation, known, pipeline
+from benchbcss.training.augment import StainPerturbation, known, pipeline, turn_hue
 
 SETTINGS = {
     "flips": True,
@@ -51,6 +52,14 @@ def scene(size=64):
     image = torch.full((3, size, size), 0.3)
     image[0] = target.float()
     return image, target
+
+
+def same_pixels(image, expected, settings):
+    """Hues are turned by another formula, which rounds differently; all else is bit by bit."""
+    if getattr(settings, "color_jitter", 0):
+        torch.testing.assert_close(image, expected, rtol=0, atol=1e-5)
+    else:
+        assert torch.equal(image, expected)
 
 
 def test_nothing_is_the_default():
@@ -124,7 +133,7 @@ def test_the_mapping_form_gives_the_samples_it_always_gave(shape, only, seed):
     settings = Augment.model_validate({only: SETTINGS[only]} if only else SETTINGS)
     expected = reference_augment.augment(*noise(shape), settings, generator(seed))
     found = augment(*noise(shape), settings, generator(seed))
-    assert torch.equal(found[0], expected[0])
+    same_pixels(found[0], expected[0], settings)
     assert torch.equal(found[1], expected[1])
     assert (found[0].dtype, found[1].dtype) == (torch.float32, torch.int64)
 
@@ -136,7 +145,7 @@ def test_so_do_the_built_in_recipes(backend, preset):
     settings = resolve(f"benchbcss_{plugin}:{name}.yaml", preset).train.augment
     expected = reference_augment.augment(*noise(), settings, generator(3))
     found = augment(*noise(), settings, generator(3))
-    assert torch.equal(found[0], expected[0])
+    same_pixels(found[0], expected[0], settings)
     assert torch.equal(found[1], expected[1])
 
 
@@ -210,3 +219,34 @@ def test_a_strangers_transform_is_named_like_any_other(tmp_path, monkeypatch):
         pipeline(read([{"name": "nothing"}]), table)
     with pytest.raises(RecipeError, match="cannot be imported from strangers_transforms:Gone"):
         pipeline(read([{"name": "gone"}]), table)
+
+
+@pytest.mark.parametrize("turns", [-0.5, -0.21, -1 / 3, 0.0, 1e-4, 0.05, 1 / 6, 0.5])
+def test_turning_hues_is_what_torchvision_does(turns):
+    image = torch.rand(3, 60, 70, generator=generator())
+    image[:, :10] = image[:1, :10]  # grey
+    image[:, 10:20] = (image[:, 10:20] * 2).round() / 2  # ties of channels
+    image[:, 20], image[:, 21] = 0, 1
+    before = image.clone()
+    expected = functional.adjust_hue(image, turns)
+    torch.testing.assert_close(turn_hue(image, turns), expected, rtol=0, atol=5e-6)
+    assert torch.equal(image, before)
+
+
+def test_hue_jitter_draws_what_it_always_drew():
+    """The realised turns, read back from a pure colour, are those of the generator."""
+    red = torch.zeros(3, 2, 2)
+    red[0] = 1
+    jitter = pipeline(read([{"name": "color_jitter", "strength": 0, "hue": 0.1}]))
+    drawing, drawn, realised = generator(5), [], []
+    for _ in range(200):
+        for _ in range(3):  # brightness, contrast, saturation
+            torch.rand((), generator=drawing)
+        drawn.append(-0.1 + 0.2 * float(torch.rand((), generator=drawing)))
+    jittering, target = generator(5), torch.zeros(2, 2, dtype=torch.long)
+    for _ in range(200):
+        _, green, blue = jitter(red, target, jittering)[0][:, 0, 0].tolist()
+        realised.append((green - blue) / 6)  # towards yellow or towards magenta
+    assert realised == pytest.approx(drawn, abs=1e-6)
+    assert min(realised) < -0.09
+    assert max(realised) > 0.09

@@ -3,11 +3,11 @@ only then."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from benchbcss.data.phantom.figures import VERSION
+from benchbcss.io import read_json
 from benchbcss.progress import SILENT, Progress
 from benchbcss.temporary import sweep
 
@@ -31,9 +31,9 @@ def generate(
     and marks a complete phantom. Raises ValueError for impossible parameters and for a folder that
     holds something else.
     """
-    if rois < 6 or not 64 <= size <= 8192 or seed < 0:
+    if not (6 <= rois <= 10_000 and 64 <= size <= 8192 and 0 <= seed < 2**63):
         raise ValueError(
-            f"a phantom needs at least 6 ROIs of 64 to 8192 px and a seed of at least 0, got "
+            f"a phantom has 6 to 10000 ROIs of 64 to 8192 px and a seed of 0 to 2**63 - 1, got "
             f"{rois} ROIs of {size} px, seed {seed}"
         )
     directory = Path(directory)
@@ -63,6 +63,6 @@ def generate(
 def _marked(marker: Path) -> Any:
     """What ``phantom.json`` says, None where it cannot be read: then all is written again."""
     try:
-        return json.loads(marker.read_text(encoding="utf-8"))
+        return read_json(marker)
     except (OSError, ValueError):
         return None

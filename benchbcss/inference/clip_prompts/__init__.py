@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from importlib import resources
 from pathlib import Path
 
 from benchbcss.errors import WeightsError
-from benchbcss.io import read_json
+from benchbcss.io import parse_json, read_json
 
 
 def read(name: str) -> tuple[str, dict[str, list[str]]]:
@@ -17,7 +16,7 @@ def read(name: str) -> tuple[str, dict[str, list[str]]]:
     known = sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
     try:
         if name in known:
-            content = json.loads((shipped / f"{name}.json").read_text(encoding="utf-8"))
+            content = parse_json((shipped / f"{name}.json").read_text(encoding="utf-8"))
         else:
             content = read_json(Path(name))
     except FileNotFoundError as error:

@@ -12,13 +12,15 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchbcss.errors import BenchError, InputError, RunError
+from benchbcss.errors import BenchError, InputError
 from benchbcss.interrupt import STOPPED
 from benchbcss.results import store
 from benchbcss.results.spec import RunSpec
+from benchbcss.runs.executors.devices import VISIBLE, Devices, visible
 from benchbcss.runs.executors.protocol import (
     BUSY,
     Executor,
@@ -27,6 +29,7 @@ from benchbcss.runs.executors.protocol import (
     failed,
     finished,
     judge,
+    open_log,
     prepare,
     status_of,
     worker_command,
@@ -45,6 +48,7 @@ class _Running:
     process: subprocess.Popen[bytes]
     started: float
     heard: float
+    devices: tuple[str, ...] = ()
     status: dict[str, Any] = field(default_factory=dict)
 
     def listen(self) -> dict[str, Any]:
@@ -60,13 +64,19 @@ class _Running:
 
 
 class Local(Executor):
-    """``local``: processes on this machine, ``jobs`` at a time."""
+    """``local``: processes on this machine, ``jobs`` at a time, each on GPUs of its own where there
+    are enough."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._waiting: list[RunSpec] = []
         self._running: list[_Running] = []
         self._told: set[Path] = set()  # folders that another process owns, said once
+
+    @cached_property
+    def _devices(self) -> Devices:
+        """A single worker at a time sees every GPU, as it would without this program."""
+        return Devices(visible() if self.settings.jobs > 1 else [])
 
     def submit(self, specs: Sequence[RunSpec]) -> None:
         self._waiting.extend(specs)
@@ -77,11 +87,13 @@ class Local(Executor):
             outcome = self._look(worker)
             if worker.process.returncode == BUSY:
                 self._running.remove(worker)
+                self._devices.give_back(worker.devices)
                 self._wait_for(worker.spec, worker.run_dir)
                 continue
             if outcome is None:
                 continue
             self._running.remove(worker)
+            self._devices.give_back(worker.devices)
             outcomes.append(outcome)
             took = time.monotonic() - worker.started
             reason = f": {outcome.reason} (log: {worker.run_dir / 'log.txt'})"
@@ -118,7 +130,7 @@ class Local(Executor):
                     self.settings.say(f"{spec.backend}: already done, kept ({run_dir})")
                     outcomes.append(Outcome(spec, run_dir, "kept"))
                     continue
-                process = _spawn(prepare(spec, self.settings))
+                worker = self._begin(spec, prepare(spec, self.settings))
             except store.Busy:
                 self._wait_for(spec, run_dir)
                 continue
@@ -126,10 +138,19 @@ class Local(Executor):
                 outcomes.append(Outcome(spec, run_dir, "failed", str(error)))
                 self.settings.say(f"{spec.backend}: failed: {error}")
                 continue
-            now = time.monotonic()
-            self._running.append(_Running(spec, run_dir, process, now, now))
+            self._running.append(worker)
             self.settings.say(f"{spec.backend}: started (log: {run_dir / 'log.txt'})")
         return outcomes
+
+    def _begin(self, spec: RunSpec, run_dir: Path) -> _Running:
+        devices = () if spec.device == "cpu" else self._devices.take(spec.processes)
+        try:
+            process = _spawn(run_dir, devices)
+        except (OSError, BenchError):
+            self._devices.give_back(devices)
+            raise
+        now = time.monotonic()
+        return _Running(spec, run_dir, process, now, now, devices)
 
     def _wait_for(self, spec: RunSpec, run_dir: Path) -> None:
         """Another process owns the folder: look again at the next poll, after it has ended."""
@@ -175,11 +196,9 @@ def _is_worker(pid: int, run_dir: Path) -> bool:
     return b"benchbcss.runs.worker" in words and Path(folder).resolve() == run_dir.resolve()
 
 
-def _spawn(run_dir: Path) -> subprocess.Popen[bytes]:
-    path = run_dir / "log.txt"
-    if path.exists() and not path.is_file():  # a pipe would be waited for without end
-        raise RunError(f"{path} is no regular file. Move it, and run again.")
-    log = open(path, "ab")  # noqa: SIM115 - the child keeps it
+def _spawn(run_dir: Path, devices: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+    limited = {VISIBLE: ",".join(devices)} if devices else {}
+    log = open_log(run_dir)
     try:
         return subprocess.Popen(
             worker_command(run_dir),
@@ -187,7 +206,7 @@ def _spawn(run_dir: Path) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that a backend's own children can be ended with it
-            env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
+            env={**os.environ, "TOKENIZERS_PARALLELISM": "false", **limited},
         )
     finally:
         log.close()
@@ -195,7 +214,7 @@ def _spawn(run_dir: Path) -> subprocess.Popen[bytes]:
 
 def _ended(worker: _Running, code: int) -> str:
     """An exit status in words; nothing where a worker with a result ended well."""
-    if code == 0 and store.has_record(worker.run_dir):
+    if code == 0 and (store.has_record(worker.run_dir) or store.is_held(worker.run_dir)):
         return ""
     if code < 0:
         name = signal.Signals(-code).name

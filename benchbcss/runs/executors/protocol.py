@@ -28,10 +28,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from benchbcss.errors import BenchError, InputError
-from benchbcss.io import read_json, write_json
+from benchbcss.errors import BenchError, InputError, RunError
+from benchbcss.io import read_json, sentence, write_json
 from benchbcss.results import store
 
 if TYPE_CHECKING:  # importing an executor must be cheap: a plugin's module may hold one
@@ -123,11 +123,14 @@ class Executor(ABC):
 
 
 def finished(spec: RunSpec, settings: Settings) -> bool:
-    """Whether the run is done already and is to be kept: its record is valid and matches its files.
+    """Whether the run is done already, as far as ``spec.until`` asks, and is to be kept: its record
+    is valid and matches its files.
     Where it does not, the user is told what is wrong."""
     run_dir = spec.run_dir(settings.workspace)
-    if settings.fresh or not store.has_record(run_dir):
+    if settings.fresh:
         return False
+    if not store.has_record(run_dir):
+        return store.is_reached(run_dir, spec.until)
     wrong = store.damage(run_dir)
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
@@ -172,7 +175,10 @@ def submission(run_dir: Path) -> dict[str, Any]:
         content = read_json(run_dir / store.SUBMITTED)
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    match content:
+        case {"executor": str(), "jobs": list(jobs)} if all(isinstance(job, str) for job in jobs):
+            return content
+    return {}
 
 
 #: exit status of a worker that found its folder owned by another process, and touched nothing
@@ -182,6 +188,17 @@ BUSY = 75
 def worker_command(run_dir: Path) -> list[str]:
     """What carries out the run whose ``spec.json`` is in ``run_dir``."""
     return [sys.executable, "-u", "-m", "benchbcss.runs.worker", str(run_dir)]
+
+
+def open_log(run_dir: Path) -> BinaryIO:
+    """Where a worker's output goes. Raises RunError."""
+    path = run_dir / store.LOG
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        raise RunError(f"{path} is no regular file. Move it, and run again.")
+    try:
+        return open(path, "ab")
+    except OSError as error:
+        raise RunError(sentence(error)) from error
 
 
 def status_of(run_dir: Path) -> dict[str, Any]:
@@ -197,7 +214,7 @@ def status_of(run_dir: Path) -> dict[str, Any]:
 def judge(spec: RunSpec, run_dir: Path, ended: str = "") -> Outcome:
     """How a worker that has ended did, by the files that it left; ``ended`` says how it ended where
     it left none."""
-    if not ended and store.has_record(run_dir):
+    if not ended and (store.has_record(run_dir) or store.is_held(run_dir)):
         return Outcome(spec, run_dir, "done")
     try:
         content = read_json(run_dir / store.FAILURE)

@@ -6,7 +6,6 @@ file of ours, within the limits of ``limits.yaml``.
 
 from __future__ import annotations
 
-import json
 import lzma
 import stat
 import struct
@@ -35,6 +34,7 @@ from benchbcss.data.formats import LOSSY, Colour, elsewhere
 from benchbcss.data.images import decode_mask
 from benchbcss.data.tables import near_miss
 from benchbcss.errors import DataError
+from benchbcss.io import parse_json
 
 #: lossy ones are read to be refused by name
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".npy", *LOSSY)
@@ -136,8 +136,8 @@ class Source(ABC):
         maps = {}
         for where, text in texts.items():
             try:
-                maps[where] = class_maps.parsed(json.loads(text.decode("utf-8-sig")), where)
-            except (ValueError, RecursionError) as error:
+                maps[where] = class_maps.parsed(parse_json(text.decode("utf-8-sig")), where)
+            except ValueError as error:
                 raise DataError(f"{where} cannot be read: {error}.") from error
         first, *others = maps.values()
         for other in others:

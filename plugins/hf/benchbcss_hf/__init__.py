@@ -47,6 +47,7 @@ def benchbcss_register_backends(register: Callable[[Any, str], None]) -> None:
             ),
             target,
         )
+    _register_sam3(register)
     for name, summary in FOUNDATION.items():
         register(
             BackendInfo(
@@ -65,4 +66,34 @@ def benchbcss_register_backends(register: Callable[[Any, str], None]) -> None:
                 extra="foundation",
             ),
             "benchbcss_hf.foundation:FoundationBackend",
+        )
+
+
+def _register_sam3(register: Callable[[Any, str], None]) -> None:
+    for name, summary, track, target in (
+        (
+            "sam3",
+            "Segment Anything 3 as Meta released it, by points and boxes, never trained here",
+            "prompted",
+            "benchbcss_hf.sam3:Sam3Prompted",
+        ),
+        (
+            "sam3_text",
+            "Segment Anything 3 by phrases, zero-shot; no hint from ground truth",
+            "semantic",
+            "benchbcss_hf.sam3:Sam3Text",
+        ),
+    ):
+        register(
+            BackendInfo(
+                name=name,
+                summary=summary,
+                tracks=frozenset({track}),
+                recipe=f"benchbcss_hf:{name}.yaml",
+                requires=("transformers", "huggingface_hub", "safetensors"),
+                extra="hf",
+                trains=False,
+                abstains=track == "semantic",
+            ),
+            target,
         )

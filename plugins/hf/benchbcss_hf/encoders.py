@@ -12,6 +12,9 @@ from transformers import AutoConfig, AutoModel
 
 from benchbcss.errors import RecipeError
 
+#: rises when an encoder makes other maps of the same image: kept embeddings are then made anew
+ENCODERS_VERSION = 1
+
 
 class Encoder(nn.Module):
     """``net`` from a normalised image [B, 3, H, W], both sides multiples of ``multiple``, to

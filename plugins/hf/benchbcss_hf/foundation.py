@@ -3,6 +3,7 @@ under a head for classes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from transformers import AutoModel
 
 from benchbcss.errors import RecipeError, WeightsError
+from benchbcss.inference.embeddings import Embeddings, identity
 from benchbcss.inference.networks import TakesRgb
 from benchbcss.inference.views import pad
 from benchbcss.training.adapters import adapt, is_adapter, load_plain
@@ -20,7 +22,13 @@ from benchbcss.weights.loading import Layout, load_into, report
 from benchbcss.weights.pretrained import from_pretrained, has_config
 from benchbcss.weights.value import short
 from benchbcss_hf import heads
-from benchbcss_hf.encoders import Encoder, TransformersVit, timm_encoder, transformers_encoder
+from benchbcss_hf.encoders import (
+    ENCODERS_VERSION,
+    Encoder,
+    TransformersVit,
+    timm_encoder,
+    transformers_encoder,
+)
 
 ADAPTATIONS = ("frozen", "lora", "dora", "full")
 FILES = ("model.safetensors", "pytorch_model.bin")  # what a repository's weights may be called
@@ -31,14 +39,22 @@ class Foundation(TakesRgb):
     """float [B, 3, H, W] in [0, 1] -> logits float32 [B, K, H, W], for any H, W >= 1.
 
     The image is resized by ``scale`` first, so that the encoder sees the pixel size it was trained
-    with. A frozen encoder keeps no graph and stays in evaluation mode.
+    with. A frozen encoder keeps no graph and stays in evaluation mode; it sees one image at a time,
+    and none twice where ``cache`` keeps what it made: of tiles that are predicted, and of training
+    samples where they come again (``fixed_views``).
     """
+
+    never_learns = False
+    cache: Embeddings | None = None
+    fixed_views = False
 
     def __init__(
         self, encoder: Encoder, head: nn.Module, scale: float, statistics: dict[str, Any]
     ) -> None:
         super().__init__(statistics["mean"], statistics["std"])
         self.encoder, self.head, self.scale = encoder, head, scale
+        self.settings: dict[str, Any] = {}
+        self._identified: tuple[Any, str] | None = None
 
     def forward(self, image: Tensor) -> Tensor:
         size = image.shape[-2:]
@@ -48,19 +64,47 @@ class Foundation(TakesRgb):
             x = F.interpolate(x, inner, mode="bilinear", align_corners=False, antialias=True)
         height, width = x.shape[-2:]
         x = pad(x, self.encoder.multiple)
-        learns = torch.is_grad_enabled() and any(p.requires_grad for p in self.encoder.parameters())
+        learns = torch.is_grad_enabled() and not self.frozen
         with torch.set_grad_enabled(learns):
-            maps = self.encoder(x)
+            maps = self._one_by_one(x) if self.never_learns else self.encoder(x)
         logits = self.head(maps, x).float()
         logits = F.interpolate(logits, x.shape[-2:], mode="bilinear", align_corners=False)
         logits = logits[..., :height, :width]
+        if logits.shape[-2:] == size:  # the same bits, in less time
+            return logits
         return F.interpolate(logits, size, mode="bilinear", align_corners=False)
+
+    @property
+    def frozen(self) -> bool:
+        return not any(p.requires_grad for p in self.encoder.parameters())
 
     def train(self, mode: bool = True) -> Foundation:
         super().train(mode)
-        if not any(p.requires_grad for p in self.encoder.parameters()):
+        if self.frozen:
             self.encoder.eval()  # frozen are running statistics too, and no block is skipped
         return self
+
+    def _one_by_one(self, x: Tensor) -> list[Tensor]:
+        """Maps of a frozen encoder, kept ones where there are any. Each image is computed alone in
+        any case: in another batch its last bits would be others."""
+        if self.cache is None or (self.training and not self.fixed_views):
+            parts = [self.encoder(one[None]) for one in x]
+            return [torch.cat(maps) for maps in zip(*parts, strict=True)]
+        return self.cache.maps(self._encoder_identity(x.device), x, self.encoder)
+
+    def _encoder_identity(self, device: torch.device) -> str:
+        """Computed again where weights were loaded since, or precision is another."""
+        kind = device.type
+        tensors = (*self.encoder.parameters(), *self.encoder.buffers())
+        state = (
+            device,
+            torch.is_autocast_enabled(kind),
+            torch.get_autocast_dtype(kind),
+            sum(tensor._version for tensor in tensors),
+        )
+        if self._identified is None or self._identified[0] != state:
+            self._identified = (state, identity(self.settings, self.encoder, device))
+        return self._identified[1]
 
 
 class FoundationBackend(DenseBackend):
@@ -94,6 +138,14 @@ class FoundationBackend(DenseBackend):
             raise self._with_address(error, given) from error
         self._declare()
         return network
+
+    def summary(self, remarks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Of a frozen encoder, how many images it was asked for since the run last started, and how
+        many were read: time and images per second are of both."""
+        cache = self.context.embeddings
+        if cache is None or self.recipe["model"]["adaptation"]["kind"] != "frozen":
+            return {}
+        return {"embeddings": {"computed": cache.computed, "read": cache.read}}
 
     def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """``head``, and ``encoder`` (in full) or ``adapters``; nothing of a frozen encoder."""
@@ -131,7 +183,18 @@ class FoundationBackend(DenseBackend):
             adapt(encoder.net, {**model["adaptation"], "dora": kind == "dora"})
         head = heads.make(encoder, self.task.num_classes, model["head"])
         scale = self.task.mpp / model["mpp"] if model["mpp"] else 1.0
-        return Foundation(encoder, head, scale, model["normalisation"])
+        network = Foundation(encoder, head, scale, model["normalisation"])
+        network.never_learns = kind == "frozen"
+        network.cache = self.context.embeddings
+        network.fixed_views = bool(self.recipe["train"] and self.recipe["train"].get("views"))
+        network.settings = {
+            "encoder": model["encoder"],
+            "layers": model["head"]["layers"],
+            "kind": type(encoder).__name__,
+            "taken": getattr(encoder, "taken", None),
+            "version": ENCODERS_VERSION,
+        }
+        return network
 
     def _layout(self, network: Foundation) -> Layout:
         settings = self.recipe["model"]["encoder"]

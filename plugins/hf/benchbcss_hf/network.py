@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from benchbcss.errors import WeightsError
 from benchbcss.inference.networks import grouped
 from benchbcss.inference.views import pad
+from benchbcss.io import read_json
 
 STRIDE = 32
 
@@ -33,7 +33,7 @@ class Preprocessing:
     def read(cls, path: Path, fallback: dict[str, Any]) -> Preprocessing:
         """From a ``preprocessor_config.json``. Raises WeightsError where it is damaged."""
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
+            raw = read_json(path)
             scale = 255 * float(raw.get("rescale_factor") or 1 / 255)
             scale = scale if raw.get("do_rescale", True) else 255.0
             bgr = bool(raw.get("do_flip_channel_order", False))

@@ -214,7 +214,11 @@ class Slurm(Executor):
             self._missing.pop(run_dir, None)
             self.settings.watch(spec, status_of(run_dir))
             return None
-        ended = store.has_record(run_dir) or (run_dir / store.FAILURE).is_file()
+        ended = (
+            store.has_record(run_dir)
+            or (run_dir / store.FAILURE).is_file()
+            or store.is_held(run_dir)
+        )
         since = self._missing.setdefault(run_dir, time.monotonic())
         if not ended and time.monotonic() - since < GONE:
             return None

@@ -17,7 +17,7 @@ from types import FrameType
 
 from benchbcss.interrupt import SIGNALS, STOPPED
 from benchbcss.results import store
-from benchbcss.runs.executors.protocol import BUSY, submission, worker_command
+from benchbcss.runs.executors.protocol import BUSY, open_log, submission, worker_command
 
 POLL = 0.2  # seconds between two looks at the worker
 #: seconds for which a job waits where another process still owns the run's folder: the node of a
@@ -38,7 +38,7 @@ class Work:
 
     def __call__(self) -> str:
         rank, begun = int(os.environ.get("SLURM_PROCID", "0")), time.time()
-        if store.is_finished(self.run_dir):
+        if self._is_done():
             return "done"
         self._worker: subprocess.Popen[bytes] | None = None
         self._signalled = False
@@ -47,7 +47,7 @@ class Work:
         code = self._work(_ranks())
         if rank:
             return f"rank {rank} ended with {code}"
-        if code == 0 and store.is_finished(self.run_dir):
+        if code == 0 and self._is_done():
             self._free_successors()
             return "done"
         if (self.run_dir / store.FAILURE).is_file():
@@ -58,10 +58,13 @@ class Work:
             time.sleep(3600)  # Slurm ends this job to queue it again
         raise Interrupted(f"the worker ended with {code}; the run goes on in the next job")
 
+    def _is_done(self) -> bool:
+        return store.is_finished(self.run_dir) or store.is_held(self.run_dir)
+
     def _work(self, environment: dict[str, str]) -> int:
         """The exit status of the worker; where another process owns the folder, after a while."""
         until = time.monotonic() + PATIENCE
-        with open(self.run_dir / store.LOG, "ab") as log:
+        with open_log(self.run_dir) as log:
             while True:
                 self._worker = subprocess.Popen(
                     worker_command(self.run_dir),

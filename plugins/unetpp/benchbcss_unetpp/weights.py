@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchbcss.errors import RecipeError, WeightsError
+from benchbcss.io import read_json
 from benchbcss.weights import File, Folder, Hub
 from benchbcss.weights.loading import Layout
 from benchbcss.weights.reading import read
@@ -87,7 +87,7 @@ def described(
     config = Path(weights.path) / "config.json"
     if isinstance(weights, Folder) and config.is_file():
         try:
-            said: Any = json.loads(config.read_text(encoding="utf-8"))
+            said: Any = read_json(config)
         except (OSError, ValueError) as error:
             raise WeightsError(f"{config} cannot be read: {error}.") from error
         content: Mapping[str, Any] = {}

@@ -9,8 +9,9 @@ from runs_support import finished_run
 from benchbcss.data.dataset import Dataset
 from benchbcss.data.store import TileStore
 from benchbcss.io import write_bytes
-from benchbcss.results import evaluate, parts, store
-from benchbcss.tracks import TRACKS, pictures
+from benchbcss.results import evaluate, store
+from benchbcss.scoring import threads
+from benchbcss.tracks import TRACKS, parts, pictures
 from benchbcss.tracks.base import Facts
 
 
@@ -41,6 +42,7 @@ def scoring(done, tmp_path, monkeypatch):
     (name,) = old.tracks
     track = TRACKS[name]
     measure = type(track).measure
+    monkeypatch.setattr(threads, "cores", lambda: 1)  # one ROI after the other, so that "after" is
 
     def score(stop=None):
         counted = []
@@ -76,6 +78,15 @@ def test_what_was_counted_is_not_counted_again(scoring):
     assert scoring.result == scoring.old.tracks
     assert tables(scoring.run_dir) == tables(scoring.original)
     assert not (scoring.run_dir / parts.FOLDER).exists()
+
+
+@pytest.mark.parametrize("pixels", [1, 1 << 26])
+def test_rois_side_by_side_end_with_the_same_tables(scoring, monkeypatch, pixels):
+    monkeypatch.setattr(threads, "cores", lambda: 3)
+    monkeypatch.setattr(evaluate, "_PIXELS", pixels)
+    assert sorted(scoring()) == sorted(scoring.frame.rois)
+    assert scoring.result == scoring.old.tracks
+    assert tables(scoring.run_dir) == tables(scoring.original)
 
 
 def test_a_run_that_is_scored_leaves_no_parts(scoring):
@@ -137,7 +148,7 @@ def test_rescoring_counts_everything_again(scoring, monkeypatch):
 
     monkeypatch.setattr(type(scoring.track), "measure", counting)
     evaluate.rescore(scoring.run_dir)
-    assert counted == list(scoring.frame.rois)
+    assert sorted(counted) == sorted(scoring.frame.rois)
     assert not (scoring.run_dir / parts.FOLDER).exists()
 
 

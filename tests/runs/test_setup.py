@@ -1,0 +1,54 @@
+"""A worker's start, and its rehearsal."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from benchbcss.runs import rehearse, setup
+from benchbcss.tracks import TRACKS
+
+#: what only some backends, tracks or settings use; each costs a run from a tenth to two seconds
+UNUSED = (
+    "matplotlib",
+    "open_clip",
+    "pandas",
+    "scipy.ndimage",
+    "scipy.stats",
+    "sklearn",
+    "timm",
+    "torch._dynamo",
+    "torchvision",
+    "transformers",
+)
+
+
+def test_a_worker_imports_only_what_every_run_uses():
+    code = (
+        "import sys\n"
+        "from benchbcss.runs import predict, setup, train, worker\n"
+        "from benchbcss.results import evaluate\n"
+        f"print(*[name for name in {UNUSED!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"), [("no weights", {"clip_accuracy": "no weights"}), (None, {})]
+)
+def test_a_rehearsal_says_that_clip_cannot_name_regions(monkeypatch, problem, said):
+    """Hours before the run itself would."""
+    job = SimpleNamespace(
+        tracks=[TRACKS["semantic"], TRACKS["prompted"]],
+        labels=SimpleNamespace(mean=("tumor", "stroma")),
+        context=SimpleNamespace(clip=SimpleNamespace(problem=lambda classes: problem)),
+        provenance=SimpleNamespace(source="random"),
+        parameters=SimpleNamespace(total=3),
+        not_measured={},
+    )
+    monkeypatch.setattr(setup, "setup", lambda spec, run_dir: job)
+    assert rehearse._answer(None)["not_measured"] == said
+    job.tracks.pop()  # nothing names regions there
+    assert rehearse._answer(None)["not_measured"] == {}
