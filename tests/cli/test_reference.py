@@ -75,7 +75,7 @@ def test_defaults_ranges_and_variables_are_shown():
     )
     assert "`benchbcss-workspace`" in rows["| `--workspace DIRECTORY`"]
     assert "`BENCHBCSS_WORKSPACE`" in rows["| `--workspace DIRECTORY`"]
-    assert "(x>=1)" in rows["| `--jobs INTEGER RANGE`"]
+    assert "(1<=x<=1000)" in rows["| `--jobs INTEGER RANGE`"]
     assert "May be repeated." in rows["| `--set [BACKEND:]KEY.PATH=VALUE`"]
 
 
