@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -35,7 +36,7 @@ def rescore(runs: tuple[Path, ...], workspace: Path) -> None:
     with progress.shown() as display:
         for run_dir in chosen:
             try:
-                _rescore(run_dir.resolve(), display)
+                _rescore(Path(os.path.realpath(run_dir)), display)
                 say(f"rescored {run_dir}")
             except BenchError as error:
                 failed += 1
