@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -40,7 +41,7 @@ def rescore(runs: tuple[Path, ...], tables: bool, workspace: Path) -> None:
     with progress.shown() as display:
         for run_dir in chosen:
             try:
-                _rescore(run_dir.resolve(), display, tables)
+                _rescore(Path(os.path.realpath(run_dir)), display, tables)
                 say(f"rescored {run_dir}")
             except BenchError as error:
                 failed += 1

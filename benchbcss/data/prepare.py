@@ -7,6 +7,7 @@ comment for a person to settle, never guessed in silence.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -296,5 +297,5 @@ def write(proposal: Proposal, folder: Path, suite: Path) -> tuple[Path, Path]:
 
 def suite_name(folder: Path) -> str:
     """A suite's name from its folder's: lower case, digits and single hyphens."""
-    name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
+    name = re.sub(r"[^a-z0-9]+", "-", os.path.basename(os.path.realpath(folder)).lower()).strip("-")
     return name or "own"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -58,7 +59,7 @@ def suite_text(proposal: Proposal, folder: Path, split: str) -> str:
         f"# Written by 'benchbcss data prepare' from {len(proposal.rois)} ROIs of "
         f"{min(sides)} to {max(sides)} px, {total / 1e6:.2f} Mpx.",
         "# Check what a comment asks; then: benchbcss suites --validate THIS FILE",
-        f"summary: {json.dumps(f'Images of {folder.resolve().name}')}",
+        f"summary: {json.dumps(f'Images of {os.path.basename(os.path.realpath(folder))}')}",
         *_label_map(proposal, total),
         f"split: {json.dumps(split)}  # a proposal: "
         + ", ".join(f"{list(proposal.parts.values()).count(part)} {part}" for part in PARTS),

@@ -3,6 +3,7 @@ command line and the Python API both call."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -151,7 +152,9 @@ def score(
     the board; see ``external.score``. Raises InputError."""
     from benchbcss.runs import external
 
-    chosen = name or re.sub(r"\.zip$", "", predictions.resolve().name, flags=re.IGNORECASE)
+    chosen = name or re.sub(
+        r"\.zip$", "", os.path.basename(os.path.realpath(predictions)), flags=re.IGNORECASE
+    )
     if not re.fullmatch(NAME, chosen):
         raise InputError(
             f"'{chosen}' cannot be a row's name: use letters, digits, dots, dashes and "

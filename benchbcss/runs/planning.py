@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def choose_suite(
     path = find_suite(name, known)
     suite, used = load_suite(path, preset)
     if path not in known.values():  # so that its criteria are found again when a board is read
-        suite = suite.model_copy(update={"file": str(path.resolve())})
+        suite = suite.model_copy(update={"file": os.path.realpath(path)})
     return suite, used
 
 

@@ -80,7 +80,9 @@ def chosen(
     for name in names:
         matching = [r for r in runs if r.backend == name and (aside or r.state != "set aside")]
         matching = matching or [r for r in runs if r.path.name == name]
-        matching = matching or [r for r in runs if r.path.resolve() == Path(name).resolve()]
+        matching = matching or [
+            r for r in runs if os.path.realpath(r.path) == os.path.realpath(name)
+        ]
         if not matching and os.path.isdir(name) and os.sep in name:
             raise InputError(
                 f"{name} is no run of the workspace {workspace}. Its runs: benchbcss runs list."

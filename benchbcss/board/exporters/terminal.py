@@ -291,7 +291,7 @@ def _workspace(run: str) -> str:
     """The option that a command needs to find ``run``; '' where it looks there by itself."""
     workspace = Path(run).parents[3]
     usual = os.environ.get("BENCHBCSS_WORKSPACE") or "benchbcss-workspace"
-    if workspace.resolve() == Path(usual).resolve():
+    if os.path.realpath(workspace) == os.path.realpath(usual):
         return ""
     return f" --workspace {shlex.quote(_near(str(workspace)))}"
 

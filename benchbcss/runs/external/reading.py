@@ -7,6 +7,7 @@ file of ours, within the limits of ``limits.yaml``.
 from __future__ import annotations
 
 import lzma
+import os
 import stat
 import struct
 import tempfile
@@ -193,7 +194,7 @@ class Folder(Source):
 
     def _dataset_jsons(self) -> dict[str, bytes]:
         paths = sorted(p for p in self._files() if p.name == DATASET_JSON and p.is_file())
-        above = self.path.resolve()
+        above = Path(os.path.realpath(self.path))
         for _ in range(_LEVELS_UP):
             above = above.parent
             if not paths and (above / DATASET_JSON).is_file():
