@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from benchbcss import weights as files
 from benchbcss.errors import BenchError, PluginError, WeightsError
+from benchbcss.inference import clip_models
 from benchbcss.inference.guard import lifted
 from benchbcss.suites import ClipSpec
 
@@ -136,6 +137,9 @@ def _square(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def _load(settings: ClipSpec, device: torch.device) -> Clip:
+    if settings.model.startswith(clip_models.TRANSFORMERS):
+        theirs, said = clip_models.load(settings.model.removeprefix(clip_models.TRANSFORMERS))
+        return Clip(theirs, theirs.tokens, said, device)
     try:
         import open_clip
     except ImportError as error:
@@ -208,8 +212,9 @@ def hub_repository(model: str, weights: str) -> str | None:
     not there."""
     import open_clip
 
-    if model.startswith("hf-hub:"):
-        return model.removeprefix("hf-hub:")
+    for prefix in ("hf-hub:", clip_models.TRANSFORMERS):
+        if model.startswith(prefix):
+            return model.removeprefix(prefix)
     if weights not in open_clip.list_pretrained_tags_by_model(model):
         return None
     config = open_clip.pretrained.get_pretrained_cfg(model, weights)

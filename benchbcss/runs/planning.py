@@ -24,7 +24,7 @@ from benchbcss.errors import (
     UnknownNameError,
     WeightsError,
 )
-from benchbcss.inference import clip_prompts
+from benchbcss.inference import clip_models, clip_prompts
 from benchbcss.io import sha256
 from benchbcss.progress import SILENT, Progress
 from benchbcss.recipes import Augment, Recipe
@@ -337,7 +337,8 @@ def _something_to_learn(
 def clip_spec(clip: Clip) -> ClipSpec:
     """``clip`` with its prompt file read and its weights file hashed. Raises WeightsError."""
     name, prompts = clip_prompts.read(clip.prompts)
-    _known_clip(clip.model)
+    model = clip_models.resolve(clip.model)
+    _known_clip(model)
     path = Path(clip.weights)
     digest = sha256(path) if path.is_file() else None
     if digest is None and _looks_like_a_file(clip.weights):
@@ -346,7 +347,7 @@ def clip_spec(clip: Clip) -> ClipSpec:
             f"tag such as openai."
         )
     return ClipSpec(
-        model=clip.model,
+        model=model,
         weights=str(path.resolve()) if digest else clip.weights,
         weights_sha256=digest,
         prompts_name=name,
@@ -358,7 +359,7 @@ def clip_spec(clip: Clip) -> ClipSpec:
 
 def _known_clip(model: str) -> None:
     """Refuse a model that open_clip cannot build; its configurations are read, not imported."""
-    if model.startswith("hf-hub:"):
+    if model.startswith(("hf-hub:", clip_models.TRANSFORMERS)):
         return
     if model.startswith("local-dir:") or model.endswith(".json"):
         path = Path(model.removeprefix("local-dir:"))
@@ -370,8 +371,11 @@ def _known_clip(model: str) -> None:
         return  # then CLIP is not measured, with that reason
     known = {file.stem for file in (Path(installed.origin).parent / "model_configs").glob("*.json")}
     if model not in known:
-        hint = "Or hf-hub:OWNER/NAME, local-dir:PATH, or a configuration file (.json)."
-        raise UnknownNameError("open_clip model", model, known, hint)
+        hint = (
+            "Or hf-hub:OWNER/NAME, local-dir:PATH, hf:OWNER/NAME (of transformers), or a "
+            "configuration file (.json)."
+        )
+        raise UnknownNameError("open_clip model", model, {*known, *clip_models.known()}, hint)
 
 
 def _looks_like_a_file(weights: str) -> bool:

@@ -56,9 +56,6 @@ def main() -> None:
         _run(root, asked, "fpn", limit="20")
         cold = _run(root, asked, "linear", limit="0", name="uncached")
         warm = _run(root, asked, "linear", limit="20", name="cached")
-        names = ("first head, cold cache", "second head, no cache", "second head, warm cache")
-        for name, (cpu, wall) in zip(names, _times, strict=True):
-            print(f"{name}: {cpu:.2f} s of processor, {wall:.2f} s")
         ratio, clock = (_times[1][k] / _times[2][k] for k in (0, 1))
         print(f"ratio: {ratio:.1f} of processor, {clock:.1f} on the clock")
         print(f"bitwise equal: {_equal(cold, warm)}")
@@ -102,6 +99,9 @@ def _timed(*given: Any, **more: Any) -> Any:
     begun = time.process_time(), time.perf_counter()
     history = _train(*given, **more)
     _times.append((time.process_time() - begun[0], time.perf_counter() - begun[1]))
+    print(
+        "training {}: {:.2f} s of processor, {:.2f} s".format(len(_times), *_times[-1]), flush=True
+    )
     return history
 
 

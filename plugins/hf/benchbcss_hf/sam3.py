@@ -24,6 +24,7 @@ from benchbcss.contract import IGNORE, Backend, Prompt
 from benchbcss.errors import PluginError, RecipeError, WeightsError
 from benchbcss.inference.networks import TakesRgb
 from benchbcss.inference.views import to_float
+from benchbcss.presets import merge
 from benchbcss.weights import Auto, Folder, Hub
 from benchbcss.weights.loading import Layout, load_into, report
 from benchbcss.weights.pretrained import from_pretrained, has_config, with_absent
@@ -75,7 +76,7 @@ class _Sam3(Backend):
 
     def _random(self) -> nn.Module:
         try:
-            made: nn.Module = self.kind(self.config(**self.recipe["model"]["config"]))
+            made: nn.Module = self.kind(self.config(**self._settings()))
         except Exception as error:
             first = (str(error).splitlines() or [""])[0][:200]
             raise RecipeError(
@@ -83,6 +84,24 @@ class _Sam3(Backend):
                 f"{first}"
             ) from error
         return made
+
+    def _settings(self) -> dict[str, Any]:
+        """The recipe's configuration, for images of the view's size."""
+        settings: dict[str, Any] = self.recipe["model"]["config"]
+        size = self.recipe["view"]["size"]
+        if not settings:
+            return settings  # transformers' own, for 1008 px
+        vision = settings["vision_config"]
+        cells = size // vision["backbone_config"]["patch_size"]
+        sized: dict[str, Any] = {
+            "vision_config": {
+                "backbone_config": {"image_size": size},
+                "backbone_feature_sizes": [[cells * n, cells * n] for n in (4, 2, 1)],
+            }
+        }
+        if "prompt_encoder_config" in settings:
+            sized["prompt_encoder_config"] = {"image_size": size}
+        return merge(settings, sized)
 
     def _by_transformers(self, given: Hub | Folder) -> Sam3Net:
         net, lacking = with_absent(self.kind.from_pretrained, given)
