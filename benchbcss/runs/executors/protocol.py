@@ -144,10 +144,7 @@ def prepare(spec: RunSpec, settings: Settings) -> Path:
         if settings.fresh and run_dir.is_dir():
             set_aside(run_dir)
         run_dir.mkdir(parents=True, exist_ok=True)
-        try:
         (run_dir / store.FAILURE).unlink(missing_ok=True)
-    except OSError as error:  # a folder, which may hold anything
-        raise RunError(sentence(error)) from error
         (run_dir / store.STATUS).unlink(missing_ok=True)
         (run_dir / store.SUBMITTED).unlink(missing_ok=True)
         store.save_spec(run_dir, spec)
