@@ -9,6 +9,7 @@ from probe_support import SHAPES, become, fault_of, in_time
 from runs_support import finished_run
 
 from benchbcss.errors import BenchError
+from benchbcss.io import sentence
 from benchbcss.results import store
 from benchbcss.runs import executors, worker
 
@@ -120,4 +121,6 @@ def carried_out(spec, run_dir, workspace):
             return None
     except BenchError as error:
         return str(error)
+    except OSError as error:  # its caller makes one sentence of it
+        return sentence(error)
     return json.loads((run_dir / "failure.json").read_text())["reason"]
