@@ -195,10 +195,18 @@ def _temporary(workspace: Path, runs: Sequence[StoredRun]) -> Iterator[Removable
     for path in sorted(loose):
         if not path.is_symlink() and not _is_young(path):
             yield Removable("temporary", path, _size(path), why)
-    for path in sorted((workspace / "runs").glob("*/*/.*.lock")):
-        run_dir = path.with_name(path.name[1:].removesuffix(".lock"))
-        if path.is_file() and not run_dir.exists() and not _is_young(path):
-            yield Removable("temporary", path, 0, "the run that it locked is gone", run_dir)
+    for path in sorted((workspace / "runs").glob("*/*/.*")):
+        run_dir = path.with_name(path.stem[1:])
+        lost = _BESIDE.get(path.suffix)
+        if lost and path.is_file() and not run_dir.exists() and not _is_young(path):
+            yield Removable("temporary", path, path.stat().st_size, lost, run_dir)
+
+
+#: what lies beside a run's folder by its name, by suffix: why it may go once the folder has gone
+_BESIDE = {
+    ".lock": "the run that it locked is gone",
+    ".memo": "the run whose checksums it remembered is gone",
+}
 
 
 def _is_young(path: Path) -> bool:

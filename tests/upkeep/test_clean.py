@@ -234,10 +234,13 @@ def test_leftovers_go_when_they_are_old(workspace):
         root / "store" / f".{'d' * 16}.12.tmp",
         root / ".score-abc" / "x.png",
         run.with_name(".seed9-gone.lock"),
+        run.with_name(".seed9-gone.memo"),
     ]
     (root / ".score-abc").mkdir()
-    for path in leftovers:
+    beside = [run.with_name(f".{run.name}{end}") for end in (".lock", ".memo")]
+    for path in [*leftovers, *beside]:
         path.write_text("half")
+    age(*beside)  # those of a run that is there stay
     assert "temporary" not in kinds(clean.look(root))
     age(*leftovers, root / ".score-abc")
     names = {path.name for path in leftovers} - {"x.png"} | {".score-abc"}
@@ -245,6 +248,7 @@ def test_leftovers_go_when_they_are_old(workspace):
     assert kinds(items)["temporary"] == names
     assert clean.remove_all(items)[1] == []
     assert not any(path.exists() for path in leftovers)
+    assert all(path.exists() for path in beside)
     assert store.is_finished(run)
 
 
