@@ -98,8 +98,10 @@ def _remove_of_run(item: Removable, run: Path) -> None:
         final = run / "checkpoints" / _FINAL
         if item.kind == "checkpoints" and not (store.has_record(run) and final.is_file()):
             raise RunError(f"{run} is no longer a finished run with its weights; it is kept.")
-        if item.path == store.lock_file(run) and run.exists():
-            return  # a run has begun there
+        if item.path in (store.lock_file(run), store.memo_file(run)):
+            if run.exists():
+                return  # a run has begun there
+            store.lock_file(run).unlink(missing_ok=True)  # which was taken just now
         item.path.unlink(missing_ok=True)
 
 
