@@ -271,7 +271,7 @@ REFUSALS = {
 def printing(original, phantom, tmp_path):
     yield from reading(original / "w")
     for command in writing(original / "w", phantom, original / "mine", tmp_path):
-        if command[0] not in ("run", "evaluate", "score", "rescore", "runs"):
+        if command[0] not in ("run", "evaluate", "score", "rescore", "runs", "new-plugin"):
             yield command
     for name in ("backends", "plugins", "suites"):
         yield (name,)
