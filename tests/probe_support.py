@@ -61,6 +61,9 @@ class Refusing(io.StringIO):
     def write(self, text: str) -> int:
         raise self.error
 
+    def fileno(self) -> int:
+        return 1  # rich asks for it, to close it
+
 
 def in_time(call, seconds=120):
     """What ``call`` returns. Raises Hang where it takes longer than ``seconds``."""
