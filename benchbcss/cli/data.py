@@ -134,7 +134,7 @@ def verify(
 @LABEL_MAP
 @click.option(
     "--mpp",
-    type=Positive(),
+    type=Positive(1000),
     help="Scale in um per pixel.  [default: the suite's, or 0.30]",
 )
 @format_option
@@ -216,9 +216,23 @@ def prepare(
 
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--rois", type=int, default=24, show_default=True, help="How many ROIs.")
-@click.option("--size", type=int, default=512, show_default=True, help="Their side in pixels.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other images.")
+@click.option(
+    "--rois", type=click.IntRange(6, 10_000), default=24, show_default=True, help="How many ROIs."
+)
+@click.option(
+    "--size",
+    type=click.IntRange(64, 8192),
+    default=512,
+    show_default=True,
+    help="Their side in pixels.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Another seed, other images.",
+)
 def phantom(folder: Path, rois: int, size: int, seed: int) -> None:
     """Write a synthetic dataset in BCSS's layout to FOLDER."""
     from benchbcss.cli import progress

@@ -70,17 +70,17 @@ class FromRegistry(click.ParamType):
 
 
 class Positive(click.FloatRange):
-    """A number above 0; infinite is none, nor is NaN, which no bound refuses."""
+    """A number above 0 and up to ``most``; NaN is none, which no bound refuses."""
 
-    def __init__(self) -> None:
-        super().__init__(min=0, min_open=True)
+    def __init__(self, most: float) -> None:
+        super().__init__(min=0, max=most, min_open=True)
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         number: float = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number.", param, ctx)
         return number
 
 
@@ -130,7 +130,9 @@ def one_table_options(command: Any) -> Any:
 def one_seed_option(command: Any) -> Any:
     """--seed, of commands that rank each seed of a model as a row of its own."""
     return click.option(
-        "--seed", type=click.IntRange(0), help="Only runs of this seed, ranked among themselves."
+        "--seed",
+        type=click.IntRange(0, 2**32 - 1),
+        help="Only runs of this seed, ranked among themselves.",
     )(command)
 
 

@@ -68,7 +68,7 @@ _WHAT: list[Any] = [
 _HOW: list[Any] = [
     click.option(
         "--timeout",
-        type=Positive(),
+        type=Positive(10**9),
         help="Stop a worker after this many seconds.",
     ),
     click.option(
@@ -189,7 +189,7 @@ def floors_option(command: Any) -> Any:
 )
 @click.option(
     "--workers",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 1000),
     help="Processes that read training samples. [default: with a GPU, by cores and shared memory; "
     "else none]",
 )

@@ -102,7 +102,7 @@ def test_it_is_kept_completed_and_never_overwritten(tmp_path):
 
 @pytest.mark.parametrize("bad", [{"rois": 5}, {"size": 32}, {"seed": -1}])
 def test_impossible_parameters(tmp_path, bad):
-    with pytest.raises(ValueError, match="at least 6 ROIs"):
+    with pytest.raises(ValueError, match="a phantom has 6 to 10000 ROIs"):
         generate(tmp_path / "p", **bad)
 
 
