@@ -1,6 +1,7 @@
 """Criteria are judged when they are read, by the suite as it is then."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,15 @@ def test_a_suite_that_is_gone_or_broken_leaves_the_records_own_bounds(tmp_path, 
     own = [{"metric": "mean_dice", "at_least": 0.65}]
     result = record("semantic", file=str(path), criteria=own)
     assert [v.label for v in judge.verdicts(result, "semantic")] == ["mean_dice >= 0.65"]
+
+
+@pytest.mark.timeout(30)
+def test_a_suite_file_that_is_a_pipe_is_not_waited_for(tmp_path):
+    """A record of a stranger may name any path as its suite's."""
+    os.mkfifo(tmp_path / "suite.yaml")
+    own = [Criterion(metric="mean_dice", at_least=0.5)]
+    result = record("semantic", file=str(tmp_path / "suite.yaml"), criteria=own)
+    assert judge.criteria_of(result.suite, result.preset) == result.suite.criteria
 
 
 def test_the_preset_of_the_run_decides_where_a_suite_has_presets(tmp_path):
