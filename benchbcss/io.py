@@ -128,7 +128,8 @@ def _sync_folder(folder: Path) -> None:
 def write_json(path: Path, value: Any, *, listed: bool = True) -> None:
     """Atomic, indented, without NaN (a NaN is a ValueError: results carry null and a reason)."""
     text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
-    write_bytes(path, (text + "\n").encode(), listed=listed)
+    # what is no UTF-8 in the name of a folder is then an escape of JSON
+    write_bytes(path, (text + "\n").encode("utf-8", "backslashreplace"), listed=listed)
 
 
 def sha256(path: Path) -> str:

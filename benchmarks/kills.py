@@ -191,8 +191,8 @@ def _below(pid: int) -> list[int]:
 
 def left(workspace: Path) -> dict[str, Any]:
     """Everything below ``workspace`` by its path: a digest, or plain data without what depends on
-    the clock. Locks and logs of workers are known by their presence only. The store's memos of
-    hashes are left out: they are named after times of change."""
+    the clock. Locks and logs of workers are known by their presence only. Remembered hashes are
+    left out: they are named after times of change."""
     return {
         path.relative_to(workspace).as_posix(): _content(path)
         for path in sorted(workspace.rglob("*"))
@@ -201,7 +201,8 @@ def left(workspace: Path) -> dict[str, Any]:
 
 
 def _is_memo(path: Path) -> bool:
-    return path.suffix == ".sha256" and path.parent.name == "store"
+    in_store = path.suffix == ".sha256" and path.parent.name == "store"
+    return in_store or path.suffix == ".memo"
 
 
 def _content(path: Path) -> Any:

@@ -126,3 +126,12 @@ def test_a_column_that_is_not_there_is_named(tmp_path):
     assert "roi" not in table
     with pytest.raises(DataError, match=r"t\.parquet has no column 'roi'\. Run: "):
         table["roi"]
+
+
+def test_a_name_that_is_no_utf8_comes_back_from_json(tmp_path):
+    name = os.fsdecode(b"caf\xe9 \xff \xc3\xa9")
+    io.write_json(tmp_path / "x.json", {"path": name, "text": "µm"})
+    raw = (tmp_path / "x.json").read_bytes()
+    assert "µm".encode() in raw
+    raw.decode("utf-8")
+    assert io.read_json(tmp_path / "x.json") == {"path": name, "text": "µm"}

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -162,6 +163,7 @@ def test_specifications_of_the_first_edition_are_lifted(tmp_path):
 
 def test_a_run_of_the_same_content_is_the_same_run(folder, tmp_path, monkeypatch):
     """A copy elsewhere continues or keeps a run; changed content is another run."""
+    from benchbcss.results import store
     from benchbcss.results.spec import RunSpec
     from benchbcss.runs import planning
 
@@ -183,6 +185,10 @@ def test_a_run_of_the_same_content_is_the_same_run(folder, tmp_path, monkeypatch
 
     for name, content in (("a.pt", b"1"), ("b.pt", b"1"), ("c.pt", b"2")):
         (tmp_path / name).write_bytes(content)
+    odd = spec("none").model_copy(update={"data_root": os.fsdecode(b"/caf\xe9")})
+    (tmp_path / "run").mkdir()
+    store.save_spec(tmp_path / "run", odd)
+    assert store.load_spec(tmp_path / "run") == odd
     first, copied, other = (spec(tmp_path / name) for name in ("a.pt", "b.pt", "c.pt"))
     assert first.run_id() == copied.run_id() != other.run_id()
     (tmp_path / "a.pt").write_bytes(b"2")

@@ -229,7 +229,7 @@ def load(
         from benchbcss.board.ties import share_ranks
         from benchbcss.memo import Memo
 
-        memo = Memo(workspace / ".ties.json")
+        memo = Memo(workspace / ".ties.memo")
         for table in board.tables:
             share_ranks(table, memo)
     return board

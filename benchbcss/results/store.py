@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from benchbcss import io
 from benchbcss.errors import DataError, RunError
@@ -53,6 +53,9 @@ VALIDATION = "validation.json"
 #: what training leaves at its end
 _TRAINED = ("training.json", "checkpoints/final.safetensors")
 _PRESENT = f'"schema_version": {SCHEMA_VERSION},'.encode()
+
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class Busy(RunError):
@@ -174,10 +177,18 @@ def load(run_dir: Path) -> RunResult:
     try:
         raw = io.read_bytes(path)
         if _PRESENT in raw[:40]:  # parsed and checked in one pass
-            return RunResult.model_validate_json(raw)
+            return parsed(RunResult, raw)
         return RunResult.model_validate(lift(io.parse_json(raw)))
     except (DataError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: {_first(error)}") from error
+
+
+def parsed(model: type[M], raw: bytes) -> M:
+    """A model from JSON, in one pass, or in two where folders' names are no UTF-8: pydantic's
+    parser takes no escapes of such bytes. Raises ValueError."""
+    if b"\\udc" in raw:
+        return model.model_validate(io.parse_json(raw))
+    return model.model_validate_json(raw)
 
 
 def save(run_dir: Path, result: RunResult) -> None:
@@ -190,7 +201,7 @@ def load_spec(run_dir: Path) -> RunSpec:
 
     path = run_dir / SPEC
     try:
-        return RunSpec.model_validate_json(io.read_bytes(path))
+        return parsed(RunSpec, io.read_bytes(path))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: {_first(error)}") from error
 

@@ -136,7 +136,7 @@ def _sizes() -> dict[str, float]:
 def _ask(spec: RunSpec) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "benchbcss.runs.rehearse"],
-        input=spec.model_dump_json(),
+        input=json.dumps(spec.model_dump(mode="json")),
         capture_output=True,
         text=True,
         check=False,
@@ -169,4 +169,4 @@ def _answer(spec: RunSpec) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_answer(RunSpec.model_validate_json(sys.stdin.read()))))
+    print(json.dumps(_answer(store.parsed(RunSpec, sys.stdin.buffer.read()))))

@@ -60,7 +60,7 @@ def test_a_failed_run_is_raised_after_all_have_ended_or_returned(filled, tmp_pat
         ({"backends": []}, "at least one backend"),
         ({"suite": "bcss6"}, "Did you mean 'bcss5'"),
         ({"seeds": 0}, "seeds must be 1 to 1000"),
-        ({"seeds": [0, -1]}, "from 0 up"),
+        ({"seeds": [0, -1]}, "seeds of 0 to"),
         ({"jobs": 0}, "jobs must be 1 to 1000"),
         ({"executor": "locl"}, "Did you mean 'local'"),
         ({"settings": {"train.lrr": 1}}, "train.lrr"),

@@ -72,7 +72,7 @@ def test_edited_code_of_the_comparison_compares_anew(workspace, worked_out, monk
 
 
 def test_a_read_only_workspace_has_the_same_ranks(workspace, worked_out):
-    (workspace / ".ties.json").mkdir()
+    (workspace / ".ties.memo").mkdir()
     assert shared(workspace) == shared(workspace)
     assert len(worked_out) == 2
 

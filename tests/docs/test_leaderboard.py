@@ -1,6 +1,7 @@
 """The records of this project's own runs, the pages made from them, and the command that makes
 both."""
 
+import importlib
 import json
 import os
 import re
@@ -24,9 +25,7 @@ LARGEST = 5e6  # bytes of everything that is kept
 def refresh():
     sys.path.insert(0, str(ROOT / "leaderboard"))
     try:
-        import refresh
-
-        yield refresh
+        yield importlib.import_module("refresh")
     finally:
         sys.path.remove(str(ROOT / "leaderboard"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv as csv_module
+import json as json_module
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
@@ -63,7 +64,12 @@ def json(board: Board, stream: TextIO) -> None:
         "reported": board.reported,
     }
     # Models are encoded as they are: for a thousand rows, making plain objects first takes longer.
-    stream.write(TypeAdapter(Any).dump_json(content).decode() + "\n")
+    adapter = TypeAdapter(Any)
+    try:
+        text = adapter.dump_json(content).decode()
+    except ValueError:  # a folder whose name is no UTF-8
+        text = json_module.dumps(adapter.dump_python(content, mode="json"))
+    stream.write(text + "\n")
 
 
 def plain(row: Row) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from benchbcss.contract import IGNORE, Backend, Prompt
-from benchbcss.errors import PluginError, RecipeError, WeightsError
+from benchbcss.errors import RecipeError, WeightsError
 from benchbcss.inference.networks import TakesRgb
 from benchbcss.inference.views import to_float
 from benchbcss.presets import merge
@@ -229,13 +229,8 @@ class Sam3Text(_Sam3):
                 theirs = None
             if theirs is not None:
                 return lambda phrase: _encoded(theirs, phrase)
-        try:
-            from open_clip import SimpleTokenizer
-        except ImportError as error:
-            raise PluginError(
-                "sam3_text needs a tokenizer: pip install 'benchbcss[clip]', or give it weights "
-                "that bring one."
-            ) from error
+        from open_clip import SimpleTokenizer
+
         ours = SimpleTokenizer(context_length=WORDS)
         return lambda phrase: _masked(ours(phrase))
 
