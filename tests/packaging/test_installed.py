@@ -61,7 +61,9 @@ class Bare:
         text = REFUSE_THE_SOURCE.format(
             source=str(ROOT) + os.sep, allowed=os.path.realpath(sys.prefix) + os.sep
         )
-        (self.site / "sitecustomize.py").write_text(text)
+        # Debian's Python has a sitecustomize of its own, which would come before one of ours.
+        (self.site / "refuse_the_source.py").write_text(text)
+        (self.site / "1-refuse.pth").write_text("import refuse_the_source\n")
 
     def run(self, *command):
         """A command in a folder of its own, without variables that lead elsewhere."""
