@@ -14,7 +14,16 @@ import sys
 from dataclasses import dataclass
 from unittest import mock
 
+import pytest
+
 from benchbcss.cli import main
+
+
+@pytest.fixture(autouse=True)
+def no_charts(monkeypatch):
+    """What a report does with damage is probed; drawing takes seconds, and is tested elsewhere."""
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9" viewBox="0 0 9 9"></svg>'
+    monkeypatch.setattr("vl_convert.vegalite_to_svg", lambda chart: svg)
 
 
 @dataclass(frozen=True)

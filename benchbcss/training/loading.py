@@ -6,8 +6,6 @@ import os
 import shutil
 from pathlib import Path
 
-import joblib
-
 #: more were never busy: our choice
 MOST = 8
 #: batches that each process keeps ready (PyTorch's default), and the one that it is making
@@ -17,6 +15,8 @@ SHARED_MEMORY = Path("/dev/shm")
 
 def cores() -> int:
     """That this process may use: by affinity, by the quota of its container, and by Slurm."""
+    import joblib  # a worker without a GPU never asks
+
     allowed = int(joblib.cpu_count())
     asked = os.environ.get("SLURM_CPUS_PER_TASK", "")
     return max(1, min(allowed, int(asked)) if asked.isdecimal() and int(asked) else allowed)

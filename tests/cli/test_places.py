@@ -11,15 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from probe_support import Refusing, become, fault_of, invoke
+from probe_support import Refusing, become, fault_of, invoke, no_charts  # noqa: F401 - used by all
 from runs_support import finished_run
-
-
-@pytest.fixture(autouse=True)
-def _no_charts(monkeypatch):
-    """What a report does with damage is probed; drawing takes seconds, and is tested elsewhere."""
-    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9" viewBox="0 0 9 9"></svg>'
-    monkeypatch.setattr("vl_convert.vegalite_to_svg", lambda chart: svg)
 
 
 @pytest.fixture(scope="module")

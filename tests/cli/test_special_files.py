@@ -5,7 +5,7 @@ import json
 import shutil
 
 import pytest
-from probe_support import SHAPES, become, fault_of, in_time
+from probe_support import SHAPES, become, fault_of, in_time, no_charts  # noqa: F401 - used by all
 from runs_support import finished_run
 
 from benchbcss.errors import BenchError
@@ -24,13 +24,6 @@ GOOD = "seed0-good"
 #: without these there is no run
 DECISIVE = ("result.json", "spec.json", "failure.json")
 USUAL = ("pipe", "folder")
-
-
-@pytest.fixture(autouse=True)
-def _no_charts(monkeypatch):
-    """What a report does with damage is probed; drawing takes seconds, and is tested elsewhere."""
-    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9" viewBox="0 0 9 9"></svg>'
-    monkeypatch.setattr("vl_convert.vegalite_to_svg", lambda chart: svg)
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ def machine(monkeypatch):
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
 
     def of(cores=16, shared=10**10):
-        monkeypatch.setattr(loading.joblib, "cpu_count", lambda: cores)
+        monkeypatch.setattr("joblib.cpu_count", lambda: cores)
         monkeypatch.setattr(
             loading.shutil, "disk_usage", lambda place: SimpleNamespace(free=shared)
         )
