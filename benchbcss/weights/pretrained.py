@@ -9,11 +9,14 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from benchbcss.contract import Context
 from benchbcss.errors import WeightsError
 from benchbcss.weights.hub import missing, reachable
-from benchbcss.weights.value import Folder, Hub, short
+from benchbcss.weights.value import Auto, Folder, Hub, short
+
+N = TypeVar("N")
 
 CONFIG = "config.json"
 
@@ -61,6 +64,27 @@ def with_absent(
     )
     mismatched = {name for name, *_ in about["mismatched_keys"]}
     return network, set(about["missing_keys"]) | mismatched
+
+
+def of_repository(
+    context: Context, automatic: Hub | None, load: Callable[[Hub | Folder], N]
+) -> tuple[N | None, str]:
+    """What ``load`` makes of the weights asked for (of ``automatic`` ones, unless others are named)
+    where they are a hub repository or a folder of ``save_pretrained``, which bring an architecture.
+
+    None where they are something else, with '', or where automatic ones are not available and may
+    be missing, with a note that says so. Raises WeightsError.
+    """
+    asked = context.weights
+    given = automatic if isinstance(asked, Auto) else asked
+    if not (isinstance(given, Hub) or (isinstance(given, Folder) and has_config(given))):
+        return None, ""
+    try:
+        return load(given), ""
+    except WeightsError:
+        if context.strict_weights or not isinstance(asked, Auto):
+            raise
+    return None, f"random (pretrained weights {given} were not available)"
 
 
 @contextmanager

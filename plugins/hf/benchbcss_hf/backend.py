@@ -11,13 +11,15 @@ from transformers import AutoConfig, AutoModelForSemanticSegmentation
 from benchbcss.data.class_maps import groups
 from benchbcss.errors import DataError, RecipeError, WeightsError
 from benchbcss.training.dense import DenseBackend
-from benchbcss.weights import Auto, Folder, Hub, fetch
+from benchbcss.weights import Folder, Hub, fetch
 from benchbcss.weights.loading import Layout, load_into, report
-from benchbcss.weights.pretrained import from_pretrained, has_config, with_absent
+from benchbcss.weights.pretrained import from_pretrained, of_repository, with_absent
 from benchbcss.weights.value import short
 from benchbcss_hf.network import Preprocessing, Segmenter
 
 PREPROCESSOR = "preprocessor_config.json"
+#: where weights come from, where the recipe names none
+SMOKE = "random (smoke size has no pretrained weights)"
 
 
 class HFSemantic(DenseBackend):
@@ -38,19 +40,11 @@ class HFSemantic(DenseBackend):
         configuration that transformers cannot build, WeightsError for weights that are missing, of
         another kind, or, where they are scored as they are, of classes that are not the suite's.
         """
-        context = self.context
-        automatic = isinstance(context.weights, Auto)
-        given = self.automatic_weights(self.recipe) if automatic else context.weights
-        note = "random (smoke size has no pretrained weights)"
-        if isinstance(given, Hub) or (isinstance(given, Folder) and has_config(given)):
-            try:
-                return self._by_transformers(given)
-            except WeightsError:
-                if context.strict_weights or not automatic:
-                    raise
-            note = f"random (pretrained weights {given} were not available)"
-        network = self._random(self._config())
-        load_into(network, context, self._layout(note))
+        automatic = self.automatic_weights(self.recipe)
+        network, note = of_repository(self.context, automatic, self._by_transformers)
+        if network is None:
+            network = self._random(self._config())
+            load_into(network, self.context, self._layout(note or SMOKE))
         return network
 
     def _config(self) -> dict[str, Any]:

@@ -27,7 +27,8 @@ from benchbcss.inference.views import to_float
 from benchbcss.presets import merge
 from benchbcss.weights import Auto, Folder, Hub
 from benchbcss.weights.loading import Layout, load_into, report
-from benchbcss.weights.pretrained import from_pretrained, has_config, with_absent
+from benchbcss.weights.pretrained import from_pretrained, of_repository, with_absent
+from benchbcss_hf.backend import SMOKE
 
 WORDS = 32  # tokens of a phrase; longer ones are cut
 _END = 49407  # the token that ends a phrase in CLIP's vocabulary
@@ -58,20 +59,12 @@ class _Sam3(Backend):
 
         Raises WeightsError, which says where gated weights are asked for, and RecipeError.
         """
-        context, model = self.context, self.recipe["model"]
-        automatic = isinstance(context.weights, Auto)
-        given = self.automatic_weights(self.recipe) if automatic else context.weights
-        note = "random (smoke size has no pretrained weights)"
-        if isinstance(given, Hub) or (isinstance(given, Folder) and has_config(given)):
-            try:
-                return self._by_transformers(given)
-            except WeightsError as error:
-                if context.strict_weights or not automatic:
-                    raise self._with_address(error, given) from error
-            note = f"random (pretrained weights {given} were not available)"
-        network = Sam3Net(self._random(), model["normalisation"])
-        what = f"the recipe's {self.kind.__name__} (model.config)"
-        load_into(network, context, Layout(what=what, unpretrained=note))
+        automatic = self.automatic_weights(self.recipe)
+        network, note = of_repository(self.context, automatic, self._by_transformers)
+        if network is None:
+            network = Sam3Net(self._random(), self.recipe["model"]["normalisation"])
+            what = f"the recipe's {self.kind.__name__} (model.config)"
+            load_into(network, self.context, Layout(what=what, unpretrained=note or SMOKE))
         return network
 
     def _random(self) -> nn.Module:
@@ -104,7 +97,10 @@ class _Sam3(Backend):
         return merge(settings, sized)
 
     def _by_transformers(self, given: Hub | Folder) -> Sam3Net:
-        net, lacking = with_absent(self.kind.from_pretrained, given)
+        try:
+            net, lacking = with_absent(self.kind.from_pretrained, given)
+        except WeightsError as error:
+            raise self._with_address(error, given) from error
         network = Sam3Net(net, self.recipe["model"]["normalisation"])
         self._check_size(network)
         note = f"file: {given.sha256[:16]}" if isinstance(given, Folder) else f"pretrained: {given}"

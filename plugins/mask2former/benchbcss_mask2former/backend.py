@@ -10,9 +10,9 @@ from benchbcss.contract import Backend, Batch
 from benchbcss.data.class_maps import groups
 from benchbcss.errors import DataError, WeightsError
 from benchbcss.inference.views import pad
-from benchbcss.weights import Auto, Folder, Hub
+from benchbcss.weights import Folder, Hub
 from benchbcss.weights.loading import load_into, report
-from benchbcss.weights.pretrained import has_config
+from benchbcss.weights.pretrained import of_repository
 from benchbcss.weights.value import short
 from benchbcss_mask2former import weights as stored
 from benchbcss_mask2former.criterion import Queries, SetLoss
@@ -37,19 +37,15 @@ class Mask2Former(Backend):
         weights that are asked for and missing or of another network.
         """
         context = self.context
-        source = self.automatic_weights(self.recipe)
-        given = source if isinstance(context.weights, Auto) else context.weights
-        if isinstance(given, Hub) or (isinstance(given, Folder) and has_config(given)):
-            try:
-                return self._by_transformers(given)
-            except WeightsError:
-                if context.strict_weights or not isinstance(context.weights, Auto):
-                    raise
-            network = self._random()
-            report(network, context, f"random (pretrained weights {given} were not available)", ())
+        automatic = self.automatic_weights(self.recipe)
+        network, note = of_repository(context, automatic, self._by_transformers)
+        if network is not None:
             return network
         network = self._random()
-        load_into(network, context, self.layout)
+        if note:
+            report(network, context, note, ())
+        else:
+            load_into(network, context, self.layout)
         return network
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
