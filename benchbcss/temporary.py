@@ -7,11 +7,12 @@ import os
 import re
 import shutil
 import socket
+import threading
 import time
 from functools import lru_cache
 from pathlib import Path
 
-_OURS = re.compile(r"\..*\.([0-9a-f]{8})\.(\d+)\.tmp")
+_OURS = re.compile(r"\..*\.([0-9a-f]{8})\.(\d+)(?:-\d+)?\.tmp")
 _OLD = 24 * 3600.0  # seconds after which nobody on another machine writes on
 
 
@@ -21,8 +22,8 @@ def _machine() -> str:
 
 
 def ending() -> str:
-    """That of a hidden name: it says which process of which machine writes there."""
-    return f".{_machine()}.{os.getpid()}.tmp"
+    """That of a hidden name: it says which thread of which process and machine writes there."""
+    return f".{_machine()}.{os.getpid()}-{threading.get_native_id()}.tmp"
 
 
 def beside(path: Path) -> Path:

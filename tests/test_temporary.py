@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -19,7 +21,7 @@ def dead():
 
 
 def of(process, path, machine=None):
-    name = temporary.beside(path).name.replace(f".{os.getpid()}.", f".{process}.")
+    name = temporary.beside(path).name.replace(f".{os.getpid()}-", f".{process}-")
     return path.with_name(name.replace(temporary._machine(), machine or temporary._machine()))
 
 
@@ -39,6 +41,23 @@ def test_of_a_living_process(tmp_path):
     assert path.exists()
     write_bytes(tmp_path / "a.json", b"whole")
     assert [item.name for item in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_threads_write_the_same_file_at_once(tmp_path):
+    """Of eight that have all begun, none renames what another is still writing."""
+    begun = threading.Barrier(8)
+
+    def write(content):
+        path = temporary.beside(tmp_path / "a.json")
+        with open(path, "wb") as handle:
+            handle.write(content)
+            begun.wait(timeout=60)
+        os.replace(path, tmp_path / "a.json")
+        return path
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(write, [bytes([digit]) * 99 for digit in range(8)]))) == 8
+    assert len(set((tmp_path / "a.json").read_bytes())) == 1
 
 
 @pytest.mark.parametrize("name", ["of another machine", "of an older edition"])
