@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,11 +209,17 @@ def troubles(board: Board) -> list[str]:
     """A line for each run or track without a result."""
     lines = [f"{run.state}: {run.title}: {run.detail}" for run in board.unfinished]
     lines += [f"failed: {failure.title}: {failure.line}" for failure in board.failures]
-    lines += [
-        f"not measured: {m.backend} ({m.suite}, {m.track}): {one_line(m.reason)}"
-        for m in board.not_measured
-    ]
+    lines += not_measured(board)
     return [*lines, *(f"unreadable: {text}" for text in board.unreadable)]
+
+
+def not_measured(board: Board) -> list[str]:
+    """A line for each track that could not be measured; seeds of the same reason share it."""
+    runs = Counter((m.backend, m.suite, m.track, one_line(m.reason)) for m in board.not_measured)
+    return [
+        f"not measured: {backend} ({suite}, {track}{f', {count} runs' * (count > 1)}): {reason}"
+        for (backend, suite, track, reason), count in runs.items()
+    ]
 
 
 def judged(table: Table) -> list[Row]:

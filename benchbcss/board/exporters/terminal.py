@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from benchbcss.board import cells, details, summary
 from benchbcss.board.exporters.layout import GAP, lay_out, shorten, shorten_middle, together, wrap
@@ -38,8 +38,8 @@ def table(board: Board, stream: TextIO) -> None:
             _section(page, cells.promptings(part))
     _unfinished(board, page)
     _failures(board, page)
-    for missing in board.not_measured:
-        page.say(f"not measured: {_missing(missing)}")
+    for line in cells.not_measured(board):
+        page.say(line)
     _unreadable(board, page)
     if "costs" in board.sections:
         _section(page, cells.costs(board))
@@ -307,10 +307,6 @@ def _title(run: Unfinished | Failure, board: Board) -> str:
     runs: list[Unfinished | Failure] = [*board.failures, *board.unfinished]
     suites = {item.suite for item in runs} | {table.suite for table in board.tables}
     return run.title if len(suites) > 1 else f"{run.backend} {run.id}"
-
-
-def _missing(item: Any) -> str:
-    return f"{item.backend} ({item.suite}, {item.track}): {cells.one_line(item.reason)}"
 
 
 # -- on demand -------------------------------------------------------------------------------------

@@ -237,6 +237,17 @@ def test_tracks_that_were_not_measured_are_listed_with_the_reason(tmp_path):
     assert "not measured: a (bcss5, prompted): no CLIP weights" in shown(model.load(tmp_path))
 
 
+def test_seeds_that_lack_the_same_for_the_same_reason_share_a_line(tmp_path):
+    for seed, why in enumerate(["no CLIP weights", "no CLIP weights", "another reason"]):
+        write(tmp_path, result("a", seed=seed, not_measured={"prompted": why}), f"seed{seed}-x")
+    board = model.load(tmp_path)
+    for name in ("table", "md"):
+        text = " ".join(shown(board, name).split())
+        assert text.count("not measured: a") == 2
+        assert "not measured: a (bcss5, prompted, 2 runs): no CLIP weights" in text
+        assert "not measured: a (bcss5, prompted): another reason" in text
+
+
 def test_an_oracle_is_called_one(tmp_path):
     write(tmp_path, result("a", track="prompted"))
     assert "this is an oracle" in " ".join(shown(model.load(tmp_path)).split())
