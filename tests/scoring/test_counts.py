@@ -19,7 +19,11 @@ def maps(classes, shape=(23, 17), seed=0, ignore=True):
     return target, rng.integers(0, classes, shape, dtype=np.uint8)
 
 
-@pytest.mark.parametrize("classes", [1, 2, 6, 8, 9, 22])
+#: about each edge between two ways of counting
+CLASSES = [1, 2, 6, 8, 9, 15, 16, 22, 31, 32, 33, 200, 255]
+
+
+@pytest.mark.parametrize("classes", CLASSES)
 def test_counts_equal_scikit_learn(classes):
     target, prediction = maps(classes)
     known = target != 255
@@ -108,7 +112,7 @@ def test_counts_are_those_of_plain_pairs(maps, classes, abstaining):
     assert ours.dtype == np.int64
 
 
-@pytest.mark.parametrize("classes", [6, 15, 22])
+@pytest.mark.parametrize("classes", [6, 15, 22, 31, 32])
 @pytest.mark.parametrize("smooth", [0, 5])
 def test_counts_on_threads(classes, smooth):
     rng = np.random.default_rng(0)
@@ -127,7 +131,7 @@ def test_binary_counts():
     assert binary_counts(target, found, valid).tolist() == [1, 1, 1, 1]
 
 
-@pytest.mark.parametrize("classes", [1, 2, 6, 7, 8, 9, 22])
+@pytest.mark.parametrize("classes", CLASSES)
 def test_no_class_is_a_miss_and_no_false_positive(classes):
     target, prediction = maps(classes)
     silent = np.random.default_rng(1).random(target.shape) < 0.3
