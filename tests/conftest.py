@@ -25,7 +25,10 @@ def pytest_collection_modifyitems(items):
 def _few_threads():
     import torch
 
+    from benchbcss.runs.allocator import keep_freed_memory
+
     torch.set_num_threads(1)
+    keep_freed_memory()
 
 
 @pytest.fixture

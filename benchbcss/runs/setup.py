@@ -28,6 +28,7 @@ from benchbcss.registry import Registered
 from benchbcss.results import evaluate
 from benchbcss.results.schema import Parameters
 from benchbcss.results.spec import RunSpec
+from benchbcss.runs.allocator import keep_freed_memory
 from benchbcss.runs.announce import Announcer
 from benchbcss.runs.rehearse import NO_CUDA
 from benchbcss.tracks import Track, shared
@@ -120,6 +121,8 @@ def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
     names = (*spec.split.train, *spec.split.val, *spec.split.test)
     rois = dataset.rois(progress.counted(names), labels)
     accelerator = _accelerator(spec)
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
     context = _context(spec, labels, [rois[name] for name in spec.split.train], accelerator)
     task = Task(labels.class_names, labels.mean_classes, spec.suite.mpp, spec.suite.tile.size)
     torch.manual_seed(spec.seed)

@@ -26,10 +26,12 @@ GROUPS: dict[str, tuple[str, dict[str, Any]]] = {
     "comparing": ("comparing", {}),
     "pictures": ("pictures", {}),
     "inferring": ("inferring", {}),
+    "training": ("training", {}),
     "commands": ("commands", {}),
 }
-GROWTH = "growth"
-USUAL = [name for name in (*GROUPS, GROWTH) if name != "scoring-90"]
+GROWTH, MEMORY = "growth", "memory"
+APART = (GROWTH, MEMORY)  # that are not contests in turns
+USUAL = [name for name in (*GROUPS, *APART) if name != "scoring-90"]
 VERSIONS = ("benchbcss", "numpy", "scipy", "opencv-python-headless", "pillow", "torch")
 PEERS = ("torchmetrics", "monai", "scikit-learn", "statsmodels", "torchvision")
 
@@ -61,6 +63,11 @@ def _processor() -> str:
         return platform.processor()
 
 
+def _times(ratio: float) -> str:
+    """Two digits at least of what is below 1: a peer may do much less."""
+    return f"{ratio:10.1f}" if ratio >= 1 else f"{ratio:10.2g}"
+
+
 def shown(one: Timed) -> str:
     lines = [one.name]
     for name in one.seconds:
@@ -68,8 +75,8 @@ def shown(one: Timed) -> str:
     for name, ratios in one.ratios.items():
         busy = median(one.busy_ratios[name])
         lines.append(
-            f"    {median(ratios):10.1f} x   {name} ({min(ratios):.1f} to {max(ratios):.1f}; "
-            f"on cores {busy:.1f})"
+            f"    {_times(median(ratios))} x   {name} ({_times(min(ratios)).strip()} to "
+            f"{_times(max(ratios)).strip()}; on cores {_times(busy).strip()})"
         )
     return "\n".join(lines)
 
@@ -84,6 +91,12 @@ def run(names: Iterable[str], turns: int, say: Callable[[str], None] = print) ->
             for what, part in growth.items():
                 sizes = ", ".join(f"{s:g}: {t * 1000:.0f} ms" for s, t in part["seconds"].items())
                 say(f"growth of {what}: exponent {part['exponent']:.2f} ({sizes})")
+            continue
+        if name == MEMORY:
+            found[MEMORY] = memory = import_module("benchmarks.speed.memory").measured()
+            for what, part in memory.items():
+                sizes = ", ".join(f"{who}: {n / 2**20:.0f} MiB" for who, n in part["bytes"].items())
+                say(f"memory of {what}: {part['ratio']:.1f} x ({sizes})")
             continue
         module, settings = GROUPS[name]
         try:
@@ -101,14 +114,14 @@ def run(names: Iterable[str], turns: int, say: Callable[[str], None] = print) ->
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join((*GROUPS, GROWTH))}"
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join((*GROUPS, *APART))}"
     )
     parser.add_argument("--turns", type=int, default=3, help="turns of each case (default 3)")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
     options = parser.parse_args(arguments)
-    unknown = [name for name in options.names if name not in (*GROUPS, GROWTH)]
+    unknown = [name for name in options.names if name not in (*GROUPS, *APART)]
     if unknown:
-        parser.error(f"There is no case '{unknown[0]}'; there are {', '.join((*GROUPS, GROWTH))}.")
+        parser.error(f"There is no case '{unknown[0]}'; there are {', '.join((*GROUPS, *APART))}.")
     if options.turns < 1:
         parser.error("--turns is at least 1.")
     found = run(options.names or USUAL, options.turns)

@@ -1,21 +1,44 @@
-"""Start-up: commands against a Python that does nothing and one that imports click."""
+"""Commands against a Python that does nothing and one that imports click: start-up, boards of many
+runs, and what a run costs beside its steps."""
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.timing import OURS, Case
 
 COMMANDS = (["--help"], ["backends"], ["suites"], ["leaderboard"], ["status"])
+PASS = "python -c pass"
+RESULTS = Path(__file__).parents[2] / "leaderboard" / "results"
+
+#: so small that a step of training is nothing beside what surrounds it
+TINY = """\
+summary: tiny
+label_map: bcss5
+split: splits.csv
+mpp: 0.3
+phantom: {rois: 6, size: 64, seed: 0}
+tile: {size: 64, overlap: 16}
+tracks: [semantic]
+"""
 
 
-def _run(*arguments: str) -> str:
+def _run(*arguments: str, codes: tuple[int, ...] = (0, 2)) -> str:
     outcome = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
-    assert outcome.returncode in (0, 2), f"{arguments}: {outcome.stderr}"
+    assert outcome.returncode in codes, f"{arguments}: {outcome.stderr}"
     return outcome.stdout
+
+
+def _benchbcss(*arguments: str) -> str:
+    return _run("-m", "benchbcss", *arguments)
 
 
 def case(command: list[str]) -> Case:
@@ -26,14 +49,82 @@ def case(command: list[str]) -> Case:
     return Case(
         f"benchbcss {' '.join(command)}",
         {
-            OURS: lambda: _run("-m", "benchbcss", *command),
-            "python -c pass": lambda: _run("-c", "pass"),
+            OURS: lambda: _benchbcss(*command),
+            PASS: lambda: _run("-c", "pass"),
             "python -c 'import click'": lambda: _run("-c", "import click"),
         },
         check,
     )
 
 
+def fill(workspace: Path, runs: int) -> None:
+    """Copies of this project's own records, as runs of other seeds."""
+    kept = [
+        (path, json.loads(path.read_bytes())) for path in RESULTS.glob("runs/*/*/*/result.json")
+    ]
+    for number in range(runs):
+        source, record = kept[number % len(kept)]
+        seed = number // len(kept)
+        name = f"seed{seed}-{hashlib.sha256(f'{source} {seed}'.encode()).hexdigest()[:12]}"
+        folder = workspace / source.parent.parent.relative_to(RESULTS) / name
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps({**record, "seed": seed, "run": name}))
+
+
+def board(workspace: Path, runs: int) -> Case:
+    """The peer parses the same files and does nothing with them."""
+    fill(workspace, runs)
+    parse = (
+        "import glob, json, gc; gc.disable()\n"
+        f"for p in glob.glob({str(workspace / 'runs/*/*/*/result.json')!r}): json.load(open(p))"
+    )
+
+    def check(answers: Mapping[str, Any]) -> None:
+        assert len(answers[OURS].splitlines()) > runs / 2  # a track may lack what it needs
+
+    return Case(
+        f"a board of {runs} runs",
+        {
+            OURS: lambda: _benchbcss("leaderboard", "--workspace", str(workspace)),
+            "their JSON parsed": lambda: _run("-c", parse),
+            PASS: lambda: _run("-c", "pass"),
+        },
+        check,
+    )
+
+
+def overhead(folder: Path) -> Case:
+    """Data drawn and decoded, one step, validation, prediction, scores and record: the first run in
+    a workspace."""
+    suite = folder / "tiny.yaml"
+    suite.write_text(TINY, encoding="utf-8")
+    numbers = itertools.count()
+
+    def run() -> str:
+        workspace = str(folder / f"runs{next(numbers)}")
+        steps = ["--set", "train.steps=1", "--set", "train.budget=recipe"]
+        options = ["--suite", str(suite), "--preset", "smoke", "--workspace", workspace]
+        return _benchbcss("run", "unetpp", "--no-floors", *options, *steps)
+
+    def check(answers: Mapping[str, Any]) -> None:
+        assert "unetpp" in answers[OURS]
+
+    return Case(
+        "a run of one step, six ROIs of 64 px",
+        {OURS: run, "python -c 'import torch'": lambda: _run("-c", "import torch")},
+        check,
+    )
+
+
+def boards(*runs: int) -> Iterator[Case]:
+    for number in runs:
+        with tempfile.TemporaryDirectory() as folder:
+            yield board(Path(folder), number)
+
+
 def cases() -> Iterator[Case]:
     for command in COMMANDS:
         yield case(command)
+    yield from boards(100, 1000)
+    with tempfile.TemporaryDirectory() as folder:
+        yield overhead(Path(folder))

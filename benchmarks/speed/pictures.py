@@ -24,7 +24,14 @@ CROPS = 16  # a turn reads so many
 NAMES = ("a", "b", "c", "d", "e", "rest")
 
 
-def _roi(folder: Path, megapixels: float) -> tuple[Roi, Path, Path]:
+LABEL_MAP = build_label_map(
+    "speed",
+    {"classes": {name: [code] for code, name in enumerate(NAMES)}, "mean": list(NAMES[:-1])},
+    dict(zip(NAMES, range(len(NAMES)), strict=True)),
+)
+
+
+def draw_roi(folder: Path, megapixels: float) -> tuple[Roi, Path, Path]:
     """An ROI in a store, and the files it was decoded from."""
     target, _ = pair(megapixels)
     rng = np.random.default_rng(1)
@@ -38,7 +45,7 @@ def _roi(folder: Path, megapixels: float) -> tuple[Roi, Path, Path]:
 
 
 def crops(folder: Path, megapixels: float) -> Case:
-    roi, image, _ = _roi(folder, megapixels)
+    roi, image, _ = draw_roi(folder, megapixels)
     side = roi.shape[0]
     corners = np.random.default_rng(2).integers(0, side - TILE, (CROPS, 2)).tolist()
 
@@ -64,15 +71,10 @@ def tiles(folder: Path, megapixels: float) -> Case:
     import torch
     from torchvision.transforms import v2
 
-    roi, image, mask = _roi(folder, megapixels)
-    labels = build_label_map(
-        "speed",
-        {"classes": {name: [code] for code, name in enumerate(NAMES)}, "mean": list(NAMES[:-1])},
-        dict(zip(NAMES, range(len(NAMES)), strict=True)),
-    )
+    roi, image, mask = draw_roi(folder, megapixels)
     steps = [{"name": "flips"}, {"name": "rot90"}, {"name": "color_jitter", "strength": 0.2}]
     augment = pipeline([NamedTransform.model_validate(step) for step in steps])
-    data = TrainingData([roi], labels, TILE, None, 0, augment)
+    data = TrainingData([roi], LABEL_MAP, TILE, None, 0, augment)
     flips = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()])
     jitter = v2.ColorJitter(0.2, 0.2, 0.2, 0.05)
 

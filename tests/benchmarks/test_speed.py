@@ -62,6 +62,29 @@ def test_scoring_is_many_times_faster_than_its_peers():
     assert ratio(replace(case, contestants=contestants), case.total) > 4
 
 
+def test_the_training_loop_takes_as_long_as_a_bare_one_and_ends_at_its_weights(tmp_path):
+    from benchmarks.speed import training
+
+    assert ratio(training.case(tmp_path, 64, 60), "a bare loop") > 0.5  # 0.9 measured
+
+
+@pytest.mark.peer
+def test_tiled_inference_needs_less_memory_than_its_peer():
+    pytest.importorskip("monai", reason="MONAI is not installed")
+    from benchmarks.speed import memory
+
+    (case,) = memory.measured((1536,)).values()
+    assert case["ratio"] > 1.5  # 5 measured at 2048 px
+
+
+def test_a_board_of_many_runs_is_read(tmp_path):
+    from benchmarks.speed import commands
+
+    case = commands.board(tmp_path, 40)
+    case.check({"benchbcss": case.contestants["benchbcss"]()})
+    assert len(list(tmp_path.glob("runs/*/*/*/result.json"))) == 40
+
+
 def test_time_grows_as_the_work_does():
     """Linear in pixels, and below the square of backends, whose pairs are tested one by one."""
     from benchmarks.speed.growth import measured
