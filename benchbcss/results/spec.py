@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from benchbcss import names
-from benchbcss.recipes import Recipe, Strict
+from benchbcss.recipes import Recipe, Strict, Validating
 from benchbcss.results.schema import METRICS_VERSION, SCHEMA_VERSION, Selection
 from benchbcss.suites import ClipSpec, Suite
 from benchbcss.weights import AnyWeights, Auto, Weights
@@ -134,6 +134,8 @@ class RunSpec(Strict):
         train = content["recipe"]["train"]
         if train and train["views"] is None:  # newer than stored specifications
             train.pop("views")
+        if train and train["validation"] == Validating().model_dump():  # likewise
+            train.pop("validation")
         content["recipe"].pop("tracker")  # where training is logged changes no number
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
