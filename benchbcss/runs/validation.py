@@ -39,7 +39,8 @@ def schedule(job: Job, plan: Plan, seed: int | None = None) -> Schedule | None:
     institutes = {name: job.rois[name].institute for name in names}
     drawn = seed_of(job.spec.seed if seed is None else seed, "validation")
     order = validation.ordered(classes, institutes, drawn)
-    return validation.schedule(train, plan, passes(job), order)
+    covering = validation.covering(order, classes)
+    return validation.schedule(train, plan, passes(job), order, covering)
 
 
 def schedules(job: Job, seeds: Sequence[int]) -> dict[int, dict[str, Any]]:

@@ -72,16 +72,23 @@ def _all(rois: int) -> str:
     return "the only ROI" if rois == 1 else f"all {rois} ROIs"
 
 
-def schedule(train: Train, plan: Plan, passes: Mapping[str, int], order: Sequence[str]) -> Schedule:
+def schedule(
+    train: Train,
+    plan: Plan,
+    passes: Mapping[str, int],
+    order: Sequence[str],
+    covering: int = 0,
+) -> Schedule:
     """How ROIs that take so many ``passes`` each are validated in a training of ``plan``.
 
-    A part of them is the beginning of ``order`` (see ``ordered``). A period that leaves at least
+    A part of them is the beginning of ``order`` (see ``ordered``), of which the first ``covering``
+    have every class. A period that leaves at least
     ``USUAL`` validations is preferred, then more checkpoints for the whole set, then more ROIs.
     Where training is too short for the share, the least is done: the fewest ROIs at the start and
     at the end, and one checkpoint on the whole set.
     """
     costs = _Costs(train, plan)
-    whole, fewest = sum(passes.values()), min(FEWEST_ROIS, len(order))
+    whole, fewest = sum(passes.values()), min(max(FEWEST_ROIS, covering), len(order))
 
     def made(rois: Sequence[str], period: int, best: int) -> Schedule:
         chosen = set(rois)
@@ -177,3 +184,13 @@ def ordered(
             met |= classes[roi]
             visits[institutes[roi]] += 1
     return chosen + left
+
+
+def covering(order: Sequence[str], classes: Mapping[str, frozenset[str]]) -> int:
+    """How many ROIs from the beginning of ``order`` have every class that any of them has."""
+    missing = set().union(*classes.values())
+    for number, name in enumerate(order):
+        if not missing:
+            return number
+        missing -= classes[name]
+    return len(order)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from benchbcss.recipes import Train
 from benchbcss.suites import Budget
 from benchbcss.training.schedule import plan
-from benchbcss.training.validation import FEWEST_ROIS, USUAL, ordered, schedule
+from benchbcss.training.validation import FEWEST_ROIS, USUAL, covering, ordered, schedule
 
 BCSS = {f"roi{number:02}": 35 for number in range(21)}  # of 85 ROIs to train on: the split 'brief'
 
@@ -151,6 +151,23 @@ def test_the_order_is_that_of_the_seed():
     first = ordered(classes, institutes, 1)
     assert ordered(dict(reversed(classes.items())), institutes, 1) == first
     assert ordered(classes, institutes, 2) != first
+
+
+def test_a_part_has_every_class_however_many_there_are():
+    """Each ROI has a class of its own: only the last one completes them, and all are validated."""
+    classes = {name: frozenset({f"class {name}"}) for name in [*BCSS][:11]}
+    classes |= {name: frozenset({"stroma"}) for name in [*BCSS][11:]}
+    order = ordered(classes, dict.fromkeys(classes, "?"), 0)
+    assert covering(order, classes) == 12
+    train = recipe(validation={"share": 0.2})
+    planned = plan(train, Budget(epochs=60), 85)
+    made = schedule(train, planned, BCSS, order, covering(order, classes))
+    assert {name for roi in made.rois for name in classes[roi]} == {
+        name for present in classes.values() for name in present
+    }
+    assert 12 <= len(made.rois) < 21
+    assert made.share <= 0.2
+    assert covering(order, dict.fromkeys(classes, frozenset())) == 0
 
 
 def test_rois_without_a_class_come_last():
