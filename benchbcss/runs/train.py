@@ -32,7 +32,8 @@ FINAL = "final"  # the checkpoint that is predicted with
 
 
 def follow(job: Job) -> None:
-    """What every process but the first does: its share of each training batch."""
+    """What every process but the first does: its share of each training batch, and of the ROIs of
+    each validation."""
     if not is_done(job.run_dir):
         _train(job, SILENT, {})
 

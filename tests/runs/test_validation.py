@@ -1,4 +1,4 @@
-"""Validation in a worker: by a part of the set, and by several processes together."""
+"""Validation in a worker: by a part of the set, and with prediction by several processes."""
 
 import json
 import subprocess
@@ -115,14 +115,18 @@ def test_the_part_is_drawn_with_the_seed(phantom, split, tmp_path, small_parts):
 
 
 SCRIPT = """
+import json
 import sys
 from pathlib import Path
 
 import torch
 
 from benchbcss.errors import NonFiniteError, PluginError
+from benchbcss.progress import SILENT
 from benchbcss.results import store
 from benchbcss.results.spec import RunSpec
+from benchbcss.runs.predict import assist
+from benchbcss.runs.predict import predict as predict_all
 from benchbcss.runs.setup import setup
 from benchbcss.runs.validation import validate
 from benchbcss.training.schedule import plan
@@ -167,11 +171,57 @@ for trouble, expected, text in (
         raise AssertionError("the trouble of one process did not reach the other")
     job.backend.predict = predict
 assert validate(job, job.model, names) == alone  # and they are still in step
+
+# Prediction: four ROIs in two rounds, and then one in a round of its own.
+(track,) = [track for track in job.tracks if track.name == "semantic"]
+job.spec, job.tracks = spec.model_copy(update={"evaluate": "val"}), [track]
+loaded = []
+
+
+def together():
+    if rank:
+        assist(job, lambda: loaded.append(1))
+    else:
+        predict_all(job, SILENT)
+
+
+def made():
+    return {name: (track.folder(run_dir) / name).read_bytes() for name in names}
+
+
+together()
+assert loaded == [1] * rank
+if not rank:
+    predictor = job.predictor(job.model)
+    wanted = {
+        name: track.picture(array)
+        for name in names
+        for _, array in track.predict(predictor, job.rois[name], job.frame)
+    }
+    assert made() == wanted
+    index = json.loads((run_dir / "predictions.json").read_text())["semantic"]
+    assert list(index) == list(names)
+    (track.folder(run_dir) / names[2]).unlink()
+together()
+assert rank or made() == wanted
+
+torch.distributed.barrier()
+if not rank:
+    for name in names:
+        (track.folder(run_dir) / name).unlink()
+else:
+    job.backend.predict = lambda model, image: 1 / 0
+try:
+    together()
+except PluginError as error:
+    assert "ZeroDivisionError" in str(error) and names[1] in str(error), error
+else:
+    raise AssertionError("the trouble of one process did not reach the other")
 """
 
 
 @pytest.mark.slow
-def test_two_processes_validate_together(phantom, split, tmp_path):
+def test_two_processes_validate_and_predict_together(phantom, split, tmp_path):
     overrides = (*TINY_UNETPP, "train.batch_size=2")
     spec = specified(phantom, split, tmp_path / "w", overrides=overrides, processes=2)
     write_json(tmp_path / "spec.json", spec.model_dump(mode="json"))
