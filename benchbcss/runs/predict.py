@@ -99,10 +99,10 @@ def _rounds(
     """
     rank, world = job.accelerator.process_index, job.accelerator.num_processes
     for first in range(0, len(missing), world):
-        own = missing[first : first + world][rank : rank + 1]
+        share = missing[first : first + world][rank : rank + 1]
         mine: list[_Made | str] = []
         try:
-            mine += [_made(job, predictor, track, name) for name in own]
+            mine += [_made(job, predictor, track, name) for name in share]
         except Exception as error:
             if world == 1:
                 raise

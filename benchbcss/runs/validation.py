@@ -82,7 +82,7 @@ def _prompting(job: Job) -> Prompting:
 class _Trouble(NamedTuple):
     """What ended one process's share, for the others: an exception does not travel as it is."""
 
-    finite: bool
+    diverged: bool
     text: str
 
 
@@ -127,13 +127,13 @@ def _gathered(counts: Mapping[int, Counts], raised: Exception | None) -> dict[in
     missing would be waited for."""
     trouble = None
     if raised is not None:
-        trouble = _Trouble(not isinstance(raised, NonFiniteError), str(raised))
+        trouble = _Trouble(isinstance(raised, NonFiniteError), str(raised))
     shares: list[tuple[Mapping[int, Counts], _Trouble | None]] = gather_object([(counts, trouble)])
-    if raised is not None and trouble is not None and trouble.finite:
+    if raised is not None and trouble is not None and not trouble.diverged:
         raise raised
     troubles = [other for _, other in shares if other is not None]
-    for other in sorted(troubles, key=lambda item: not item.finite):  # errors before divergences
-        raise (PluginError if other.finite else NonFiniteError)(other.text)
+    for other in sorted(troubles, key=lambda item: item.diverged):  # errors before divergences
+        raise (NonFiniteError if other.diverged else PluginError)(other.text)
     return {index: part for share, _ in shares for index, part in share.items()}
 
 

@@ -109,8 +109,11 @@ def test_a_part_of_the_set_is_validated_and_the_whole_set_chooses(
 def test_the_part_is_drawn_with_the_seed(phantom, split, tmp_path, small_parts):
     job = setup(specified(phantom, split, tmp_path), tmp_path)
     made = validation.schedules(job, range(12))
-    assert {len(schedule["rois"]) for schedule in made.values()} == {1}
-    assert len({schedule["rois"] for schedule in made.values()}) > 1
+    parts = {schedule["rois"] for schedule in made.values()}
+    assert len(parts) > 1
+    every = set().union(*(validation._classes(job, name) for name in job.spec.split.val))
+    for part in parts:
+        assert set().union(*(validation._classes(job, name) for name in part)) == every
     assert made == validation.schedules(job, range(12))
 
 
