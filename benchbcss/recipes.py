@@ -114,10 +114,24 @@ class Scale(Strict):
 
 
 class EarlyStopping(Strict):
-    """Stop after ``patience`` validations without a gain of ``min_delta``, counted after warmup."""
+    """Stop after ``patience`` validations without a gain of ``min_delta``, counted after warmup.
+
+    Validations as ``validate_every`` asks for them, whether each is made or not: where they are
+    rarer, so as to keep to their share of compute, the epochs that training waits stay the same.
+    """
 
     patience: int = Field(ge=1)
     min_delta: float = Field(0.0, ge=0)
+
+
+class Validating(Strict):
+    """What validation may cost. Where the whole set, as often as ``validate_every`` says, takes
+    more than ``share`` of a training's forward passes, a part of it is validated while training,
+    or less often, and at the end the whole set for the ``best`` checkpoints of it; a sample that is
+    trained on costs three passes. 1: no limit."""
+
+    share: float = Field(0.25, gt=0, le=1, description="of all forward passes of a training")
+    best: int = Field(3, ge=1, description="checkpoints validated on the whole set at the end")
 
 
 class Train(Strict):
@@ -133,7 +147,10 @@ class Train(Strict):
     budget: Literal["suite", "recipe"] = "suite"
     epochs: int | None = Field(None, ge=1, description="with budget: recipe")
     steps: int | None = Field(None, ge=1, description="with budget: recipe; wins over epochs")
-    validate_every: int = Field(1, ge=1, description="epochs between validations")
+    validate_every: int = Field(
+        1, ge=1, description="epochs between validations; more where their share asks for it"
+    )
+    validation: Validating = Validating()
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     monitor: Literal["perclass_dice", "any_tissue_dice"] = Field(
         "perclass_dice",

@@ -7,14 +7,14 @@ from benchbcss.runs import executors, planning, worker
 from benchbcss.suites import Tile
 
 
-def specs(folder, workspace, backends, seed=0, small=False, **options):
+def specs(folder, workspace, backends, seed=0, small=False, split=None, **options):
     """Of the phantom's suite; ``small``: with tiles of 64 px, on which models train 16 times as
     fast."""
     suite, preset = planning.choose_suite("phantom", folder, None)
     if small:
         suite = suite.model_copy(update={"tile": Tile(size=64, overlap=16)})
     prepared = planning.prepare(
-        suite, preset, folder=folder, split=None, workspace=workspace, say=lambda text: None
+        suite, preset, folder=folder, split=split, workspace=workspace, say=lambda text: None
     )
     asked = planning.Asked([seed], **{"device": "cpu", **options})
     return planning.specify(prepared, backends, asked, workspace)

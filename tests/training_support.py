@@ -1,5 +1,7 @@
 """A network of two layers, and its training on four ROIs of the fixture ``folder``."""
 
+from dataclasses import replace
+
 import torch
 from accelerate import Accelerator
 
@@ -52,6 +54,9 @@ def train(
     backend=Tiny,
     *,
     validate=None,
+    validate_whole=None,
+    every=None,
+    candidates=1,
     on_epoch=None,
     on_start=None,
     on_step=None,
@@ -66,9 +71,11 @@ def train(
     run_dir = tmp_path / run
     run_dir.mkdir(exist_ok=True)
     budget = plan(recipe, Budget(steps=steps), len(data))
+    budget = replace(budget, validate_every=every or recipe.validate_every, candidates=candidates)
     trainer = Trainer(made, model, recipe, budget, Accelerator(cpu=True), run_dir, seed=7)
     told = {"on_epoch": on_epoch, "on_start": on_start, "on_step": on_step}
-    return model, loop.train(trainer, data, validate=validate, **told)
+    validations = {"validate": validate, "validate_whole": validate_whole}
+    return model, loop.train(trainer, data, **validations, **told)
 
 
 def weights(model):

@@ -347,6 +347,8 @@ def rehearse(specs: Sequence[RunSpec], rois: dict[str, Roi], how: Launch, form: 
         for rehearsal in rehearsals:
             spec, state = rehearsal.spec, "done" if rehearsal.done else "to do"
             click.echo(f"{spec.backend} seed {spec.seed} {state} {rehearsal.run_dir}")
+            if rehearsal.validation:
+                click.echo(f"  validation: {rehearsal.validation['sentence']}")
     if script := executors.script(specs, how.settings(say), how.executor):
         click.echo(script, err=form == "json")
     problems = {r.spec.backend: r.problem for r in rehearsals if r.problem}

@@ -220,11 +220,16 @@ def _dots(points: Sequence[Any], colour: str) -> Any:
 
 def _words(row: Row, curve: Curve) -> str:
     values = dict(curve.validation)
-    words = [f"{len(curve.validation)} validations"]
+    used = row.result.training.validation
+    part = used is not None and len(used.rois) < used.of
+    on = f" on {len(used.rois)} of {used.of} ROIs" if used and part else ""
+    words = [f"{len(curve.validation)} validations{on}"]
     if curve.start is not None:
         words.append(f"start {number(curve.start)}")
     if curve.best is not None:
         words.append(f"best {number(values.get(curve.best))} after epoch {curve.best}")
+        if part:
+            words[-1] += f", {number(row.result.training.best_mean_dice)} on all ROIs"
     if curve.collapse is not None:
         words.append(f"collapse at epoch {curve.collapse}")
     if curve.floor is not None:

@@ -395,6 +395,35 @@ class Stability(Record):
     evidence: dict[str, Any] = {}
 
 
+class WholeValidation(Record):
+    """One of the best checkpoints on the whole validation set: ``watched`` is its monitored value
+    on the part that was validated while training, ``monitored`` on all; null where a prediction was
+    not finite."""
+
+    step: Count
+    watched: float
+    monitored: float | None
+    mean_dice: Share | None
+    any_tissue_dice: Share | None = None
+    dice: dict[str, Share | None] = {}
+
+
+class ValidationUsed(Record):
+    """What was validated: ``rois`` before training, every ``every`` epochs and at the end, and the
+    best checkpoints by them on the whole set (``whole``, the best by ``rois`` first). Where
+    ``whole`` is empty, ``rois`` are all of them, or training ended before a validation.
+    ``passes`` are forward passes of the network, three for a sample that was trained on."""
+
+    rois: list[str]
+    of: Count
+    every: Count
+    share: Share
+    share_planned: Share
+    share_allowed: Share
+    passes: dict[Literal["training", "validation"], Count]
+    whole: list[WholeValidation] = []
+
+
 class Training(Record):
     """What the harness's loop did; ``own_fit`` where the backend fitted itself."""
 
@@ -409,6 +438,7 @@ class Training(Record):
     monitor: str | None = None
     best_validation: float | None = None
     best_mean_dice: float | None = None
+    validation: ValidationUsed | None = None
 
 
 class Cost(Record):

@@ -109,6 +109,18 @@ class RunSpec(Strict):
 
     @model_validator(mode="before")
     @classmethod
+    def _lift_validation(cls, content: Any) -> Any:
+        """Specifications that are older than the limit on validation were carried out without."""
+        recipe = content.get("recipe") if isinstance(content, dict) else None
+        if not isinstance(recipe, dict):
+            return content
+        train = recipe.get("train")
+        if not isinstance(train, dict) or "validation" in train:
+            return content
+        return {**content, "recipe": {**recipe, "train": {**train, "validation": {"share": 1}}}}
+
+    @model_validator(mode="before")
+    @classmethod
     def _lift_weights(cls, content: Any) -> Any:
         """Specifications of the first edition hold a text and a hash."""
         if not isinstance(content, dict) or "weights_sha256" not in content:
@@ -134,6 +146,8 @@ class RunSpec(Strict):
         train = content["recipe"]["train"]
         if train and train["views"] is None:  # newer than stored specifications
             train.pop("views")
+        if train and train["validation"]["share"] == 1:  # likewise: they validated without a limit
+            train.pop("validation")
         content["recipe"].pop("tracker")  # where training is logged changes no number
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from accelerate.utils import broadcast_object_list, gather_object
 
 from benchbcss.errors import BenchError, PluginError
 from benchbcss.inference.predictor import Predictor
@@ -13,16 +16,30 @@ from benchbcss.io import read_json, trusted, write_bytes, write_json
 from benchbcss.progress import Progress
 from benchbcss.runs.setup import Job
 from benchbcss.temporary import remove
-from benchbcss.tracks import Track
+from benchbcss.tracks import Track, get
 
 INDEX = "predictions.json"
 
 
-def predict(job: Job, stage: Progress) -> dict[str, float]:
-    """Write the scored ROIs' predictions as PNG; returns seconds per track.
+@dataclass(frozen=True)
+class _Made:
+    """One ROI's pictures, by their names in the run's folder; the bytes of those that the first
+    process has yet to write."""
 
-    An ROI whose pictures are all there, as they were written, is not predicted again. Raises
-    PluginError naming backend and ROI.
+    roi: str
+    files: list[str]
+    unwritten: dict[str, bytes]
+    seconds: float
+    encoder_calls: int
+    remarks: dict[str, Any]
+
+
+def predict(job: Job, stage: Progress) -> dict[str, float]:
+    """Write the scored ROIs' predictions as PNG; returns seconds per track, summed over processes.
+
+    An ROI whose pictures are all there, as they were written, is not predicted again. The processes
+    that trained together (see ``assist``) predict one ROI each at a time. Raises PluginError naming
+    backend and ROI.
     """
     predictor = job.predictor(job.model)
     frame = job.frame
@@ -33,16 +50,16 @@ def predict(job: Job, stage: Progress) -> dict[str, float]:
         stage("predicting", track=track.name)
         if done and missing:
             stage.note(f"continuing with {len(missing)} of {total} ROIs of the {track.name} track")
+        _shared(job, (track.name, missing))
         with stage.counting(total) as count:
             count(done)
-            for number, name in enumerate(missing, start=done + 1):
-                job.context.remarks.clear()
-                try:
-                    made = _pictures(job, predictor, track, name)
-                    index.add(track.name, name, *made, dict(job.context.remarks))
-                except BenchError as error:
-                    raise PluginError(f"{job.plugin} on {name}: {error}") from error
-                count(number)
+            for made in _rounds(job, predictor, track, missing):
+                for file, content in made.unwritten.items():
+                    _write(job.run_dir / file, content)
+                index.add(track.name, made)
+                done += 1
+                count(done)
+    _shared(job, None)
     with job.guarded("running summary"):
         job.context.notes.update(job.backend.summary(index.remarks(frame.rois)))
     job.context.notes["encoder_calls"] = index.total("encoder_calls")
@@ -53,19 +70,76 @@ def predict(job: Job, stage: Progress) -> dict[str, float]:
     return {track.name: round(index.total("seconds", track.name), 3) for track in job.tracks}
 
 
-def _pictures(
-    job: Job, predictor: Predictor, track: Track, name: str
-) -> tuple[list[str], float, int]:
-    """Predict one ROI and store it; returns the files' names in the run's folder, the seconds that
-    it took, and how often the encoder was called."""
+def assist(job: Job, load: Callable[[], object]) -> None:
+    """What every process but the first does while that is in ``predict``: its share of the ROIs,
+    whose pictures the first one writes. ``load`` puts the weights that are scored into the model,
+    once there are any."""
+    predictor = None
+    while (asked := _shared(job, None)) is not None:
+        if predictor is None:
+            load()
+            predictor = job.predictor(job.model)
+        track, missing = asked
+        for _ in _rounds(job, predictor, get(track), missing):
+            pass
+
+
+def _shared(job: Job, value: Any) -> Any:
+    """The first process's, in every process."""
+    return broadcast_object_list([value])[0] if job.accelerator.num_processes > 1 else value
+
+
+def _rounds(
+    job: Job, predictor: Predictor, track: Track, missing: Sequence[str]
+) -> Iterator[_Made]:
+    """What is made of the ROIs ``missing``, in their order, an ROI of each process at a time.
+
+    Every process is heard before an error is raised, in all of them: one that was missing would be
+    waited for.
+    """
+    rank, world = job.accelerator.process_index, job.accelerator.num_processes
+    for first in range(0, len(missing), world):
+        share = missing[first : first + world][rank : rank + 1]
+        mine: list[_Made | str] = []
+        try:
+            mine += [_made(job, predictor, track, name) for name in share]
+        except Exception as error:
+            if world == 1:
+                raise
+            text = (
+                str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+            )
+            mine.append(text)
+        for made in gather_object(mine) if world > 1 else mine:
+            if isinstance(made, str):
+                raise PluginError(made)
+            yield made
+
+
+def _made(job: Job, predictor: Predictor, track: Track, name: str) -> _Made:
+    """Predict one ROI, and store it where this is the first process."""
+    job.context.remarks.clear()
     begun, calls = time.monotonic(), predictor.encoder_calls
-    files = []
-    for key, array in track.predict(predictor, job.rois[name], job.frame):
-        path = track.folder(job.run_dir, key) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, track.picture(array))
-        files.append(path.relative_to(job.run_dir).as_posix())
-    return files, time.monotonic() - begun, predictor.encoder_calls - calls
+    files, unwritten = [], {}
+    try:
+        for key, array in track.predict(predictor, job.rois[name], job.frame):
+            path, content = track.folder(job.run_dir, key) / name, track.picture(array)
+            file = path.relative_to(job.run_dir).as_posix()
+            files.append(file)
+            if job.accelerator.is_main_process:
+                _write(path, content)
+            else:
+                unwritten[file] = content
+    except BenchError as error:
+        raise PluginError(f"{job.plugin} on {name}: {error}") from error
+    seconds = time.monotonic() - begun
+    made = predictor.encoder_calls - calls
+    return _Made(name, files, unwritten, seconds, made, dict(job.context.remarks))
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, content)
 
 
 def discard(run_dir: Path) -> None:
@@ -87,19 +161,15 @@ class _Index:
         entry = self._entries.get(track, {}).get(roi)
         return entry is not None and all(trusted(self.run_dir / file) for file in entry["files"])
 
-    def add(
-        self,
-        track: str,
-        roi: str,
-        files: list[str],
-        seconds: float,
-        calls: int,
-        remarks: dict[str, Any],
-    ) -> None:
-        entry: dict[str, Any] = {"files": files, "seconds": seconds, "encoder_calls": calls}
-        if remarks:
-            entry["remarks"] = remarks
-        self._entries.setdefault(track, {})[roi] = entry
+    def add(self, track: str, made: _Made) -> None:
+        entry: dict[str, Any] = {
+            "files": made.files,
+            "seconds": made.seconds,
+            "encoder_calls": made.encoder_calls,
+        }
+        if made.remarks:
+            entry["remarks"] = made.remarks
+        self._entries.setdefault(track, {})[made.roi] = entry
         write_json(self.path, self._entries)
 
     def remarks(self, rois: Sequence[str]) -> list[dict[str, Any]]:

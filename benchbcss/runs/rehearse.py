@@ -30,7 +30,9 @@ from benchbcss.results.spec import RunSpec
 @dataclass(frozen=True)
 class Rehearsal:
     """What came of one run's rehearsal. ``problem`` is None where it can start; a finished run is
-    not rehearsed. ``needs`` are the bytes that it is expected to write."""
+    not rehearsed. ``needs`` are the bytes that it is expected to write; ``validation`` is how its
+    training will be validated, a ``training.validation.Schedule`` as plain data and a ``sentence``.
+    """
 
     spec: RunSpec
     run_dir: Path
@@ -40,6 +42,7 @@ class Rehearsal:
     parameters: int | None = None
     not_measured: Mapping[str, str] | None = None
     needs: int = 0
+    validation: Mapping[str, Any] | None = None
 
     def plain(self) -> dict[str, Any]:
         """As ``--dry-run --format json`` writes it."""
@@ -53,6 +56,7 @@ class Rehearsal:
             "parameters": self.parameters,
             "not_measured": dict(self.not_measured or {}),
             "needs_bytes": self.needs,
+            "validation": self.validation and dict(self.validation),
         }
 
 
@@ -66,6 +70,9 @@ def rehearse(
 ) -> list[Rehearsal]:
     """Rehearse what of ``specs`` is still to do, each backend with its recipe once. ``here``: it
     will run on this machine, so its device must be here."""
+    seeds: dict[str, list[int]] = {}
+    for spec in specs:
+        seeds.setdefault(_without_seed(spec), []).append(spec.seed)
     answers: dict[str, dict[str, Any]] = {}
     rehearsals = []
     for spec in specs:
@@ -73,15 +80,23 @@ def rehearse(
         if store.is_reached(run_dir, spec.until) and not fresh:
             rehearsals.append(Rehearsal(spec, run_dir, True))
             continue
-        asked = spec if here else spec.model_copy(update={"device": "cpu"})
-        same = spec.model_copy(update={"seed": 0}).fingerprint()
+        same = _without_seed(spec)
         if same not in answers:
-            answers[same] = _ask(asked)
-        answer = answers[same]
+            asked = spec if here else spec.model_copy(update={"device": "cpu"})
+            answers[same] = _ask(asked, seeds[same])
+        answer = dict(answers[same])
+        validation = answer.pop("validation", {}).get(str(spec.seed))
         pixels = sum(rois[name].shape[0] * rois[name].shape[1] for name in spec.scored)
-        needs = _needed(answer.get("parameters") or 0, pixels, spec)
-        rehearsals.append(Rehearsal(spec, run_dir, False, needs=needs, **answer))
+        needs = _needed(answer.get("parameters") or 0, pixels, spec, validation)
+        rehearsals.append(
+            Rehearsal(spec, run_dir, False, needs=needs, validation=validation, **answer)
+        )
     return rehearsals
+
+
+def _without_seed(spec: RunSpec) -> str:
+    """What runs have in common whose networks are built alike."""
+    return spec.model_copy(update={"seed": 0}).fingerprint()
 
 
 def space_problem(rehearsals: Sequence[Rehearsal], workspace: Path) -> str | None:
@@ -117,10 +132,14 @@ NO_CUDA = (
 )
 
 
-def _needed(parameters: int, pixels: int, spec: RunSpec) -> int:
+def _needed(
+    parameters: int, pixels: int, spec: RunSpec, validation: Mapping[str, Any] | None
+) -> int:
     sizes = _sizes()
     trained = spec.evaluate is None and spec.recipe.train is not None
     copies = sizes["checkpoint_copies"] if trained else 1
+    if validation is not None:
+        copies += sizes["copies_per_further_best"] * max(0, validation["best"] - 1)
     pictures = len(spec.suite.tracks)
     weights = copies * parameters * sizes["bytes_per_parameter"]
     return int(weights + pictures * pixels * sizes["bytes_per_pixel"])
@@ -133,9 +152,10 @@ def _sizes() -> dict[str, float]:
     return loaded
 
 
-def _ask(spec: RunSpec) -> dict[str, Any]:
+def _ask(spec: RunSpec, seeds: Sequence[int]) -> dict[str, Any]:
+    """The answer to ``spec``, whose ``validation`` is by seed."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchbcss.runs.rehearse"],
+        [sys.executable, "-m", "benchbcss.runs.rehearse", *map(str, seeds)],
         input=json.dumps(spec.model_dump(mode="json")),
         capture_output=True,
         text=True,
@@ -149,14 +169,16 @@ def _ask(spec: RunSpec) -> dict[str, Any]:
         return {"problem": f"building it ends with exit status {done.returncode}: {last}"}
 
 
-def _answer(spec: RunSpec) -> dict[str, Any]:
+def _answer(spec: RunSpec, seeds: Sequence[int]) -> dict[str, Any]:
     from benchbcss.runs.setup import setup
+    from benchbcss.runs.validation import schedules
 
     try:
         with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(sys.stderr):
             job = setup(spec, Path(scratch))
             names_regions = any(track.labels_regions for track in job.tracks)
             clip = job.context.clip.problem(job.labels.mean) if names_regions else None
+            validation = schedules(job, seeds)
     except BenchError as error:
         return {"problem": str(error)}
     except Exception as error:
@@ -165,8 +187,10 @@ def _answer(spec: RunSpec) -> dict[str, Any]:
         "weights": job.provenance.source,
         "parameters": job.parameters.total,
         "not_measured": {**job.not_measured, **({CLIP_ACCURACY: clip} if clip else {})},
+        "validation": validation,
     }
 
 
 if __name__ == "__main__":
-    print(json.dumps(_answer(store.parsed(RunSpec, sys.stdin.buffer.read()))))
+    asked = store.parsed(RunSpec, sys.stdin.buffer.read())
+    print(json.dumps(_answer(asked, [int(word) for word in sys.argv[1:]])))

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from benchbcss import interrupt
-from benchbcss.contract import BOX_CLASS, Prompting
-from benchbcss.errors import NonFiniteError, PluginError, RecipeError
-from benchbcss.inference.guard import lifted
+from benchbcss.errors import RecipeError
 from benchbcss.io import check, read_json, trusted, write_json
 from benchbcss.progress import SILENT, Count, Progress
 from benchbcss.results.schema import Stability, Training
 from benchbcss.results.store import VALIDATION
+from benchbcss.runs import validation
 from benchbcss.runs.predict import discard
 from benchbcss.runs.setup import Job
+from benchbcss.runs.validation import validate
 from benchbcss.tracks import get
-from benchbcss.tracks.base import Validation
 from benchbcss.training import augment, loading, loop, schedule, stability
 from benchbcss.training.checkpoint import load_checkpoint, path_of, save_checkpoint
 from benchbcss.training.log import NAME, EpochLog
 from benchbcss.training.samples import TrainingData
 from benchbcss.training.trainer import Trainer
+from benchbcss.training.validation import Schedule
 from benchbcss.weights import Provenance
 
 SUMMARY = "training.json"
@@ -32,7 +32,8 @@ FINAL = "final"  # the checkpoint that is predicted with
 
 
 def follow(job: Job) -> None:
-    """What every process but the first does: its share of each training batch."""
+    """What every process but the first does: its share of each training batch, and of the ROIs of
+    each validation."""
     if not is_done(job.run_dir):
         _train(job, SILENT, {})
 
@@ -91,7 +92,7 @@ def hold(job: Job, training: Training, stage: Progress) -> None:
     mean = training.best_mean_dice
     if mean is None and job.spec.split.val:  # it was not trained, or not by the loop
         stage("validating")
-        mean = validate(job, job.model, stage).mean
+        mean = validate(job, job.model, job.spec.split.val, stage, alone=True).mean
     content = {"mean_dice": mean, "track": job.backend.validation}
     write_json(job.run_dir / VALIDATION, content)
 
@@ -144,6 +145,9 @@ def _loop(job: Job, data: TrainingData, stage: Progress) -> dict[str, Any]:
     settings = job.spec.recipe.train
     assert settings is not None
     plan = schedule.plan(settings, job.spec.suite.budget, len(data))
+    watched = validation.schedule(job, plan)
+    if watched is not None:
+        plan = replace(plan, validate_every=watched.every, candidates=max(1, watched.best))
     trainer = Trainer(
         job.backend,
         job.model,
@@ -156,7 +160,7 @@ def _loop(job: Job, data: TrainingData, stage: Progress) -> dict[str, Any]:
     )
     try:
         with interrupt.deferred():
-            history = _steps(job, trainer, data, stage)
+            history = _steps(job, trainer, data, stage, watched)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
@@ -165,8 +169,7 @@ def _loop(job: Job, data: TrainingData, stage: Progress) -> dict[str, Any]:
             f"tiles of {data.tile} px leaves it one value per channel. Use larger tiles "
             f"(the suite's tile.size), more training ROIs or a larger train.batch_size."
         ) from error
-    validated = [r for r in history.records if "val_mean_dice" in r]
-    best = next((r for r in validated if r["step"] == history.best_step), {})
+    chosen = validation.chosen(history)
     steps = history.records[-1]["step"] if history.records else 0
     return {
         "trained": True,
@@ -184,11 +187,14 @@ def _loop(job: Job, data: TrainingData, stage: Progress) -> dict[str, Any]:
         "monitor": settings.monitor,
         "best_validation": history.best,
         "best_step": history.best_step,
-        "best_mean_dice": best.get("val_mean_dice"),
-        "best_any_tissue_dice": best.get("val_any_tissue_dice"),
+        "best_mean_dice": chosen.get("val_mean_dice"),
+        "best_any_tissue_dice": chosen.get("val_any_tissue_dice"),
         "validation_track": job.backend.validation,
+        "validation": validation.made(
+            watched, history, plan.batch_size * settings.accumulate * steps
+        ),
         "loop_seconds": round(history.seconds, 2),
-        "stability": vars(_judge(job, history)),
+        "stability": vars(_judge(job, history, watched)),
         "log": history.records,
     }
 
@@ -207,25 +213,36 @@ def _workers(job: Job, data: TrainingData, batch_size: int, stage: Progress) -> 
     return number
 
 
-def _steps(job: Job, trainer: Trainer, data: TrainingData, stage: Progress) -> loop.History:
+def _steps(
+    job: Job, trainer: Trainer, data: TrainingData, stage: Progress, watched: Schedule | None
+) -> loop.History:
     """The steps, counted."""
     plan = trainer.plan
     stage("training")
+    if watched is not None and (watched.best or watched.every > trainer.settings.validate_every):
+        stage.note(f"validation: {watched.sentence()}")
+
+    def validates(names: Sequence[str]) -> loop.Validate:
+        return lambda model: validate(job, model, names, stage)
+
     total = plan.steps if plan.seconds is None else None
     with stage.counting(total, "step") as count, job.guarded("training"):
         return loop.train(
             trainer,
             data,
-            validate=(lambda model: validate(job, model, stage)) if job.spec.split.val else None,
+            validate=validates(watched.rois) if watched else None,
+            validate_whole=validates(job.spec.split.val) if watched and watched.best else None,
             on_epoch=lambda record: _tell(job, record, plan, stage),
             on_start=lambda: _begin(trainer, count, stage),
             on_step=count,
         )
 
 
-def _judge(job: Job, history: loop.History) -> stability.Stability:
+def _judge(job: Job, history: loop.History, watched: Schedule | None) -> stability.Stability:
+    """By the ROIs that were validated while training, and by what learning nothing scores on
+    them."""
     track = get(job.backend.validation)
-    rois = [job.rois[name] for name in job.spec.split.val]
+    rois = [job.rois[name] for name in (watched.rois if watched else ())]
     value, name = track.floor(rois, job.labels, job.context.class_pixels)
     floor = None if value is None else stability.Floor(value, name)
     return stability.judge(stability.Course.of(history), floor)
@@ -254,25 +271,6 @@ def _tell(job: Job, record: dict[str, Any], plan: schedule.Plan, stage: Progress
         tissue=_short(record.get("val_any_tissue_dice")),
     )
     job.announcer.epoch_ended(record)
-
-
-def validate(job: Job, model: nn.Module, progress: Progress = SILENT) -> Validation:
-    """Mean per-class Dice over the validation ROIs, by the track that the backend validates in."""
-    rois = [job.rois[name] for name in job.spec.split.val]
-    track = get(job.backend.validation)
-    predictor = job.predictor(model)
-    try:
-        with lifted():
-            return track.validate(predictor, rois, job.labels, _prompting(job), progress)
-    except NonFiniteError:
-        raise  # a divergence, which ends training without failing the run
-    except PluginError as error:
-        raise PluginError(f"{job.plugin} on {predictor.roi}, in validation: {error}") from error
-
-
-def _prompting(job: Job) -> Prompting:
-    """The suite's headline, or what comes next among those that the backend can use."""
-    return job.promptings[0] if job.promptings else BOX_CLASS
 
 
 def _short(value: float | None) -> str:

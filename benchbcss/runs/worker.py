@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 def main(run_dir: Path) -> int:
     """Run what ``run_dir/spec.json`` says; returns the exit status.
 
-    With several processes the first one starts the others, which then train with it and nothing
-    else; torchrun may start them all instead.
+    With several processes the first one starts the others, which then train and predict with it
+    and nothing else; torchrun may start them all instead.
     """
     if int(os.environ.get("RANK", "0")):
         try:
@@ -127,9 +127,11 @@ def _start_followers(run_dir: Path, processes: int) -> list[subprocess.Popen[byt
 
 
 def _follow(run_dir: Path) -> int:
-    """Ranks above 0: train along; errors go to the log, and the first process notices."""
-    from benchbcss.runs import train
+    """Ranks above 0: train and predict along; errors go to the log, and the first process
+    notices."""
+    from benchbcss.runs import predict, train
     from benchbcss.runs.setup import setup
+    from benchbcss.training.checkpoint import load_checkpoint
 
     parent = os.getppid()
 
@@ -139,7 +141,12 @@ def _follow(run_dir: Path) -> int:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    train.follow(setup(store.load_spec(run_dir), run_dir))
+    if store.is_finished(run_dir) or store.is_held(run_dir):
+        return 0
+    job = setup(store.load_spec(run_dir), run_dir)
+    train.follow(job)
+    if job.spec.until == "result":
+        predict.assist(job, lambda: load_checkpoint(run_dir, train.FINAL, job.model, None))
     return 0
 
 

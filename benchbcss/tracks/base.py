@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from benchbcss.contract import Prompting
 from benchbcss.contract import Track as TrackName
-from benchbcss.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,9 +19,10 @@ if TYPE_CHECKING:
     from benchbcss.data.labels import LabelMap
     from benchbcss.inference.clip import Source
     from benchbcss.inference.predictor import Predictor
+    from benchbcss.progress import Progress
     from benchbcss.results.schema import TrackResult
     from benchbcss.scoring.metrics import Triple
-    from benchbcss.suites import Suite
+    from benchbcss.suites import Suite, Tile
 
 Counts = TypeVar("Counts")
 
@@ -103,15 +103,41 @@ class Track(ABC, Generic[Counts]):
         track has one picture per ROI."""
 
     @abstractmethod
+    def passes(
+        self,
+        shape: tuple[int, int],
+        squash: int | None,
+        tile: Tile,
+        tta: bool,
+        prompting: Prompting,
+    ) -> int:
+        """Forward passes of the network that ``count`` takes for an ROI of ``shape`` (H, W):
+        ``squash``, ``tile`` and ``tta`` as the predictor has them. What decodes prompts is left
+        out, as it is where a sample that is trained on counts as one pass forward."""
+
+    @abstractmethod
+    def count(
+        self, predictor: Predictor, roi: Roi, labels: LabelMap, prompting: Prompting
+    ) -> Mapping[str, np.ndarray]:
+        """The integers that a validation follows from, of one whole ROI, by name."""
+
+    @abstractmethod
+    def validation(
+        self, counts: Sequence[Mapping[str, np.ndarray]], labels: LabelMap
+    ) -> Validation:
+        """Mean per-class Dice by the ``per_roi`` estimand, from what ``count`` returned for each
+        ROI; their order is that of the sums, and so of a last digit."""
+
     def validate(
         self,
         predictor: Predictor,
         rois: Sequence[Roi],
         labels: LabelMap,
         prompting: Prompting,
-        progress: Progress = SILENT,
     ) -> Validation:
-        """Mean per-class Dice over whole ROIs by the ``per_roi`` estimand."""
+        """``validation`` of what ``count`` returns for ``rois``."""
+        counts = [self.count(predictor, roi, labels, prompting) for roi in rois]
+        return self.validation(counts, labels)
 
     @abstractmethod
     def floor(

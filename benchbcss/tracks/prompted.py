@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from benchbcss.contract import ALL_STRATEGIES, BOX_CLASS, Prompting, Scope
 from benchbcss.contract import Track as TrackName
-from benchbcss.progress import SILENT, Progress
 from benchbcss.tracks.base import Column, Facts, Frame, Track, Validation, number
 from benchbcss.tracks.semantic import class_column, validation_of
 
@@ -21,8 +20,10 @@ if TYPE_CHECKING:
     from benchbcss.data.labels import LabelMap
     from benchbcss.inference.clip import Source
     from benchbcss.inference.predictor import Predictor
+    from benchbcss.progress import Progress
     from benchbcss.results.schema import MeanDice, PromptingUsed, Regions, TrackResult
     from benchbcss.scoring.metrics import Triple
+    from benchbcss.suites import Tile
 
 
 @dataclass(frozen=True)
@@ -100,36 +101,52 @@ class Prompted(Track[PromptedCounts]):
 
         return pictures.masks(array)
 
-    def validate(
+    def passes(
         self,
-        predictor: Predictor,
-        rois: Sequence[Roi],
-        labels: LabelMap,
+        shape: tuple[int, int],
+        squash: int | None,
+        tile: Tile,
+        tta: bool,
         prompting: Prompting,
-        progress: Progress = SILENT,
+    ) -> int:
+        """The ROI is encoded once in each view."""
+        from benchbcss.inference.views import VIEWS
+
+        return len(VIEWS) if prompting.tta else 1
+
+    def count(
+        self, predictor: Predictor, roi: Roi, labels: LabelMap, prompting: Prompting
+    ) -> dict[str, np.ndarray]:
+        import numpy as np
+
+        from benchbcss.scoring import prompted_counts
+
+        image, target = roi.image(), roi.target(labels)
+        if predictor.tissue_prompt == "one":
+            true = roi.codes() > 0
+            masks, union = predictor.prompted_tissue(image, target, true, prompting, roi=roi.name)
+        else:
+            masks = predictor.prompted(image, target, [prompting], roi=roi.name)[prompting.key]
+            true = np.isin(target, labels.tissue_classes)
+            union = np.zeros_like(true)
+            for mask in masks.values():
+                union |= mask
+        tissue = [np.count_nonzero(part) for part in (true & union, true, union)]
+        return {
+            "classes": prompted_counts(target, masks, labels.mean_classes),
+            "tissue": np.array(tissue, np.int64),
+        }
+
+    def validation(
+        self, counts: Sequence[Mapping[str, np.ndarray]], labels: LabelMap
     ) -> Validation:
         import numpy as np
 
-        from benchbcss.scoring import metrics, prompted_counts
+        from benchbcss.scoring import metrics
 
-        rows, tissue = [], np.zeros(3, np.int64)
-        for roi in progress.counted(rois, doing="validating"):
-            image, target = roi.image(), roi.target(labels)
-            if predictor.tissue_prompt == "one":
-                true = roi.codes() > 0
-                masks, union = predictor.prompted_tissue(
-                    image, target, true, prompting, roi=roi.name
-                )
-            else:
-                masks = predictor.prompted(image, target, [prompting], roi=roi.name)[prompting.key]
-                true = np.isin(target, labels.tissue_classes)
-                union = np.zeros_like(true)
-                for mask in masks.values():
-                    union |= mask
-            rows.append(prompted_counts(target, masks, labels.mean_classes))
-            tissue += [np.count_nonzero(part) for part in (true & union, true, union)]
-        hit, truth, predicted = (int(count) for count in tissue)
-        score = metrics.per_roi_prompted(np.stack(rows))
+        tissue = np.stack([part["tissue"] for part in counts]).sum(0)
+        hit, truth, predicted = (int(pixels) for pixels in tissue)
+        score = metrics.per_roi_prompted(np.stack([part["classes"] for part in counts]))
         return validation_of(score, labels.mean, hit, truth, predicted)
 
     def floor(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from benchbcss.contract import Prompting
 from benchbcss.contract import Track as TrackName
-from benchbcss.progress import SILENT, Progress
 from benchbcss.tracks.base import Column, Facts, Frame, Track, Validation, number
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from benchbcss.results.schema import TrackResult
     from benchbcss.scoring.components import Objects
     from benchbcss.scoring.metrics import Triple
+    from benchbcss.suites import Tile
 
 
 _SIDES = ("truth", "predicted")
@@ -71,25 +71,40 @@ class Semantic(Track[SemanticCounts]):
 
         return pictures.label_map(array)
 
-    def validate(
+    def passes(
         self,
-        predictor: Predictor,
-        rois: Sequence[Roi],
-        labels: LabelMap,
+        shape: tuple[int, int],
+        squash: int | None,
+        tile: Tile,
+        tta: bool,
         prompting: Prompting,
-        progress: Progress = SILENT,
+    ) -> int:
+        from benchbcss.inference.tiling import starts
+        from benchbcss.inference.views import VIEWS
+
+        views = len(VIEWS) if tta else 1
+        if squash:
+            return views
+        down, over = (len(starts(length, tile.size, tile.overlap)) for length in shape)
+        return views * down * over
+
+    def count(
+        self, predictor: Predictor, roi: Roi, labels: LabelMap, prompting: Prompting
+    ) -> dict[str, np.ndarray]:
+        from benchbcss.scoring import pair_counts
+
+        prediction = predictor.semantic(roi.image(), roi=roi.name)
+        classes = len(labels.classes)
+        return {"pairs": pair_counts(roi.target(labels), prediction, classes, predictor.abstains)}
+
+    def validation(
+        self, counts: Sequence[Mapping[str, np.ndarray]], labels: LabelMap
     ) -> Validation:
         import numpy as np
 
-        from benchbcss.scoring import metrics, pair_counts
+        from benchbcss.scoring import metrics
 
-        classes = len(labels.classes)
-        tables = []
-        for roi in progress.counted(rois, doing="validating"):
-            prediction = predictor.semantic(roi.image(), roi=roi.name)
-            pairs = pair_counts(roi.target(labels), prediction, classes, predictor.abstains)
-            tables.append(pairs)
-        pairs = np.stack(tables)
+        pairs = np.stack([part["pairs"] for part in counts])
         named, total = list(labels.tissue_classes), pairs.sum(0)
         hit, true, predicted = (
             int(part.sum()) for part in (total[named][:, named], total[named], total[:, named])

@@ -19,6 +19,12 @@ class History:
     ``what`` was not finite, at which ``step``, and the ``reason`` in words. ``ended`` is set when
     nothing is left to train; a run that is resumed then only loads its best weights. Everything in
     it is plain data: it is stored in the checkpoint.
+
+    Where a part of the validation set is validated while training, records, ``start`` and
+    ``candidates`` are of that part. The candidates are the best validations that are kept, {step,
+    value}, the best first and the earlier one where two are equal. Each has an entry in ``whole``
+    once it was validated on the whole set, with its step; then ``best`` and ``best_step`` are by
+    that.
     """
 
     records: list[dict[str, Any]] = field(default_factory=list)
@@ -29,6 +35,21 @@ class History:
     ended: bool = False
     diverged: dict[str, Any] | None = None
     seconds: float = 0.0
+    candidates: list[dict[str, Any]] = field(default_factory=list)
+    whole: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def kept(self) -> list[int]:
+        """The steps whose weights may still be scored; 0 are those of the start."""
+        return [candidate["step"] for candidate in self.candidates] or [self.best_step or 0]
+
+    def propose(self, step: int, value: float, most: int) -> bool:
+        """Whether the validation of ``step`` is among the best ``most``, and so a candidate."""
+        # The sort is stable: of equal values the earlier one stays in front.
+        ranked = [*self.candidates, {"step": step, "value": value}]
+        self.candidates = sorted(ranked, key=lambda item: -item["value"])[:most]
+        self.best, self.best_step = self.candidates[0]["value"], self.candidates[0]["step"]
+        return step in self.kept
 
     @property
     def scored(self) -> str:

@@ -15,12 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchbcss import interrupt
 from benchbcss.contract import Batch
 from benchbcss.errors import NonFiniteError, PluginError
 from benchbcss.recipes import Train
 from benchbcss.tracks.base import Validation
 from benchbcss.training.history import EpochSums, History
 from benchbcss.training.samples import TrainingData, seed_of
+from benchbcss.training.schedule import Plan
 from benchbcss.training.trainer import Sample, Trainer
 
 __all__ = ["History", "Trainer", "Validation", "train"]
@@ -33,19 +35,22 @@ def train(
     data: TrainingData,
     *,
     validate: Validate | None = None,
+    validate_whole: Validate | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     on_start: Callable[[], None] | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> History:
     """Train the trainer's model in place and leave the weights to be scored in it.
 
-    Those are the weights of the best validation, or the last where there is no validation. A
-    loss, gradient, weight or prediction that is not finite ends training at once, whenever it
-    happens: ``History.diverged`` says what and when, and the best weights so far are left, or those
-    of the start. ``validate`` and ``on_epoch`` (which gets each epoch's record) are called in the
-    first process only. ``on_start`` is called before the first step, and ``on_step`` with the steps
-    done after each. Asked to stop, it finishes its step, saves and raises ``StopRequested``. Raises
-    PluginError when a term of the loss is not a scalar.
+    Those are the weights of the best validation, or the last where there is no validation. With
+    ``validate_whole`` the plan's ``candidates``, the best by ``validate``, are validated by it at
+    the end, and the best of them is left. A loss, gradient, weight or prediction that is not finite
+    ends training at once, whenever it happens: ``History.diverged`` says what and when, and the
+    best weights so far are left, or those of the start. Both validations are called in every
+    process, with the same weights, and the first process's answer counts; ``on_epoch`` gets each
+    epoch's record in the first process only. ``on_start`` is called before the first step, and
+    ``on_step`` with the steps done after each. Asked to stop, it finishes its step, saves and
+    raises ``StopRequested``. Raises PluginError when a term of the loss is not a scalar.
     """
     if not trainer.resume():
         _start(trainer, validate)
@@ -71,18 +76,19 @@ def train(
         trainer.sums = EpochSums()
         if not history.diverged and not trainer.finite_weights():
             trainer.diverge("a weight")
-        due = history.ended or (epoch + 1) % trainer.settings.validate_every == 0
+        due = history.ended or (epoch + 1) % plan.validate_every == 0
         if validate is not None and due and not history.diverged:
             _validate(trainer, validate, record)
         record["finite"] = history.diverged is None
         trainer.add_record(record)
         if on_epoch is not None and trainer.main:
             on_epoch(record)
-        if not history.ended and _exhausted(history, trainer.settings):
-            assert trainer.settings.early_stopping is not None
-            history.end(f"no gain for {trainer.settings.early_stopping.patience} validations")
+        if not history.ended and (waited := _exhausted(history, trainer.settings, plan)):
+            history.end(f"no gain for {waited} epochs")
         trainer.stop_if_asked()
         trainer.save_if_due()
+    if validate_whole is not None:
+        _choose(trainer, validate_whole)
     return trainer.finish()
 
 
@@ -163,20 +169,54 @@ def _validate(trainer: Trainer, validate: Validate, record: dict[str, Any]) -> N
         trainer.keep_best(record["val_monitored"])
 
 
+def _choose(trainer: Trainer, validate_whole: Validate) -> None:
+    """Validate the candidates on the whole set, and let its best be the one that is scored; of
+    equal ones, the better by what was validated before. What is done already, by a process that was
+    interrupted, is not done again."""
+    history = trainer.history
+    history.whole = []
+    for candidate in history.candidates:
+        if trainer.shared(interrupt.asked()):
+            raise interrupt.StopRequested  # what there is to save is saved
+        step = candidate["step"]
+        content = trainer.shared(trainer.kept.whole(step) if trainer.main else None)
+        if content is None:
+            trainer.load_best(step)
+            with torch.random.fork_rng():
+                outcome, detail = _asked(trainer, validate_whole, trainer.model)
+            monitor = trainer.settings.monitor
+            content = {"not_finite": detail} if outcome is None else outcome.record(monitor)
+            if trainer.main:
+                trainer.kept.keep_whole(step, content)
+        history.whole.append({"step": step, "watched": candidate["value"], **content})
+        if "not_finite" in content:
+            trainer.diverge("a prediction", content["not_finite"], step)
+    valid = [entry for entry in history.whole if entry.get("val_monitored") is not None]
+    if valid:
+        chosen = max(valid, key=lambda entry: entry["val_monitored"])  # of equal ones the first
+        history.best, history.best_step = chosen["val_monitored"], chosen["step"]
+
+
 def _outcome(trainer: Trainer, validate: Validate) -> Validation | None:
-    """The first process's validation, in every process; None where a prediction was not finite,
-    which ends training."""
-    outcome: Validation | None = None
-    detail = ""
-    if trainer.main:
-        try:
-            outcome = validate(trainer.scored)
-        except NonFiniteError as error:
-            detail = f" ({error})"
-    outcome, detail = trainer.shared((outcome, detail))
+    """A validation of the weights that may be scored, the same in every process; None where a
+    prediction was not finite, which ends training."""
+    trainer.unify()
+    outcome, detail = _asked(trainer, validate, trainer.scored)
     if outcome is None:
         trainer.diverge("a prediction", detail)
     return outcome
+
+
+def _asked(trainer: Trainer, validate: Validate, model: nn.Module) -> tuple[Validation | None, str]:
+    """The first process's outcome; None and the reason where a prediction was not finite."""
+    outcome: Validation | None = None
+    detail = ""
+    try:
+        outcome = validate(model)
+    except NonFiniteError as error:
+        detail = f" ({error})"
+    shared: tuple[Validation | None, str] = trainer.shared((outcome, detail))
+    return shared
 
 
 def _total(terms: dict[str, Tensor]) -> Tensor:
@@ -190,18 +230,30 @@ def _total(terms: dict[str, Tensor]) -> Tensor:
     return torch.stack([term.float() for term in terms.values()]).sum()
 
 
-def _exhausted(history: History, settings: Train) -> bool:
-    """Early stopping: ``patience`` validations after warmup without a gain of ``min_delta``."""
-    rule = settings.early_stopping
+def _exhausted(history: History, settings: Train, plan: Plan) -> int:
+    """Early stopping: after how many epochs without a gain of ``min_delta`` it is due; 0 while it
+    is not.
+
+    ``patience`` counts the validations that the recipe asks for after warmup, those included that
+    are left out for the sake of their share of compute.
+    """
+    rule, unit = settings.early_stopping, settings.validate_every
     if rule is None:
-        return False
-    best, waited = -math.inf, 0
+        return 0
+    best, waited, before = -math.inf, 0, 0
     for record in history.records:
-        value = record.get("val_monitored")
+        if "val_monitored" not in record:
+            continue
+        epochs = range(before + 1, record["epoch"] + 2)  # completed since the validation before
+        before = record["epoch"] + 1
+        value = record["val_monitored"]
         if value is None:
             continue
         if value > best + rule.min_delta:
             best, waited = value, 0
-        elif record["step"] > settings.warmup_steps:
-            waited += 1
-    return waited >= rule.patience
+        else:
+            waited += sum(
+                epoch % unit == 0 and epoch * plan.steps_per_epoch > settings.warmup_steps
+                for epoch in epochs
+            )
+    return waited * unit if waited >= rule.patience else 0

@@ -14,13 +14,16 @@ ENDLESS = 10**6  # epochs, where only time ends training
 @dataclass(frozen=True)
 class Plan:
     """How long to train: optimiser steps in total and per epoch, and the batch really used;
-    ``seconds`` ends training before ``steps`` do."""
+    ``seconds`` ends training before ``steps`` do. There are ``validate_every`` epochs between
+    validations, whose best ``candidates`` are kept until the end of training chooses one."""
 
     steps: int
     steps_per_epoch: int
     batch_size: int
     budget: str
     seconds: float | None = None
+    validate_every: int = 1
+    candidates: int = 1
 
     @property
     def epochs(self) -> int:
@@ -36,7 +39,7 @@ def plan(train: Train, budget: Budget, rois: int) -> Plan:
     epochs = train.epochs if by_recipe else budget.epochs
     seconds = None if by_recipe else budget.seconds
     total = steps or (epochs or (1 if seconds is None else ENDLESS)) * per_epoch
-    return Plan(total, per_epoch, batch, train.budget, seconds)
+    return Plan(total, per_epoch, batch, train.budget, seconds, train.validate_every)
 
 
 def learning_rate(train: Train, step: int, total: int, spent: float = 0.0) -> float:

@@ -203,11 +203,15 @@ class Trainer:
         parameters = [p for group in self.groups.values() for p in group]
         return bool(torch.stack([parameter.isfinite().all() for parameter in parameters]).all())
 
-    def diverge(self, what: str, detail: str = "") -> None:
-        """Training ends here, since ``what`` is not finite; ``finish`` then loads the best weights,
-        or those of the start where no validation has a value."""
-        reason = f"{what} was not finite at step {self.step}{detail}"
-        self.history.diverged = {"what": what, "step": self.step, "reason": reason}
+    def diverge(self, what: str, detail: str = "", step: int | None = None) -> None:
+        """Training ends here, since ``what`` is not finite, at the present step where no other is
+        given; ``finish`` then loads the best weights, or those of the start where no validation has
+        a value. The first such end is the one that is told."""
+        if self.history.diverged is not None:
+            return
+        step = self.step if step is None else step
+        reason = f"{what} was not finite at step {step}{detail}"
+        self.history.diverged = {"what": what, "step": step, "reason": reason}
         self.history.end(reason)
 
     def keep_start(self) -> None:
@@ -215,16 +219,25 @@ class Trainer:
         diverges before any validation."""
         if self.main:
             self.kept.forget_best()
-            self.kept.save_best(self.scored, 0, None)
+            self.kept.save_best(self.scored, 0, None, self.history)
 
     def keep_best(self, value: float | None) -> None:
-        """Save the scored weights when ``value`` is the best validation so far."""
-        history = self.history
-        if value is None or (history.best is not None and value <= history.best):
+        """Save the scored weights when ``value`` is among the best validations so far, of which the
+        plan says how many are kept."""
+        if value is None or not self.history.propose(self.step, value, self.plan.candidates):
             return
-        history.best, history.best_step = value, self.step
         if self.main:
-            self.kept.save_best(self.scored, self.step, value)
+            self.kept.save_best(self.scored, self.step, value, self.history)
+
+    def unify(self) -> None:
+        """What is validated is the first process's network: others have their own running
+        statistics until their next step, and averages of those."""
+        if self.world == 1:
+            return
+        for tensor in self.scored.state_dict().values():
+            shared = tensor.detach().contiguous()
+            torch.distributed.broadcast(shared, 0)
+            tensor.detach().copy_(shared)
 
     def add_record(self, record: dict[str, Any]) -> None:
         """An epoch is over: into history and log."""
@@ -292,16 +305,21 @@ class Trainer:
         self._saved = time.monotonic()
         self._begun = self._saved - self.history.seconds
 
+    def load_best(self, step: int) -> None:
+        """The weights of the validation at ``step``, into the model of every process. Raises
+        RunError where they are not as they were written."""
+        name = self.shared(self.kept.name_of(step) if self.main else None)
+        if name is None or load_checkpoint(self.run_dir, name, self.model, None) is None:
+            raise RunError(
+                f"The weights of step {step} in {self.run_dir}/checkpoints, which may be scored, "
+                f"were damaged or removed during training. {AGAIN}."
+            )
+
     def finish(self) -> History:
         """Load the weights to be scored; see ``History.scored``."""
         self.accelerator.wait_for_everyone()
         if self.history.scored != "last":
-            name = self.shared(self.kept.best_name(self.history) if self.main else None)
-            if name is None or load_checkpoint(self.run_dir, name, self.model, None) is None:
-                raise RunError(
-                    f"The weights to be scored, {self.run_dir}/checkpoints/best.safetensors, were "
-                    f"damaged or removed during training. {AGAIN}."
-                )
+            self.load_best(self.history.best_step or 0)
         elif self.average is not None:
             self.model.load_state_dict(self.scored.state_dict())
         self.history.seconds = self.elapsed

@@ -174,7 +174,7 @@ def test_planning_imports_no_torch(folder, tmp_path):
         "import sys\n"
         "from benchbcss.cli.main import cli\n"
         "from benchbcss.runs import rehearse\n"
-        "rehearse._ask = lambda spec: {}\n"
+        "rehearse._ask = lambda spec, seeds: {}\n"
         "cli.main(sys.argv[1:], standalone_mode=False)\n"
         "sys.exit('torch' in sys.modules)"
     )

@@ -79,6 +79,8 @@ def test_a_dry_run_builds_models_and_says_what_cannot_start(phantom, tmp_path):
         assert run["parameters"] == 13333574
         assert run["weights"].startswith("random")
         assert run["needs_bytes"] > 4 * run["parameters"]
+        assert run["validation"]["sentence"].startswith("the only ROI every ")
+        assert run["validation"]["share"] <= run["validation"]["allowed"] == 0.25
     assert plan["disk"]["problem"] is None
     assert plan["disk"]["free_bytes"] > plan["disk"]["needs_bytes"]
     (tmp_path / "torn.pt").write_bytes(b"PK\x03\x04 half a file")

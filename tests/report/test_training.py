@@ -83,3 +83,17 @@ def test_marks_are_drawn_and_told(runs):
     for word in ("start", "best", "collapse"):
         assert f">{word}<" in shown.svg
         assert word in shown.text
+
+
+def test_a_curve_of_a_part_of_the_validation_set_says_so(runs):
+    support.trained(runs[1], FALL)
+    row = row_of(runs)
+    assert "ROIs" not in training.figure(row, curve_of(row)).text
+    content = json.loads((runs[1] / "result.json").read_text())["training"]
+    used = {"rois": ["a", "b"], "of": 9, "every": 1, "share": 0.2, "share_planned": 0.2}
+    used |= {"share_allowed": 0.25, "passes": {"training": 8, "validation": 2}}
+    support.change(runs[1], training={**content, "best_mean_dice": 0.321, "validation": used})
+    row = row_of(runs)
+    words = training.figure(row, curve_of(row)).text
+    assert "validations on 2 of 9 ROIs" in words
+    assert "0.321 on all ROIs" in words

@@ -47,8 +47,9 @@ def test_a_rehearsal_says_that_clip_cannot_name_regions(monkeypatch, problem, sa
         provenance=SimpleNamespace(source="random"),
         parameters=SimpleNamespace(total=3),
         not_measured={},
+        spec=SimpleNamespace(evaluate="test", recipe=SimpleNamespace(train=None)),
     )
     monkeypatch.setattr(setup, "setup", lambda spec, run_dir: job)
-    assert rehearse._answer(None)["not_measured"] == said
+    assert rehearse._answer(None, [0])["not_measured"] == said
     job.tracks.pop()  # nothing names regions there
-    assert rehearse._answer(None)["not_measured"] == {}
+    assert rehearse._answer(None, [0])["not_measured"] == {}

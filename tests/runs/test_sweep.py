@@ -302,7 +302,9 @@ def test_a_table_for_people(here, sweep):
 
 def test_a_dry_run_builds_every_setting_and_starts_none(here, sweep, monkeypatch):
     asked = []
-    monkeypatch.setattr(rehearse, "_ask", lambda spec: asked.append(spec) or rehearse._answer(spec))
+    monkeypatch.setattr(
+        rehearse, "_ask", lambda spec, seeds: asked.append(spec) or rehearse._answer(spec, seeds)
+    )
     sweep.write({"backends": ["painter"], "grid": {"model.label": [0, 1]}}, seeds=2)
     done = sweep.run("--dry-run")
     assert done.exit_code == 0

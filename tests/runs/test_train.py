@@ -13,7 +13,7 @@ from benchbcss.results import store
 from benchbcss.runs import executors, train, worker
 from benchbcss.training.trainer import Trainer
 
-TINY = (*TINY_UNETPP, "train.budget=recipe", "train.steps=6", "train.validate_every=1")
+TINY = (*TINY_UNETPP, "train.budget=recipe", "train.steps=6", "train.validation.share=1")
 
 
 @pytest.fixture(scope="module")

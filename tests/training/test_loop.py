@@ -129,7 +129,7 @@ def test_early_stopping_counts_after_warmup(folder, tmp_path):
         warmup_steps=8,
         early_stopping={"patience": 3, "min_delta": 0.001},
     )
-    assert history.stopped == "no gain for 3 validations"
+    assert history.stopped == "no gain for 3 epochs"
     assert history.records[-1]["step"] == 8 + 3 * 2
 
 
@@ -342,3 +342,37 @@ def test_the_clock_of_training_does_not_count_the_start(folder, tmp_path):
 
     _, history = train(folder, tmp_path, "run", 2, validate=validate)
     assert history.seconds < 2
+
+
+def test_early_stopping_waits_as_many_epochs_where_validation_is_rarer(folder, tmp_path):
+    """Validated every fourth epoch: patience of 3 epochs is spent at the first of them that comes
+    three epochs after warmup, and not after three validations."""
+
+    def validate(model):
+        return loop.Validation(0.5, {})
+
+    _, history = train(
+        folder,
+        tmp_path,
+        "run",
+        steps=60,
+        validate=validate,
+        every=4,
+        warmup_steps=8,
+        early_stopping={"patience": 3, "min_delta": 0.001},
+    )
+    validated = [r["epoch"] + 1 for r in history.records if "val_mean_dice" in r]
+    assert validated == [4, 8]  # the first is the best so far, and warmup ends with it
+    assert history.stopped == "no gain for 4 epochs"
+
+
+def test_patience_is_in_validations_as_the_recipe_asks_for_them(folder, tmp_path):
+    def validate(model):
+        return loop.Validation(0.5, {})
+
+    options = {"steps": 80, "validate": validate, "validate_every": 2}
+    rule = {"early_stopping": {"patience": 3}}
+    _, asked = train(folder, tmp_path, "asked", **options, **rule)
+    _, rarer = train(folder, tmp_path, "rarer", every=4, **options, **rule)
+    assert asked.records[-1]["epoch"] + 1 == 2 + 3 * 2
+    assert rarer.records[-1]["epoch"] + 1 == 4 + 2 * 4  # the first after 6 epochs without a gain
