@@ -14,10 +14,11 @@ from benchbcss.errors import NonFiniteError, PluginError, RecipeError
 from benchbcss.inference.guard import lifted
 from benchbcss.io import check, read_json, trusted, write_json
 from benchbcss.progress import SILENT, Count, Progress
+from benchbcss.results import provenance
 from benchbcss.results.schema import Stability, Training
 from benchbcss.results.store import VALIDATION
 from benchbcss.runs.predict import discard
-from benchbcss.runs.setup import Job
+from benchbcss.runs.setup import Job, count_parameters
 from benchbcss.tracks import get
 from benchbcss.tracks.base import Validation
 from benchbcss.training import augment, loading, loop, schedule, stability
@@ -97,7 +98,10 @@ def hold(job: Job, training: Training, stage: Progress) -> None:
 
 
 def _count_trained(job: Job, summary: dict[str, Any]) -> None:
-    """What the loop trained is counted by the loop: a schedule may leave some groups out."""
+    """What the loop trained is counted by the loop: a schedule may leave some groups out. A fit of
+    the backend's own may have made the network in the first place."""
+    if summary.get("own_fit"):
+        job.parameters = count_parameters(job.model)
     trained = summary.get("trainable_parameters")
     if trained is not None:
         job.parameters = job.parameters.model_copy(update={"trainable": trained})
@@ -119,12 +123,15 @@ def _train(job: Job, stage: Progress, summary: dict[str, Any]) -> TrainingData:
         job.spec.suite.tile.size,
         job.view,
         job.spec.seed,
+        validation=[job.rois[name] for name in job.spec.split.val],
     )
     if job.spec.evaluate is not None:
         pass  # the weights are scored as they are
     elif job.accelerator.is_main_process and _fit(job, data):
         stage("fitted")
         summary["own_fit"] = True
+        summary["peak_host_bytes"] = provenance.peak_host_bytes(children=True)
+        summary["peak_gpu_bytes"] = job.context.peak_gpu_bytes
     elif job.registered.info.trains and settings is not None:
         data.augment = augment.pipeline(settings.augment)
         data.rare_class_probability = settings.rare_class_probability
