@@ -127,7 +127,7 @@ def _train(job: Job, stage: Progress, summary: dict[str, Any]) -> TrainingData:
     )
     if job.spec.evaluate is not None:
         pass  # the weights are scored as they are
-    elif job.accelerator.is_main_process and _fit(job, data):
+    elif job.accelerator.is_main_process and _fit(job, data, stage):
         stage("fitted")
         summary["own_fit"] = True
         summary["peak_host_bytes"] = provenance.peak_host_bytes(children=True)
@@ -142,7 +142,9 @@ def _train(job: Job, stage: Progress, summary: dict[str, Any]) -> TrainingData:
     return data
 
 
-def _fit(job: Job, data: TrainingData) -> bool:
+def _fit(job: Job, data: TrainingData, stage: Progress) -> bool:
+    if job.registered.info.trains and job.spec.recipe.train is None:
+        stage("training")  # by another program, which may take days
     with job.guarded("running fit"):
         return job.backend.fit(job.model, data)
 
