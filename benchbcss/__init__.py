@@ -16,11 +16,13 @@ if TYPE_CHECKING:
         Leaderboard,
         Run,
         Runs,
+        Sweep,
         compare,
         leaderboard,
         load_run,
         run,
         score,
+        sweep,
     )
 
 __version__ = "0.1.0"
@@ -35,6 +37,7 @@ __all__ = [
     "Prompt",
     "Run",
     "Runs",
+    "Sweep",
     "Task",
     "__version__",
     "compare",
@@ -43,6 +46,7 @@ __all__ = [
     "load_run",
     "run",
     "score",
+    "sweep",
 ]
 
 

@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import torch
     from torch import Tensor, nn
@@ -158,7 +160,12 @@ class Context:
     suite's ``benchbcss.inference.clip.Source``; ``evaluating``: weights are scored, not trained.
     ``remarks``: plain data on the ROI being predicted, stored with it (see ``Backend.summary``).
     ``embeddings``: what frozen encoders made of images, kept on disk and shared by runs, a
-    ``benchbcss.inference.embeddings.Embeddings``; None where there is no workspace."""
+    ``benchbcss.inference.embeddings.Embeddings``; None where there is no workspace.
+
+    For a ``fit`` that leaves training to another program: ``folder`` is the place in the run's own
+    for its files, which is not made yet and which an interrupted run finds as it was; None where
+    there is no run. ``peak_gpu_bytes`` is what that program says of its memory on the GPU, which
+    the harness cannot see from here."""
 
     seed: int
     device: Any
@@ -171,6 +178,8 @@ class Context:
     provenance: Provenance | None = None
     remarks: dict[str, Any] = field(default_factory=dict)
     embeddings: Any = None
+    folder: Path | None = None
+    peak_gpu_bytes: int | None = None
 
 
 class Backend:
@@ -226,7 +235,9 @@ class Backend:
         """Replace the harness's training loop; return True when it did (the record says so).
 
         ``samples`` is a ``TrainingData``: iterate ``samples.rois()`` for (name, image uint8
-        [H, W, 3], target uint8 [H, W]) of the training split only.
+        [H, W, 3], target uint8 [H, W]) of the training split only; ``samples.validation_rois()``
+        are those of the validation split. What takes long keeps its state in ``context.folder``:
+        an interrupted run calls this again.
         """
         return False
 

@@ -163,7 +163,8 @@ def _names():
     plugins = {path.name for path in (ROOT / "plugins").iterdir() if path.is_dir()}
     maps = yaml.safe_load((CORE / "data" / "label_maps.yaml").read_text(encoding="utf-8"))
     classes = {name for one in maps.values() for name in one["classes"]} - {"other"}
-    generic = {"floors", "trackers", "hf"}  # words in use before they were folders
+    # words in use before they were folders; of nnunet, the core reads label maps and splits
+    generic = {"floors", "trackers", "hf", "nnunet"}
     return (set(registry.load().backends) | plugins | classes) - generic
 
 

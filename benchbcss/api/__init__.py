@@ -8,6 +8,7 @@ from benchbcss.api.boards import Leaderboard, leaderboard
 from benchbcss.api.comparing import Comparison, compare
 from benchbcss.api.loaded import Run, load_run
 from benchbcss.api.running import RunOptions, Runs, ScoreOptions, run, score
+from benchbcss.api.sweeping import Sweep, SweepOptions, sweep
 
 __all__ = [
     "Comparison",
@@ -16,9 +17,12 @@ __all__ = [
     "RunOptions",
     "Runs",
     "ScoreOptions",
+    "Sweep",
+    "SweepOptions",
     "compare",
     "leaderboard",
     "load_run",
     "run",
     "score",
+    "sweep",
 ]

@@ -39,7 +39,11 @@ def runs() -> None:
 def list_(
     names: tuple[str, ...], everything: bool, suite: str | None, form: str, workspace: Path
 ) -> None:
-    """List runs of NAMEs (default: all): done, failed, running or interrupted."""
+    """List runs of NAMEs (default: all): done, failed, running or interrupted.
+
+    A run that is held was trained and validated for a sweep and not chosen yet: it has no test
+    score.
+    """
     from benchbcss.runs import stored
 
     if names:

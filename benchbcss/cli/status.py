@@ -21,7 +21,8 @@ TAIL = 8192
 @format_option
 @workspace_option
 def status(suite: str | None, form: str, workspace: Path) -> None:
-    """Show runs at work, queued, interrupted, failed and done, with the last line of their logs."""
+    """Show runs at work, queued, interrupted, failed, held by a sweep and done, with the last line
+    of their logs."""
     runs = collect(workspace, suite)
     if form == "json":
         click.echo(json.dumps(runs, indent=1))
@@ -30,8 +31,8 @@ def status(suite: str | None, form: str, workspace: Path) -> None:
 
 
 def collect(workspace: Path, suite: str | None = None) -> list[dict[str, Any]]:
-    """One entry per run: running ones first, then queued in their order, then interrupted, failed
-    and done, newest first."""
+    """One entry per run: running ones first, then queued in their order, then interrupted, failed,
+    held by a sweep, and done, newest first."""
     from benchbcss.board import model
     from benchbcss.board.unfinished import Failure
 
@@ -55,6 +56,7 @@ def collect(workspace: Path, suite: str | None = None) -> list[dict[str, Any]]:
     runs.sort(key=lambda entry: ("running", "queued", "interrupted").index(entry["state"]))
     failures: list[Failure] = board.failures
     runs += [_entry(f.suite, f.backend, f.run, "failed", f.line, f.when) for f in failures]
+    runs += _held(workspace, suite, {Path(run["path"]) for run in runs})
     apart = [row for part in board.tables for row, _ in part.not_comparable]
     finished = {row.run: row for row in (*board.rows, *apart)}
     done = sorted(finished.values(), key=lambda row: row.result.created, reverse=True)
@@ -62,6 +64,28 @@ def collect(workspace: Path, suite: str | None = None) -> list[dict[str, Any]]:
         made = os.path.getmtime(row.run / "result.json")
         runs.append(_entry(row.result.suite.name, row.backend, str(row.run), "done", "", made))
     return runs
+
+
+def _held(workspace: Path, suite: str | None, known: set[Path]) -> list[dict[str, Any]]:
+    """Runs that are trained and validated, and that a sweep scores only if it chooses them."""
+    from benchbcss.results import store
+
+    marks = sorted((workspace / "runs").glob(f"*/*/[!.]*/{store.VALIDATION}"))
+    detail = "trained and validated for a sweep, without a test score"
+    return [
+        _entry(
+            mark.parts[-4],
+            mark.parts[-3],
+            str(mark.parent),
+            "held",
+            detail,
+            os.path.getmtime(mark),
+        )
+        for mark in marks
+        if suite in (None, mark.parts[-4])
+        and mark.parent not in known
+        and store.seems_held(mark.parent)
+    ]
 
 
 def _submitted(run_dirs: list[Path]) -> dict[Path, tuple[str, str]]:
@@ -165,7 +189,7 @@ def _show(runs: list[dict[str, Any]]) -> None:
     page = Page.of(sys.stdout)
     several = len({run["suite"] for run in runs}) > 1
     for run in runs:
-        if run["state"] == "done":
+        if run["state"] in ("held", "done"):
             continue
         suite = f" ({run['suite']})" if several else ""
         page.entry(f"{run['state']}: ", f"{run['backend']} {run['run']}{suite}", run["detail"])
@@ -173,6 +197,11 @@ def _show(runs: list[dict[str, Any]]) -> None:
             page.line(f"  {_ago(run['when'])}: {run['last_line'] or 'nothing is logged'}")
     if any(run["state"] == "interrupted" for run in runs):
         page.say("The same command continues what was interrupted.")
+    if held := sum(run["state"] == "held" for run in runs):
+        page.say(
+            f"held: {held} run{'s' * (held != 1)} of sweeps, trained and validated; a sweep scores "
+            f"only what it chooses"
+        )
     done = sum(run["state"] == "done" for run in runs)
     page.say(f"done: {done} run{'s' * (done != 1)}" + (", see benchbcss leaderboard" * bool(done)))
 

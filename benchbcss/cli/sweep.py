@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from benchbcss.runs.executors import Outcome
     from benchbcss.runs.grids import SweepFile
     from benchbcss.runs.launch import Launch
-    from benchbcss.runs.planning import Prepared
-    from benchbcss.runs.sweep import Candidate, Validated
+    from benchbcss.runs.sweep import Candidate, Swept, Validated
 
 
 @click.command(cls=Launching)
@@ -67,26 +66,22 @@ def sweep(file: Path, jobs: int, floors: bool, **shared: Any) -> None:
             if shared["dry_run"]:
                 rehearse(specs, prepared.rois, how, shared["form"])
                 return
-            tried = sweeps.remember(made, candidates, how.workspace)
-            if not _carried_out(specs, how, display):
-                return
-            items = sweeps.validated(candidates, how.workspace, made.best_of)
-            best = [item for item in items if item.chosen]
-            chosen = {
-                item.candidate.setting: sweeps.finalists(
-                    item, sweeps.selection(item, items, made, tried, how.workspace)
-                )
-                for item in best
-            }
-            last = [spec for runs in chosen.values() for spec in runs]
-            specs[:] = last
-            beside = _floors(best, prepared, shared["device"], how) if floors else []
-            if not _carried_out([*last, *beside], replace(how, fresh=False), display):
+
+            def carry(runs: Sequence[RunSpec], beside: Sequence[RunSpec], launched: Launch) -> bool:
+                specs[:] = runs
+                return _carried_out([*runs, *beside], launched, display)
+
+            swept = sweeps.conduct(
+                *(made, candidates, prepared, how, carry),
+                device=shared["device"],
+                floors=floors,
+                say=say,
+            )
+            if swept is None:
                 return
         except KeyboardInterrupt:
             interrupted(specs, [outcome.spec for outcome in display.outcomes], how)
-    sweeps.mark(last, how.workspace)
-    _show(made, items, list(chosen.values()), how.workspace, shared["form"])
+    _show(swept, how.workspace, shared["form"])
 
 
 def _extent(made: SweepFile, candidates: Sequence[Candidate]) -> str:
@@ -114,29 +109,13 @@ def _carried_out(specs: Sequence[RunSpec], how: Launch, display: Display) -> boo
     return True
 
 
-def _floors(
-    best: Sequence[Validated], prepared: Prepared, device: str, how: Launch
-) -> list[RunSpec]:
-    """The suite's floors, beside what is scored on the test ROIs."""
-    from benchbcss.runs import launch, planning
-
-    backends = [item.candidate.setting.backend for item in best]
-    names = launch.floors_beside(backends, prepared.suite, say)
-    return planning.specify(prepared, names, planning.Asked(device=device), how.workspace)
-
-
-def _show(
-    made: SweepFile,
-    items: Sequence[Validated],
-    finals: Sequence[Sequence[RunSpec]],
-    workspace: Path,
-    form: str,
-) -> None:
+def _show(swept: Swept, workspace: Path, form: str) -> None:
     """Every setting with its validation, and the test scores of the chosen."""
     from benchbcss.results import store
 
+    made, items, finals = swept.made, swept.items, swept.finals
     results = [[store.load(spec.run_dir(workspace)) for spec in specs] for specs in finals]
-    best = [item for item in items if item.chosen]
+    best = swept.best
     tests = []
     for runs in results:
         tracks = runs[0].tracks

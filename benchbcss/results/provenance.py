@@ -166,9 +166,10 @@ def _digest(parts: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def peak_host_bytes() -> int:
-    """Of this process so far."""
-    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024
+def peak_host_bytes(*, children: bool = False) -> int:
+    """Of this process so far, or of the largest of its ``children`` that have ended."""
+    who = resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF
+    return int(resource.getrusage(who).ru_maxrss) * 1024
 
 
 def processor() -> str:

@@ -107,13 +107,17 @@ def is_finished(run_dir: Path) -> bool:
 
 def is_held(run_dir: Path) -> bool:
     """Whether the run is trained and validated, and is to go no further (``RunSpec.until``)."""
-    if has_record(run_dir) or not (run_dir / VALIDATION).is_file():
+    return seems_held(run_dir) and _is_validated(run_dir)
+
+
+def seems_held(run_dir: Path) -> bool:
+    """The same without a look at the weights, which takes long where they are large."""
+    if has_record(run_dir) or io.check(run_dir / VALIDATION) != "ok":
         return False
     try:
-        spec = load_spec(run_dir)
+        return load_spec(run_dir).until == "training"
     except DataError:
         return False
-    return spec.until == "training" and _is_validated(run_dir)
 
 
 def _is_validated(run_dir: Path) -> bool:

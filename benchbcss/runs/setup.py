@@ -37,6 +37,8 @@ from benchbcss.tracks.prompted import usable
 from benchbcss.weights import Provenance, Random
 from benchbcss.weights.loading import settle
 
+FIT = "fit"  # where a backend that trains by another program keeps that program's files
+
 
 @dataclass
 class Job:
@@ -124,6 +126,7 @@ def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
     if accelerator.device.type == "cpu":
         keep_freed_memory()
     context = _context(spec, labels, [rois[name] for name in spec.split.train], accelerator)
+    context.folder = run_dir / FIT
     task = Task(labels.class_names, labels.mean_classes, spec.suite.mpp, spec.suite.tile.size)
     torch.manual_seed(spec.seed)
     plugin = registered.load()
@@ -152,7 +155,7 @@ def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
         backend,
         model,
         provenance,
-        _parameters(model),
+        count_parameters(model),
         tuple(promptings),
         tracks,
         not_measured,
@@ -213,7 +216,7 @@ def _context(
     )
 
 
-def _parameters(model: nn.Module) -> Parameters:
+def count_parameters(model: nn.Module) -> Parameters:
     """Counted before a schedule freezes some of them for a while."""
     parameters = list(model.parameters())
     return Parameters(

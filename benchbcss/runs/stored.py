@@ -15,7 +15,8 @@ from benchbcss.io import read_json
 from benchbcss.results import store
 from benchbcss.temporary import ending
 
-State = Literal["done", "failed", "running", "interrupted", "set aside"]
+#: held: trained and validated for a sweep, which scores it only if it chooses it
+State = Literal["done", "failed", "running", "held", "interrupted", "set aside"]
 _MADE_BY_RUNS = ("spec.json", "result.json", "failure.json", "status.json", "log.txt")
 #: in the name of a folder that is about to be deleted
 REMOVED = ".removing"
@@ -169,6 +170,8 @@ def _state(path: Path) -> State:
         return "done"
     if (path / "failure.json").is_file():
         return "failed"
+    if store.seems_held(path):
+        return "held"
     return "running" if _alive(path) else "interrupted"
 
 

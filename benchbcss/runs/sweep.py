@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from benchbcss.runs.planning import Asked
 if TYPE_CHECKING:
     from benchbcss.results.spec import RunSpec
     from benchbcss.runs.grids import Setting, SweepFile
+    from benchbcss.runs.launch import Launch
     from benchbcss.runs.planning import Prepared
 
 RULE = "mean validation Dice"
@@ -219,3 +220,69 @@ def mark(specs: Sequence[RunSpec], workspace: Path) -> None:
             if result.selection != spec.selection:
                 store.save_spec(run_dir, spec)
                 store.save(run_dir, result.model_copy(update={"selection": spec.selection}))
+
+
+# -- the whole of it -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A sweep that has ended: every setting with its validation, and of each that was chosen its
+    finished runs."""
+
+    made: SweepFile
+    items: tuple[Validated, ...]
+    finals: tuple[tuple[RunSpec, ...], ...]
+
+    @property
+    def best(self) -> list[Validated]:
+        """The chosen, in the order of ``finals``."""
+        return [item for item in self.items if item.chosen]
+
+
+def conduct(
+    made: SweepFile,
+    candidates: Sequence[Candidate],
+    prepared: Prepared,
+    how: Launch,
+    carry: Callable[[Sequence[RunSpec], Sequence[RunSpec], Launch], bool],
+    *,
+    device: str,
+    floors: bool,
+    say: Callable[[str], None],
+) -> Swept | None:
+    """Train all ``candidates``, choose, and finish the chosen.
+
+    ``carry`` is given runs, others that go beside them and how, carries them out and says whether
+    all have ended: None where they have not yet, as in a queue.
+    """
+    tried = remember(made, candidates, how.workspace)
+    specs = [spec for candidate in candidates for spec in candidate.specs]
+    if not carry(specs, (), how):
+        return None
+    items = validated(candidates, how.workspace, made.best_of)
+    best = [item for item in items if item.chosen]
+    finals = tuple(
+        tuple(finalists(item, selection(item, items, made, tried, how.workspace))) for item in best
+    )
+    last = [spec for runs in finals for spec in runs]
+    beside = _floors(best, prepared, device, how, say) if floors else []
+    if not carry(last, beside, replace(how, fresh=False)):
+        return None
+    mark(last, how.workspace)
+    return Swept(made, tuple(items), finals)
+
+
+def _floors(
+    best: Sequence[Validated],
+    prepared: Prepared,
+    device: str,
+    how: Launch,
+    say: Callable[[str], None],
+) -> list[RunSpec]:
+    """The suite's floors, beside what is scored on the test ROIs."""
+    from benchbcss.runs import launch
+
+    backends = [item.candidate.setting.backend for item in best]
+    names = launch.floors_beside(backends, prepared.suite, say)
+    return planning.specify(prepared, names, Asked(device=device), how.workspace)

@@ -12,11 +12,12 @@ from benchbcss import interrupt
 from benchbcss.errors import RecipeError
 from benchbcss.io import check, read_json, trusted, write_json
 from benchbcss.progress import SILENT, Count, Progress
+from benchbcss.results import provenance
 from benchbcss.results.schema import Stability, Training
 from benchbcss.results.store import VALIDATION
 from benchbcss.runs import validation
 from benchbcss.runs.predict import discard
-from benchbcss.runs.setup import Job
+from benchbcss.runs.setup import Job, count_parameters
 from benchbcss.runs.validation import validate
 from benchbcss.tracks import get
 from benchbcss.training import augment, loading, loop, schedule, stability
@@ -98,7 +99,10 @@ def hold(job: Job, training: Training, stage: Progress) -> None:
 
 
 def _count_trained(job: Job, summary: dict[str, Any]) -> None:
-    """What the loop trained is counted by the loop: a schedule may leave some groups out."""
+    """What the loop trained is counted by the loop: a schedule may leave some groups out. A fit of
+    the backend's own may have made the network in the first place."""
+    if summary.get("own_fit"):
+        job.parameters = count_parameters(job.model)
     trained = summary.get("trainable_parameters")
     if trained is not None:
         job.parameters = job.parameters.model_copy(update={"trainable": trained})
@@ -120,12 +124,15 @@ def _train(job: Job, stage: Progress, summary: dict[str, Any]) -> TrainingData:
         job.spec.suite.tile.size,
         job.view,
         job.spec.seed,
+        validation=[job.rois[name] for name in job.spec.split.val],
     )
     if job.spec.evaluate is not None:
         pass  # the weights are scored as they are
-    elif job.accelerator.is_main_process and _fit(job, data):
+    elif job.accelerator.is_main_process and _fit(job, data, stage):
         stage("fitted")
         summary["own_fit"] = True
+        summary["peak_host_bytes"] = provenance.peak_host_bytes(children=True)
+        summary["peak_gpu_bytes"] = job.context.peak_gpu_bytes
     elif job.registered.info.trains and settings is not None:
         data.augment = augment.pipeline(settings.augment)
         data.rare_class_probability = settings.rare_class_probability
@@ -136,7 +143,9 @@ def _train(job: Job, stage: Progress, summary: dict[str, Any]) -> TrainingData:
     return data
 
 
-def _fit(job: Job, data: TrainingData) -> bool:
+def _fit(job: Job, data: TrainingData, stage: Progress) -> bool:
+    if job.registered.info.trains and job.spec.recipe.train is None:
+        stage("training")  # by another program, which may take days
     with job.guarded("running fit"):
         return job.backend.fit(job.model, data)
 

@@ -230,8 +230,11 @@ def _cost(job: Job, training: Training, seconds: dict[str, float], begun: float)
         train_images_per_second=images / loop if images and loop else None,
         inference_seconds=seconds,
         total_seconds=round(time.time() - begun, 2),
-        peak_host_bytes=provenance.peak_host_bytes(),
-        peak_gpu_bytes=torch.cuda.max_memory_allocated() if cuda else None,
+        # of a program that trained for the backend, too
+        peak_host_bytes=max(provenance.peak_host_bytes(), extra.get("peak_host_bytes") or 0),
+        peak_gpu_bytes=max(torch.cuda.max_memory_allocated(), extra.get("peak_gpu_bytes") or 0)
+        if cuda
+        else None,
     )
 
 

@@ -105,6 +105,7 @@ class Case:
             recipe = resolve(entry.info.recipe, "smoke", (*overrides, f"view.size={2 * TILE}"))
         self.recipe: Recipe = recipe
         self._rois: dict[str, Roi] | None = None
+        self._kept: tuple[Backend, nn.Module] | None = None
 
     @property
     def squash(self) -> int | None:
@@ -152,14 +153,20 @@ class Case:
 
     def data(self, rois: Sequence[Roi] | None = None) -> TrainingData:
         chosen = self.rois()[:4] if rois is None else list(rois)
-        return TrainingData(chosen, self.labels, TILE, self.squash, 0)
+        held_out = self.rois()[4:5]
+        return TrainingData(chosen, self.labels, TILE, self.squash, 0, validation=held_out)
 
     def fitted(self) -> tuple[Backend, nn.Module]:
-        """A new instance with whatever it fits by itself, but without the training loop."""
+        """A new instance with whatever it fits by itself, but without the training loop; the same
+        again of one that leaves training to another program, which takes long."""
+        if self._kept is not None:
+            return self._kept
         made, model = self.backend()
-        made.fit(model, self.data())
+        fitted = made.fit(model, self.data())
         model.eval()
         made.after_training(model, self.data())
+        if fitted and self.entry.info.trains and self.recipe.train is None:
+            self._kept = made, model
         return made, model
 
     def predictor(self, made: Backend, model: nn.Module, guard: Guard | None = None) -> Predictor:
@@ -178,8 +185,10 @@ class Case:
 
     def trains(self, made: Backend, model: nn.Module) -> Train:
         """Settings of a short training. Raises Skipped where the loop is not used."""
-        if self.recipe.train is None or not self.entry.info.trains:
+        if not self.entry.info.trains:
             raise Skipped("it is not trained")
+        if self.recipe.train is None:
+            raise Skipped("it trains by itself, without the harness's loop")
         if made.fit(model, self.data()):
             raise Skipped("it fits by itself, without the harness's loop")
         changed = {"warmup_steps": 0, "early_stopping": None, "batch_size": 2, "accumulate": 1}
@@ -218,8 +227,8 @@ def _metadata(case: Case) -> None:
                 f"the track '{track.name}' is declared, but {cls.__name__} has no {method}()"
             )
     if info.trains and case.recipe.train is None:
-        made, model = case.backend()
-        assert made.fit(model, case.data()), (
+        case.fitted()
+        assert case._kept is not None, (
             "trains is True, but the recipe has no train section and fit() returns False"
         )
 

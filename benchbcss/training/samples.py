@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,8 @@ def seed_of(*parts: object) -> int:
 @dataclass
 class TrainingData:
     """The training ROIs in a backend's view. ``squash`` is the square's side, None for tiles;
-    ``views`` how many samples there are of each ROI, None for a new one in every epoch."""
+    ``views`` how many samples there are of each ROI, None for a new one in every epoch;
+    ``validation`` the ROIs that a backend which trains by itself may validate on."""
 
     training: Sequence[Roi]
     labels: LabelMap
@@ -48,6 +49,7 @@ class TrainingData:
     rare_class_probability: float = 0.0
     scales: Sequence[Scale] = ()
     views: int | None = None
+    validation: Sequence[Roi] = ()
 
     def __post_init__(self) -> None:
         self._squashed: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
@@ -62,6 +64,11 @@ class TrainingData:
         for index, roi in enumerate(self.training):
             image, target = self._whole(index)
             yield roi.name, image, target
+
+    def validation_rois(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """The same of each validation ROI."""
+        apart = replace(self, training=self.validation, validation=())
+        yield from apart.rois()
 
     def sample(self, epoch: int, index: int) -> tuple[Tensor, Tensor]:
         """image float32 [3, S, S] in [0, 1] and target int64 [S, S], augmented; S is the view's

@@ -20,7 +20,9 @@ def test_short_names_stand_for_models():
 
 
 def test_one_that_cannot_be_run_is_refused_with_what_to_do():
-    with pytest.raises(WeightsError, match="conch: CONCH's network is not .* local-dir:PATH"):
+    with pytest.raises(
+        WeightsError, match="conch: CONCH's .* own package alone .*huggingface.co/MahmoodLab/CONCH"
+    ):
         clip_spec(Clip(model="conch"))
 
 

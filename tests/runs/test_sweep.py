@@ -12,8 +12,9 @@ import yaml
 from click.testing import CliRunner
 from tests_support import cli
 
+import benchbcss as bb
 from benchbcss.board import model
-from benchbcss.errors import InputError
+from benchbcss.errors import InputError, RunError
 from benchbcss.results import store
 from benchbcss.runs import executors, grids, rehearse, worker
 from benchbcss.upkeep import clean
@@ -264,12 +265,60 @@ def test_a_run_that_waits_for_its_sweep_is_neither_interrupted_nor_rubbish(here,
     assert board.unfinished == []
     assert board.failures == []
     assert [item.path for item in clean.look(sweep.workspace) if item.path == waiting] == []
+    assert _states(sweep.workspace, "runs", "list") == {"done", "held"}
+    assert _states(sweep.workspace, "status") == {"done", "held"}
+    told = " ".join(_words(sweep.workspace, "status").split())
+    assert (
+        "held: 1 run of sweeps, trained and validated; a sweep scores only what it chooses" in told
+    )
+    assert "interrupted" not in told
     # Damaged, it is made anew.
     (waiting / "validation.json").write_text('{"mean_dice": 1.0, "track": "semantic"}')
     assert not store.is_held(waiting)
+    assert "held" not in _states(sweep.workspace, "runs", "list")
     del here[:]
     sweep.json()
     assert [kind for _, _, kind in here] == ["training"]
+
+
+def _words(workspace, *command):
+    from benchbcss.cli.main import cli as group
+
+    done = CliRunner().invoke(group, [*command, "--workspace", str(workspace)])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def _states(workspace, *command):
+    return {run["state"] for run in json.loads(_words(workspace, *command, "--format", "json"))}
+
+
+def test_from_python_it_does_what_the_command_does(here, sweep):
+    sweep.write({"backends": ["painter"], "grid": {"model.label": [0, 1]}}, seeds=2)
+    where = {"data": sweep.folder, "workspace": sweep.workspace, "quiet": True}
+    made = bb.sweep(sweep.path, device="cpu", floors=False, **where)
+    table = made.to_pandas()
+    assert list(table["chosen"]) == [True, False], "the best first"
+    assert table["validation"].is_monotonic_decreasing
+    assert list(table["seeds"]) == [2, 2]
+    told = sweep.json()
+    assert {i["setting"]: i["validation"]["mean"] for i in told["settings"]} == dict(
+        zip(table["setting"], table["validation"], strict=True)
+    )
+    runs = made.load()
+    assert [str(run.path) for run in runs] == told["chosen"][0]["runs"]
+    assert {run.result.selection.settings for run in runs} == {2}
+    assert {row.backend for row in made.leaderboard().rows} == {"painter"}
+    assert f"painter {table['setting'][0]}: validation" in repr(made)
+    with pytest.raises(TypeError, match="Did you mean 'floors'"):
+        bb.sweep(sweep.path, flors=True)
+
+
+def test_from_python_nothing_is_chosen_while_a_setting_fails(here, sweep):
+    sweep.write({"backends": ["learner"], "grid": {"model.fails": [False, True]}})
+    with pytest.raises(RunError, match="1 of 2 runs failed.*learner seed 0: .*it fails as asked"):
+        bb.sweep(sweep.path, data=sweep.folder, workspace=sweep.workspace, quiet=True, device="cpu")
+    assert sweep.records() == []
 
 
 def test_the_board_says_among_how_many_a_row_was_chosen(here, sweep):

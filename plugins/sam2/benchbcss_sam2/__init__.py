@@ -54,18 +54,38 @@ def benchbcss_register_backends(register: Callable[[Any, str], None]) -> None:
             ),
             target,
         )
-    register(
-        BackendInfo(
-            name="sam_zeroshot",
-            summary="SAM2.1 as Meta released it, never trained here",
-            tracks=frozenset({"semantic", "prompted"}),
-            recipe="benchbcss_sam2:sam_zeroshot.yaml",
-            requires=REQUIRES,
-            extra="sam2",
-            trains=False,
+    _register_untrained(register)
+
+
+def _register_untrained(register: Callable[[Any, str], None]) -> None:
+    for name, summary, tracks, target, more in (
+        (
+            "sam_zeroshot",
+            "SAM2.1 as Meta released it, never trained here",
+            frozenset({"semantic", "prompted"}),
+            "benchbcss_sam2.backend:ZeroShot",
+            (),
         ),
-        "benchbcss_sam2.backend:ZeroShot",
-    )
+        (
+            "medsam",
+            "MedSAM, a fine-tuned SAM, by boxes, never trained here",
+            frozenset({"prompted"}),
+            "benchbcss_sam2.backend:MedSam",
+            ("transformers",),
+        ),
+    ):
+        register(
+            BackendInfo(
+                name=name,
+                summary=summary,
+                tracks=tracks,
+                recipe=f"benchbcss_sam2:{name}.yaml",
+                requires=(*REQUIRES, *more),
+                extra="sam2",
+                trains=False,
+            ),
+            target,
+        )
 
 
 @hookimpl

@@ -19,6 +19,7 @@ from benchbcss.protocols import Labeller, Scene
 from benchbcss.training.samples import TrainingData, seed_of
 from benchbcss.weights import Weights
 from benchbcss.weights.loading import Layout, load_into
+from benchbcss.weights.value import short
 from benchbcss_sam2 import prompting
 from benchbcss_sam2 import weights as stored
 from benchbcss_sam2.losses import class_weights, object_losses
@@ -212,14 +213,14 @@ class ZeroShot(Sam2):
     def automatic_weights(cls, recipe: dict[str, Any]) -> Weights | None:
         if recipe["model"]["family"] != "sam":
             return super().automatic_weights(recipe)
-        from benchbcss_sam2.sam1 import VARIANTS as OLD
-
-        return stored.sam(OLD[recipe["model"]["variant"]][0], "").pretrained
+        return stored.sam(_repository(recipe), "").pretrained
 
     def build(self) -> nn.Module:
         family = self.recipe["model"]["family"]
         if family not in ("sam2", "sam"):
             raise RecipeError(f"model.family: there is no '{family}'. Known: sam2, sam.")
+        if family == "sam2" and self._scaling() != "imagenet":
+            raise RecipeError("model.normalisation: SAM2 knows imagenet alone; minmax is MedSAM's.")
         if family == "sam" and importlib.util.find_spec("transformers") is None:
             raise PluginError(
                 "model.family sam needs transformers: pip install 'benchbcss[mask2former]'"
@@ -232,11 +233,35 @@ class ZeroShot(Sam2):
             return super()._network(variant, size)
         from benchbcss_sam2.sam1 import Sam1Net
 
-        return Sam1Net(variant, size, self.task.num_classes)
+        self._sam1 = Sam1Net(variant, size, self.task.num_classes, self._scaling())
+        return self._sam1
+
+    def _scaling(self) -> str:
+        return str(self.recipe["model"]["normalisation"])
 
     def _layout(self, variant: str, what: str) -> Layout:
         if self.family != "SAM":
             return super()._layout(variant, what)
-        from benchbcss_sam2.sam1 import VARIANTS as OLD
+        from benchbcss_sam2.sam1 import loader
 
-        return stored.sam(OLD[variant][0], what)
+        given = f"The weights {short(self.context.weights)} are not of {what}"
+        return stored.sam(_repository(self.recipe), what, loader(self._sam1.sam, given))
+
+
+class MedSam(ZeroShot):
+    """SAM fine-tuned on medical images with boxes, which are all that it was taught to follow."""
+
+    strategies = ("box",)
+
+
+def _repository(recipe: dict[str, Any]) -> str:
+    """Where the recipe's weights of the original SAM's family are on the hub; '' for nowhere.
+
+    Raises RecipeError for a variant that there is not."""
+    from benchbcss_sam2.sam1 import VARIANTS as OLD
+
+    model = recipe["model"]
+    if model["variant"] not in OLD:
+        known = ", ".join(OLD)
+        raise RecipeError(f"model.variant: SAM has no '{model['variant']}'. Known: {known}.")
+    return str(model["weights"] or OLD[model["variant"]][0])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchbcss.weights import Hub
+from benchbcss.errors import WeightsError
+from benchbcss.weights import Hub, fetch
 from benchbcss.weights.loading import Layout, Loader
 from benchbcss_sam2.network import VARIANTS
 
@@ -39,6 +40,24 @@ def encoder(variant: str, what: str) -> Layout:
     return Layout(whole.what, whole.pretrained, whole.unpretrained, whole.filename, _PARTS, names)
 
 
-def sam(repository: str, what: str) -> Layout:
-    """The original SAM, as transformers names its tensors."""
-    return Layout(what=what, pretrained=Hub(id=repository), parts=_PARTS)
+def sam(repository: str, what: str, sam: Loader | None = None) -> Layout:
+    """The original SAM, as transformers or Meta name its tensors, which ``sam`` loads; no
+    ``repository``: there are no weights of it."""
+    return Layout(
+        what=what,
+        pretrained=Hub(id=repository) if repository else None,
+        unpretrained="random (smoke size has no pretrained weights)",
+        filename=_filename,
+        parts={"sam.": sam},
+    )
+
+
+def _filename(repository: str) -> str:
+    """Older repositories of transformers hold a pytorch_model.bin alone."""
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        try:
+            fetch(repository, name)
+        except WeightsError:
+            continue
+        return name
+    return "model.safetensors"
