@@ -40,6 +40,8 @@ def table(board: Board, stream: TextIO) -> None:
     _failures(board, page)
     for missing in board.not_measured:
         page.say(f"not measured: {_missing(missing)}")
+    if remedy := cells.completable(board):
+        page.say(remedy)
     _unreadable(board, page)
     if "costs" in board.sections:
         _section(page, cells.costs(board))
