@@ -160,5 +160,7 @@ class UNetPP(DenseBackend):
                 f"{len(random)} of its tensors are not among them, such as "
                 f"{random[0].removeprefix(stored.ENCODER)}."
             )
-        report(network, self.context, f"file: {str(weights.digest)[:16]}", names, wrapping="of timm")
+        report(
+            network, self.context, f"file: {str(weights.digest)[:16]}", names, wrapping="of timm"
+        )
         return network
