@@ -95,7 +95,7 @@ def test_who_stops_following_is_told_that_the_jobs_go_on(command, tmp_path, monk
     folder.mkdir()
     real = shutil.which("squeue")
     program(folder, "squeue", f'[ -e {tmp_path}/busy ] && exit 1; exec {real} "$@"')
-    words = [*command.words("floor_majority", "floor_box_fill"), "--wait"]
+    words = [*command.words("floor_majority", "floor_colour"), "--wait"]
     with partition_down():
         terminal = Terminal(
             *("-m", "benchbcss", *words),
@@ -116,7 +116,7 @@ def test_who_stops_following_is_told_that_the_jobs_go_on(command, tmp_path, monk
         assert "checkpoint" not in said
         states = json.loads(command("status", "--format", "json"))
         assert [state["state"] for state in states] == ["queued", "queued"]
-        command("cancel", "floor_majority", "floor_box_fill")
+        command("cancel", "floor_majority", "floor_colour")
 
 
 def test_a_successor_is_submitted_by_the_last_only_and_while_the_run_gets_ahead(
