@@ -15,10 +15,15 @@ def to_float(image: np.ndarray) -> Tensor:
 
 def squash(image: np.ndarray, size: int) -> np.ndarray:
     """uint8 [H, W, 3] -> uint8 [size, size, 3] by area interpolation (bilinear to enlarge)."""
-    tensor = to_float(image)[None]
-    shrink = min(image.shape[:2]) >= size
-    options = {"mode": "area"} if shrink else {"mode": "bilinear", "align_corners": False}
-    small = F.interpolate(tensor, (size, size), **options)[0]
+    height = len(image)
+    if min(image.shape[:2]) >= size:
+        # row by row: as float32 a large ROI would take a gigabyte, several times
+        strips = (image[i * height // size : -(-(i + 1) * height // size)] for i in range(size))
+        rows = [F.interpolate(to_float(strip)[None], (1, size), mode="area") for strip in strips]
+        small = torch.cat(rows, 2)[0]
+    else:
+        options = {"mode": "bilinear", "align_corners": False}
+        small = F.interpolate(to_float(image)[None], (size, size), **options)[0]
     return small.mul_(255).round_().byte().permute(1, 2, 0).numpy()
 
 
