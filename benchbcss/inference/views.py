@@ -18,12 +18,13 @@ def squash(image: np.ndarray, size: int) -> np.ndarray:
     height = len(image)
     if min(image.shape[:2]) >= size:
         # row by row: as float32 a large ROI would take a gigabyte, several times
-        strips = (image[i * height // size : -(-(i + 1) * height // size)] for i in range(size))
-        rows = [F.interpolate(to_float(strip)[None], (1, size), mode="area") for strip in strips]
-        small = torch.cat(rows, 2)[0]
+        small = torch.empty(3, size, size)  # at once: rows kept one by one would split the heap
+        for row in range(size):
+            strip = image[row * height // size : -(-(row + 1) * height // size)]
+            small[:, row] = F.interpolate(to_float(strip)[None], (1, size), mode="area")[0, :, 0]
     else:
-        options = {"mode": "bilinear", "align_corners": False}
-        small = F.interpolate(to_float(image)[None], (size, size), **options)[0]
+        whole = to_float(image)[None]
+        small = F.interpolate(whole, (size, size), mode="bilinear", align_corners=False)[0]
     return small.mul_(255).round_().byte().permute(1, 2, 0).numpy()
 
 
