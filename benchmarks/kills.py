@@ -1,6 +1,7 @@
 """Does a benchmark that is killed again and again end as if nothing had happened?
 
     python benchmarks/kills.py [--kills N] [--every SECONDS]... [--backends NAME,...] [--seed N]
+                               [--executor local|slurm]
 
 Runs a dense model, one of the SAM family and a floor on a small phantom, once undisturbed. Then,
 N times for each ``--every`` (seconds between checkpoints), the same command with the run of a
@@ -9,6 +10,8 @@ stage of that run, and the command is given once more. Kills before the first ru
 empty workspace. Whatever is left in the end must be what the undisturbed command left: records,
 predictions, tables, weights, logs with each epoch once, and no other file. Prints a line for each
 kill, and ends with exit status 1 where anything differs.
+
+With ``--executor slurm`` the runs are jobs of Slurm, and ``kills_slurm.py`` says what befalls them.
 
 Without weights and on CPU.
 """
@@ -20,6 +23,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -66,6 +70,8 @@ if "benchbcss.runs.worker" in sys.orig_argv:
 VOLATILE = {"created", "cost", "seconds", "loop_seconds", "train_images_per_second"}
 #: checkpoints that are there or not, depending on when the one before was written
 PASSING = ("previous", "best-")
+#: known by their presence only
+UNREAD = ("log.txt", "status.json", "submitted.json")
 LONGEST = 900.0  # seconds that one command may take
 
 Place = tuple[str, str]  # backend, stage
@@ -87,22 +93,28 @@ class Bench:
     def runs(self, backend: str) -> Path:
         return self.workspace / "runs" / "kills" / backend
 
-    def start(self) -> subprocess.Popen[bytes]:
-        site = self.folder / "site"
-        site.mkdir(exist_ok=True)
-        (site / "sitecustomize.py").write_text(INTERVAL.format(seconds=self.every))
-        suite = self.folder / "kills.yaml"
-        suite.write_text(SUITE)
-        paths = [str(site), os.environ.get("PYTHONPATH", "")]
+    @property
+    def suite(self) -> Path:
+        return self.folder / "kills.yaml"
+
+    def command(self) -> list[str]:
         command = [sys.executable, "-m", "benchbcss", "run", *self.backends, "--no-floors"]
-        command += ["--suite", str(suite), "--workspace", str(self.workspace)]
+        command += ["--suite", str(self.suite), "--workspace", str(self.workspace)]
         command += ["--weights", "none", "--device", "cpu"]
         for backend in self.backends:
             for setting in SETTINGS.get(backend, ()):
                 command += ["--set", f"{backend}:{setting}"]
+        return command
+
+    def start(self) -> subprocess.Popen[bytes]:
+        site = self.folder / "site"
+        site.mkdir(exist_ok=True)
+        (site / "sitecustomize.py").write_text(INTERVAL.format(seconds=self.every))
+        self.suite.write_text(SUITE)
+        paths = [str(site), os.environ.get("PYTHONPATH", "")]
         with open(self.folder / "output.txt", "ab") as output:
             return subprocess.Popen(
-                command,
+                self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -145,6 +157,14 @@ def _place(bench: Bench) -> Place | None:
     return newest and newest[1]
 
 
+def stage_of(run_dir: Path) -> str | None:
+    """Where its worker is, or was when it was heard of last."""
+    try:
+        return str(json.loads((run_dir / "status.json").read_bytes())["stage"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def kill_at(bench: Bench, place: Place, delay: float) -> bool:
     """Start the command, and kill all of its processes ``delay`` seconds after ``place`` is
     reached. Returns whether it was still running."""
@@ -156,11 +176,11 @@ def kill_at(bench: Bench, place: Place, delay: float) -> bool:
             time.sleep(0.005)
         time.sleep(delay)
         alive = process.poll() is None
-        _kill_tree(process.pid)
+        kill_tree(process.pid)
     return alive
 
 
-def _kill_tree(pid: int) -> None:
+def kill_tree(pid: int) -> None:
     """Workers have sessions of their own, so a process group would not hold them."""
     try:
         os.kill(pid, signal.SIGSTOP)  # it starts no other while its children are listed
@@ -194,10 +214,16 @@ def left(workspace: Path) -> dict[str, Any]:
     the clock. Locks and logs of workers are known by their presence only. Remembered hashes are
     left out: they are named after times of change."""
     return {
-        path.relative_to(workspace).as_posix(): _content(path)
+        _name(path.relative_to(workspace)): _content(path)
         for path in sorted(workspace.rglob("*"))
         if path.is_file() and not path.stem.startswith(PASSING) and not _is_memo(path)
     }
+
+
+def _name(path: Path) -> str:
+    """Slurm's files are named for jobs, of which there may be any number."""
+    name = path.as_posix()
+    return re.sub(r"[0-9a-f]{32}|\d+", "N", name) if path.parts[0] == "slurm" else name
 
 
 def _is_memo(path: Path) -> bool:
@@ -206,7 +232,7 @@ def _is_memo(path: Path) -> bool:
 
 
 def _content(path: Path) -> Any:
-    if path.suffix == ".lock" or path.name in ("log.txt", "status.json"):
+    if path.suffix == ".lock" or path.name in UNREAD or path.parent.name == "slurm":
         return "there"
     if path.name == "files.sha256":
         return sorted({line.split("  ")[1] for line in _listed(path)})
@@ -307,9 +333,13 @@ def main() -> int:
     parser.add_argument("--every", type=float, action="append", help="default: 0 and 20")
     parser.add_argument("--backends", default=",".join(BACKENDS))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--executor", choices=["local", "slurm"], default="local")
     options = parser.parse_args()
+    carry_out = kills
+    if options.executor == "slurm":
+        from kills_slurm import run as carry_out
     with tempfile.TemporaryDirectory(prefix="benchbcss-kills-") as folder:
-        wrong = kills(
+        wrong = carry_out(
             Path(folder),
             options.backends.split(","),
             options.every or [0.0, 20.0],

@@ -15,6 +15,7 @@ from benchbcss.results import judge
 from benchbcss.results.schema import Bounds, Estimand, MeanDice, TrackResult
 from benchbcss.tracks.base import Column, number
 from benchbcss.tracks.semantic import mean_cell as mean
+from benchbcss.weights.hub import COMPLETE
 
 #: verdict -> one character; where an encoding lacks them, those of ASCII
 MARKS = {
@@ -203,6 +204,17 @@ def parts(table: Table) -> list[tuple[Grid, list[str]]]:
         (promptings(table), []),
     ]
     return [(grid, notes) for grid, notes in sections if grid is not None]
+
+
+def completable(board: Board) -> str:
+    """How what was not measured for want of weights is measured later; '' where nothing was."""
+    reasons = [missing.reason for missing in board.not_measured]
+    for table in board.tables:
+        regions = [row.scores.regions for row in table.rows]
+        reasons += [part.not_measured for part in regions if part and part.not_measured]
+    if not any(COMPLETE in reason for reason in reasons):
+        return ""
+    return f"once the missing weights are there, measure it without training by: {COMPLETE}"
 
 
 def troubles(board: Board) -> list[str]:

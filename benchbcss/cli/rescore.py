@@ -18,8 +18,14 @@ from benchbcss.progress import Progress
     is_flag=True,
     help="Count no pixels: results follow from the count tables, which takes seconds.",
 )
+@click.option(
+    "--complete",
+    is_flag=True,
+    help="Measure what runs lack for want of weights that are there by now, such as CLIP's; "
+    "nothing is trained, and the rest stays as it is.",
+)
 @workspace_option
-def rescore(runs: tuple[Path, ...], tables: bool, workspace: Path) -> None:
+def rescore(runs: tuple[Path, ...], tables: bool, complete: bool, workspace: Path) -> None:
     """Recompute the results of RUN_DIRs (default: every finished run of the workspace).
 
     They are computed from predictions and masks, or from the count tables where predictions or
@@ -29,6 +35,8 @@ def rescore(runs: tuple[Path, ...], tables: bool, workspace: Path) -> None:
     from benchbcss.errors import BenchError, InputError, RunError
     from benchbcss.results import store
 
+    if tables and complete:
+        raise click.UsageError("--tables and --complete exclude each other.")
     chosen = list(runs) or sorted(
         path.parent for path in (workspace / "runs").glob("*/*/[!.]*/result.json")
     )
@@ -41,14 +49,19 @@ def rescore(runs: tuple[Path, ...], tables: bool, workspace: Path) -> None:
     with progress.shown() as display:
         for run_dir in chosen:
             try:
-                _rescore(Path(os.path.realpath(run_dir)), display, tables)
-                say(f"rescored {run_dir}")
+                place = Path(os.path.realpath(run_dir))
+                if complete:
+                    _complete(place, display)
+                else:
+                    _rescore(place, display, tables)
+                    say(f"rescored {run_dir}")
             except BenchError as error:
                 failed += 1
                 say(f"error: {run_dir}: {error}")
     if failed:
+        done = "completed" if complete else "rescored"
         raise RunError(
-            f"{failed} of {len(chosen)} runs could not be rescored; their old results stand."
+            f"{failed} of {len(chosen)} runs could not be {done}; their old results stand."
         )
 
 
@@ -72,6 +85,19 @@ def _rescore(run_dir: Path, display: Progress, tables: bool) -> None:
             raise DataError(f"{gone}, and its tables do not serve: {error}") from error
         store.save(run_dir, result)
         say(f"warning: {gone}: the result follows from its tables, masks are not compared")
+
+
+def _complete(run_dir: Path, display: Progress) -> None:
+    from benchbcss.results import store
+    from benchbcss.runs import complete as completing
+
+    if not completing.lacking(store.load(run_dir)):
+        say(f"{run_dir} lacks nothing")
+        return
+    measured = completing.complete(run_dir, display)
+    say(f"{run_dir}: measured {', '.join(measured)}")
+    for name, reason in completing.lacking(store.load(run_dir)).items():
+        say(f"warning: {run_dir}: {name} is still not measured: {reason}")
 
 
 def _gone(run_dir: Path) -> str:

@@ -279,6 +279,7 @@ def launch(backends: Sequence[str], asked: Asked, how: Launch, *, form: str, dry
 
 def interrupted(specs: Sequence[RunSpec], ended: Sequence[RunSpec], how: Launch) -> NoReturn:
     """Say what is kept and how to go on, by the very command; exits with 130."""
+    from benchbcss import registry
     from benchbcss.results import store
 
     finished = [
@@ -286,6 +287,13 @@ def interrupted(specs: Sequence[RunSpec], ended: Sequence[RunSpec], how: Launch)
         for spec in specs
         if store.has_record(run_dir := spec.run_dir(how.workspace)) or store.is_held(run_dir)
     ]
+    program = click.get_current_context().find_root().info_name or "benchbcss"
+    # --fresh would begin again what was begun.
+    command = shlex.join(
+        [program, *(word for word in sys.argv[1:] if word != "--fresh" or not specs)]
+    )
+    if specs and registry.load().executors.find(how.executor).load().detached:
+        _left_behind(specs, finished, how, command)
     old = [spec for spec in finished if how.fresh and spec not in ended]
     what = (
         f"{len(finished) - len(old)} of {len(specs)} runs are finished, the others continue "
@@ -294,13 +302,29 @@ def interrupted(specs: Sequence[RunSpec], ended: Sequence[RunSpec], how: Launch)
         else "what is finished is kept"
     )
     say(f"interrupted; {what}")
-    program = click.get_current_context().find_root().info_name or "benchbcss"
-    # --fresh would begin again what was begun.
-    words = [word for word in sys.argv[1:] if word != "--fresh" or not specs]
-    say(f"continue with: {program} {shlex.join(words)}")
+    say(f"continue with: {command}")
     if old:
         names = ", ".join(dict.fromkeys(spec.backend for spec in old))
         say(f"not begun anew, so that old results stand: {names}; run them with --fresh")
+    sys.exit(130)
+
+
+def _left_behind(
+    specs: Sequence[RunSpec], finished: Sequence[RunSpec], how: Launch, command: str
+) -> NoReturn:
+    """As ``interrupted``, where runs go on without this command."""
+    from benchbcss.runs.executors.protocol import submission
+
+    others = [spec for spec in specs if spec not in finished]
+    going = [spec for spec in others if submission(spec.run_dir(how.workspace))]
+    parts = [f"{len(finished)} of {len(specs)} runs finished"]
+    parts += [f"{len(going)} in the queue or at work, which go on"] * bool(going)
+    parts += [f"{len(others) - len(going)} not submitted"] * (len(others) > len(going))
+    say(f"no longer followed: {', '.join(parts)}")
+    if going:
+        say("look at them with: benchbcss status; stop them with: benchbcss cancel NAME")
+    if others:
+        say(f"{'follow them again' if going else 'submit them'} with: {command}")
     sys.exit(130)
 
 

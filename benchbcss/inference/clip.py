@@ -21,6 +21,7 @@ from benchbcss.errors import BenchError, PluginError, WeightsError
 from benchbcss.inference import clip_models
 from benchbcss.inference.guard import lifted
 from benchbcss.suites import ClipSpec
+from benchbcss.weights.hub import OF_CLIP
 
 BATCH = 32
 RESIZE = "padded with white to a square, then bicubic to the model's input size"
@@ -156,7 +157,7 @@ def _load(settings: ClipSpec, device: torch.device) -> Clip:
     file, provenance = None, f"pretrained: {settings.model}"
     if model.startswith("hf-hub:"):
         repository = model.removeprefix("hf-hub:")
-        files.fetch(repository, "open_clip_config.json")
+        files.fetch(repository, "open_clip_config.json", remedy=OF_CLIP)
         _first(repository)
     elif model.startswith("local-dir:"):
         folder = Path(model.removeprefix("local-dir:"))
@@ -196,7 +197,10 @@ def _weights(open_clip: Any, model: str, weights: str) -> tuple[Path, str]:
         repository = hub_repository(model, weights)
         if repository is None:
             raise files.missing(
-                f"{model} ({weights})", "its tag is not on the hub", "open_clip.download_pretrained"
+                f"{model} ({weights})",
+                "its tag is not on the hub",
+                "open_clip.download_pretrained",
+                "and pass them with --clip-weights PATH",
             )
         return _first(repository), f"pretrained: {model} ({weights})"
     if not Path(weights).is_file():
@@ -224,8 +228,8 @@ def hub_repository(model: str, weights: str) -> str | None:
 def _first(repository: str) -> Path:
     """The weights of a hub repository, in the first form that it has."""
     try:
-        return files.fetch(repository, _WEIGHT_FILES[0])
+        return files.fetch(repository, _WEIGHT_FILES[0], remedy=OF_CLIP)
     except WeightsError:
         if not files.reachable():
             raise
-    return files.fetch(repository, _WEIGHT_FILES[1])
+    return files.fetch(repository, _WEIGHT_FILES[1], remedy=OF_CLIP)

@@ -87,6 +87,7 @@ def load(source: str) -> tuple[TransformersClip, str]:
             f"CLIP '{TRANSFORMERS}{source}' needs transformers: pip install 'benchbcss[hf]'"
         ) from error
     from benchbcss.weights import Folder, Hub, Weights
+    from benchbcss.weights.hub import OF_CLIP
     from benchbcss.weights.pretrained import from_pretrained
 
     given = Weights.parse(source)
@@ -96,7 +97,7 @@ def load(source: str) -> tuple[TransformersClip, str]:
             f"OWNER/NAME on the hub."
         )
     model, tokenizer, processor = (
-        from_pretrained(kind.from_pretrained, given)
+        from_pretrained(kind.from_pretrained, given, remedy=OF_CLIP)
         for kind in (CLIPModel, AutoTokenizer, AutoImageProcessor)
     )
     seen = {

@@ -15,10 +15,16 @@ def to_float(image: np.ndarray) -> Tensor:
 
 def squash(image: np.ndarray, size: int) -> np.ndarray:
     """uint8 [H, W, 3] -> uint8 [size, size, 3] by area interpolation (bilinear to enlarge)."""
-    tensor = to_float(image)[None]
-    shrink = min(image.shape[:2]) >= size
-    options = {"mode": "area"} if shrink else {"mode": "bilinear", "align_corners": False}
-    small = F.interpolate(tensor, (size, size), **options)[0]
+    height = len(image)
+    if min(image.shape[:2]) >= size:
+        # row by row: as float32 a large ROI would take a gigabyte, several times
+        small = torch.empty(3, size, size)  # at once: rows kept one by one would split the heap
+        for row in range(size):
+            strip = image[row * height // size : -(-(row + 1) * height // size)]
+            small[:, row] = F.interpolate(to_float(strip)[None], (1, size), mode="area")[0, :, 0]
+    else:
+        whole = to_float(image)[None]
+        small = F.interpolate(whole, (size, size), mode="bilinear", align_corners=False)[0]
     return small.mul_(255).round_().byte().permute(1, 2, 0).numpy()
 
 

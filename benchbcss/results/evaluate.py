@@ -147,6 +147,21 @@ def rescore(run_dir: Path, progress: Progress = SILENT) -> RunResult:
     """
     parts.discard(run_dir)
     old = store.load(run_dir)
+    frame, rois = scored(run_dir, old, progress)
+    facts = {name: _facts(old, name) for name in old.tracks}
+    measured = [TRACKS[name] for name in old.tracks]
+    tracks = evaluate(frame, measured, rois, run_dir, facts, progress)
+    data = old.data.model_copy(update={"masks": mask_hashes(rois)})
+    return old.model_copy(
+        update={"metrics_version": METRICS_VERSION, "tracks": tracks, "data": data}
+    )
+
+
+def scored(
+    run_dir: Path, old: RunResult, progress: Progress = SILENT
+) -> tuple[Frame, dict[str, Roi]]:
+    """What the record ``old`` in ``run_dir`` was scored on. Raises DataError for masks that have
+    changed, naming the ROI."""
     spec = store.load_spec(run_dir)
     source = Dataset(
         Path(spec.data_root), TileStore(Path(spec.store_root)), spec.suite.reading(), spec.sites
@@ -154,14 +169,7 @@ def rescore(run_dir: Path, progress: Progress = SILENT) -> RunResult:
     labels = spec.suite.labels(source.code_table())
     rois = source.rois(progress.counted(spec.scored, doing="reading"), labels)
     _check_masks(old, spec, source, labels, rois)
-    frame = frame_of(spec, labels, rois, _promptings(old))
-    facts = {name: _facts(old, name) for name in old.tracks}
-    scored = [TRACKS[name] for name in old.tracks]
-    tracks = evaluate(frame, scored, rois, run_dir, facts, progress)
-    data = old.data.model_copy(update={"masks": mask_hashes(rois)})
-    return old.model_copy(
-        update={"metrics_version": METRICS_VERSION, "tracks": tracks, "data": data}
-    )
+    return frame_of(spec, labels, rois, _promptings(old)), rois
 
 
 def lost(run_dir: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from benchbcss import registry
 from benchbcss.errors import InputError
 from benchbcss.progress import SILENT, Progress
+from benchbcss.results import store
 from benchbcss.results.spec import NAME
 from benchbcss.runs import executors, planning, rehearse
 from benchbcss.runs.planning import Asked, Prepared
@@ -123,11 +124,18 @@ def prepare(how: Launch, say: Say, progress: Progress = SILENT) -> Prepared:
 def carry_out(specs: Sequence[RunSpec], how: Launch, say: Say, **shown: Any) -> list[Outcome]:
     """Run what of ``specs`` is not done yet; their outcomes in order. ``shown`` is what
     ``executors.Settings`` takes besides, such as ``watch``."""
-    settings = how.settings(say, **shown)
-    wants_cuda = any(spec.device == "cuda" for spec in specs) and how.executor == "local"
-    if wants_cuda and not all(executors.finished(spec, settings) for spec in specs):
+    settings, here = how.settings(say, **shown), how.executor == "local"
+    ahead = [spec for spec in specs if how.fresh or not _ended(spec, how.workspace)]
+    if here and any(spec.device == "cuda" for spec in ahead):
         rehearse.require_cuda()
+    rehearse.require_weights(ahead, say, here=here)
     return executors.run_all(specs, settings, executor=how.executor)
+
+
+def _ended(spec: RunSpec, workspace: Path) -> bool:
+    """By a look: whether the record is whole is read where the run is kept, once."""
+    run_dir = spec.run_dir(workspace)
+    return store.has_record(run_dir) or store.is_reached(run_dir, spec.until)
 
 
 def failures(outcomes: Sequence[Outcome]) -> str | None:

@@ -1,4 +1,4 @@
-"""``--dry-run``: what a run's worker does first, done and thrown away.
+"""What a run's worker does first, done and thrown away: by ``--dry-run``, and before long runs.
 
 Each run is rehearsed in a process of its own, ``python -m benchbcss.runs.rehearse``: its data are
 opened, its device is asked for, its network is built and its weights are loaded.
@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -22,9 +22,10 @@ from typing import Any
 import yaml
 
 from benchbcss.data.dataset import Roi
-from benchbcss.errors import BenchError, InputError
+from benchbcss.errors import BenchError, InputError, WeightsError
 from benchbcss.results import store
 from benchbcss.results.spec import RunSpec
+from benchbcss.weights import Random
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,7 @@ def rehearse(
         if store.is_reached(run_dir, spec.until) and not fresh:
             rehearsals.append(Rehearsal(spec, run_dir, True))
             continue
-        same = _without_seed(spec)
-        if same not in answers:
-            asked = spec if here else spec.model_copy(update={"device": "cpu"})
-            answers[same] = _ask(asked, seeds[same])
-        answer = dict(answers[same])
+        answer = _answer_once(spec, here, answers, seeds[_without_seed(spec)])
         validation = answer.pop("validation", {}).get(str(spec.seed))
         pixels = sum(rois[name].shape[0] * rois[name].shape[1] for name in spec.scored)
         needs = _needed(answer.get("parameters") or 0, pixels, spec, validation)
@@ -97,6 +94,48 @@ def rehearse(
 def _without_seed(spec: RunSpec) -> str:
     """What runs have in common whose networks are built alike."""
     return spec.model_copy(update={"seed": 0}).fingerprint()
+
+
+def require_weights(
+    specs: Sequence[RunSpec], say: Callable[[str], None], *, here: bool = True
+) -> None:
+    """Check the weights of ``specs``, none of which is done, before any is started; says what will
+    not be measured for want of CLIP's. ``here``: as of ``rehearse``.
+
+    Asked are those that do not start without their weights: not short trials, which may. A single
+    run here finds out by itself, as its first step. Raises WeightsError naming every backend whose
+    weights are not available.
+    """
+    if here and len(specs) == 1:
+        return
+    answers: dict[str, dict[str, Any]] = {}
+    problems: dict[str, str] = {}
+    for spec in specs:
+        wanted = spec.preset == "full" or spec.evaluate is not None
+        if isinstance(spec.weights, Random) or not wanted or spec.backend in problems:
+            continue
+        known = len(answers)
+        answer = _answer_once(spec, here, answers, [spec.seed])
+        if answer.get("problem"):
+            problems[spec.backend] = answer["problem"]
+        elif len(answers) > known:
+            for name, reason in answer["not_measured"].items():
+                say(f"warning: {spec.backend}: {name} will not be measured: {reason}")
+    if problems:
+        told = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+        raise WeightsError(f"Nothing was started. {told}")
+
+
+def _answer_once(
+    spec: RunSpec, here: bool, answers: dict[str, dict[str, Any]], seeds: Sequence[int]
+) -> dict[str, Any]:
+    """A copy of one of ``answers``, to which it is added, for ``seeds``, where it was not asked for
+    yet."""
+    same = _without_seed(spec)
+    if same not in answers:
+        asked = spec if here else spec.model_copy(update={"device": "cpu"})
+        answers[same] = _ask(asked, seeds)
+    return dict(answers[same])
 
 
 def space_problem(rehearsals: Sequence[Rehearsal], workspace: Path) -> str | None:

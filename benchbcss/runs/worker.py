@@ -27,7 +27,7 @@ from benchbcss.runs.executors.protocol import BUSY
 from benchbcss.runs.heartbeat import HEARTBEAT_SECONDS, Stage
 
 if TYPE_CHECKING:
-    from benchbcss.results.schema import Cost, RunResult, Training
+    from benchbcss.results.schema import Cost, RunResult, Stability, Training
     from benchbcss.runs.setup import Job
 
 
@@ -172,15 +172,27 @@ def execute(spec: RunSpec, run_dir: Path, stage: Progress) -> None:
 
 
 def _execute(job: Job, stage: Progress, begun: float) -> RunResult | None:
+    from benchbcss.runs import train
+
+    training, stability = train.train(job, stage)
+    if job.spec.until == "training":
+        train.hold(job, training, stage)
+        return None
+    result = measured(job, training, stability, stage, begun)
+    store.save(job.run_dir, result)
+    return result
+
+
+def measured(
+    job: Job, training: Training, stability: Stability | None, stage: Progress, begun: float
+) -> RunResult:
+    """Predict what is not predicted yet, and score it: the record of a run that has been trained
+    (see ``train.train``). ``begun``: seconds since 1970."""
     from benchbcss.results import evaluate, provenance
-    from benchbcss.runs import predict, train
+    from benchbcss.runs import predict
     from benchbcss.tracks.base import Facts
 
     spec, run_dir = job.spec, job.run_dir
-    training, stability = train.train(job, stage)
-    if spec.until == "training":
-        train.hold(job, training, stage)
-        return None
     seconds = predict.predict(job, stage)
     stage("scoring")
     clip = job.context.notes.get("clip") or {}
@@ -189,7 +201,7 @@ def _execute(job: Job, stage: Progress, begun: float) -> RunResult | None:
     }
     frame = job.frame
     tracks = evaluate.evaluate(frame, job.tracks, job.rois, run_dir, facts, stage)
-    result = store.record(
+    return store.record(
         spec,
         job.labels,
         {name: job.rois[name].mask_entry.sha256 for name in frame.rois},
@@ -206,8 +218,6 @@ def _execute(job: Job, stage: Progress, begun: float) -> RunResult | None:
             packages=provenance.versions(*job.registered.info.requires),
         ),
     )
-    store.save(run_dir, result)
-    return result
 
 
 def _cost(job: Job, training: Training, seconds: dict[str, float], begun: float) -> Cost:

@@ -11,6 +11,14 @@ from pathlib import Path
 from benchbcss.errors import WeightsError
 
 PROBE_SECONDS = 3.0
+#: what to do with downloaded weights, after "Download them on a machine with network access"
+OF_MODELS = "and pass them with --weights PATH, or start from random weights with --weights none"
+#: measures what finished runs lack for want of weights
+COMPLETE = "benchbcss rescore --complete"
+OF_CLIP = (
+    "into the cache that runs read (HF_HOME); what finished runs lack is then measured, without "
+    f"training, by: {COMPLETE}"
+)
 
 
 def reachable() -> bool:
@@ -26,16 +34,18 @@ def reachable() -> bool:
     return True
 
 
-def missing(source: str, reason: str, download: str) -> WeightsError:
-    """The error for weights that are not available; ``download`` is the command that gets them."""
+def missing(source: str, reason: str, download: str, remedy: str = OF_MODELS) -> WeightsError:
+    """The error for weights that are not available; ``download`` is the command that gets them,
+    ``remedy`` says what to do with them."""
     return WeightsError(
         f"Pretrained weights {source} are not available: {reason}. Download them on a machine "
-        f"with network access (`{download}`) and pass them with --weights PATH, or start from "
-        f"random weights with --weights none."
+        f"with network access (`{download}`) {remedy}."
     )
 
 
-def fetch(repository: str, filename: str, revision: str | None = None) -> Path:
+def fetch(
+    repository: str, filename: str, revision: str | None = None, remedy: str = OF_MODELS
+) -> Path:
     """A file of a hub repository, from the local cache or the hub. Raises WeightsError."""
     from huggingface_hub import constants, hf_hub_download
 
@@ -50,4 +60,4 @@ def fetch(repository: str, filename: str, revision: str | None = None) -> Path:
             reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
     else:
         reason += f", and {constants.ENDPOINT} cannot be reached"
-    raise missing(repository, reason, f"hf download {repository} {filename}")
+    raise missing(repository, reason, f"hf download {repository} {filename}", remedy)

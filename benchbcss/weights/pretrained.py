@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from benchbcss.contract import Context
 from benchbcss.errors import WeightsError
-from benchbcss.weights.hub import missing, reachable
+from benchbcss.weights.hub import OF_MODELS, missing, reachable
 from benchbcss.weights.value import Auto, Folder, Hub, short
 
 N = TypeVar("N")
@@ -26,7 +26,9 @@ def has_config(folder: Folder) -> bool:
     return (Path(folder.path) / CONFIG).is_file()
 
 
-def from_pretrained(load: Callable[..., Any], given: Hub | Folder, **options: Any) -> Any:
+def from_pretrained(
+    load: Callable[..., Any], given: Hub | Folder, *, remedy: str = OF_MODELS, **options: Any
+) -> Any:
     """``load(source, local_files_only=..., **options)`` of a folder or hub repository.
 
     Raises WeightsError naming what is missing, or what a folder holds that cannot be read.
@@ -51,7 +53,11 @@ def from_pretrained(load: Callable[..., Any], given: Hub | Folder, **options: An
                     raise WeightsError(
                         f"Weights {short(source)} cannot be read: {reason}"
                     ) from error
-    raise missing(str(given), reason, f"hf download {source} --local-dir DIR")
+    raise missing(str(given), reason, _download(source, remedy), remedy)
+
+
+def _download(source: str, remedy: str) -> str:
+    return f"hf download {source}" + " --local-dir DIR" * (remedy == OF_MODELS)
 
 
 def with_absent(

@@ -198,3 +198,75 @@ def test_weights_to_be_evaluated_are_never_replaced_by_random_ones(phantom, tmp_
     )
     assert "There are no weights to evaluate" in done.stderr
     assert list(tmp_path.glob("runs/*/*/*/result.json")) == []
+
+
+#: one prompting on three small ROIs
+QUICK = """
+summary: one prompting
+phantom: {rois: 12, size: 96, seed: 0}
+label_map: bcss5
+split: splits.csv
+tile: {size: 64, overlap: 16}
+prompting: {strategies: [box], scopes: [class], tta: [false], headline: box-class}
+default_preset: smoke
+"""
+
+
+@pytest.fixture
+def hub_cache(tmp_path, clip):
+    """(environment with an empty cache of the hub, what puts a tiny CLIP into it)."""
+    _, config, _, weights = clip
+    snapshot = tmp_path / "hub" / "models--tiny--clip" / "snapshots" / "1234"
+
+    def fill():
+        from safetensors.torch import save_file
+
+        snapshot.mkdir(parents=True)
+        (snapshot.parents[1] / "refs").mkdir()
+        (snapshot.parents[1] / "refs" / "main").write_text("1234")
+        seen = {"size": 32, "mean": [0.5] * 3, "std": [0.25] * 3}
+        content = {"model_cfg": json.loads(config.read_text()), "preprocess_cfg": seen}
+        (snapshot / "open_clip_config.json").write_text(json.dumps(content))
+        tensors = torch.load(weights, weights_only=True)
+        save_file(tensors, snapshot / "open_clip_model.safetensors")
+
+    return {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}, fill
+
+
+@pytest.mark.slow
+def test_what_was_lacking_for_want_of_weights_is_measured_later_without_training(
+    checkpoint, hub_cache, tmp_path
+):
+    """A record that CLIP's weights came too late for ends as that of a run that had them."""
+    environment, fill = hub_cache
+    suite = tmp_path / "quick.yaml"
+    suite.write_text(QUICK)
+    words = ["evaluate", "sam_zeroshot", "--weights", checkpoint, "--suite", suite]
+    words += ["--set", "view.size=64", "--set", "predict.points_per_side=2"]
+    words += ["--clip-model", "hf-hub:tiny/clip"]
+    late = ["--workspace", tmp_path / "late"]
+    shown = cli(*words, *late, check=0, **environment).stdout
+    assert "not measured: sam_zeroshot (quick, semantic)" in shown
+    assert "benchbcss rescore --complete" in " ".join(shown.split())
+    done = cli("rescore", "--complete", *late, check=1, **environment)
+    assert "clip_accuracy: Pretrained weights tiny/clip are not available" in done.stderr
+    (record,) = tmp_path.glob("late/runs/*/*/*/result.json")
+    before = json.loads(record.read_text())
+    assert list(before["tracks"]) == ["prompted"]
+
+    fill()
+    done = cli("rescore", "--complete", *late, check=0, **environment)
+    assert f"{record.parent}: measured semantic, clip_accuracy" in done.stderr
+    cli(*words, "--workspace", tmp_path / "early", check=0, **environment)
+    (other,) = tmp_path.glob("early/runs/*/*/*/result.json")
+    completed, wanted = json.loads(record.read_text()), json.loads(other.read_text())
+    volatile = {"created", "cost", "training", "data"}
+    assert {key: value for key, value in completed.items() if key not in volatile} == {
+        key: value for key, value in wanted.items() if key not in volatile
+    }
+    assert completed["tracks"]["prompted"]["regions"]["predicted"]["regions"] > 0
+    assert completed["cost"]["train_seconds"] == before["cost"]["train_seconds"]
+    done = cli("rescore", "--complete", *late, check=0, **environment)
+    assert f"{record.parent} lacks nothing" in done.stderr
+    kept = cli(*words, *late, check=0, **environment)
+    assert "already done, kept" in kept.stderr

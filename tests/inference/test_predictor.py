@@ -312,3 +312,15 @@ def test_semantic_views_are_averaged(squash):
     assert (worker.semantic(roi)[:, 16:] == 2).all()
     worker.tta = True
     assert (worker.semantic(roi) == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(300, 257), (64, 64), (401, 130)])
+def test_squashing_row_by_row_is_squashing_at_once(shape):
+    from torch.nn import functional as F
+
+    from benchbcss.inference.views import squash, to_float
+
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    at_once = F.interpolate(to_float(image)[None], (64, 64), mode="area")[0]
+    wanted = at_once.mul(255).round().byte().permute(1, 2, 0).numpy()
+    assert np.array_equal(squash(image, 64), wanted)

@@ -228,3 +228,48 @@ def test_the_seed_decides_random_weights(name):
     first, again = backend(name).build(), backend(name).build()
     states = zip(first.state_dict().values(), again.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in states)
+
+
+TIMMS = {
+    "test_efficientnet": "[16,12,8,8,8]",
+    "test_resnet": "[16,12,8,8,8]",
+    "convnext_atto": "[16,12,8,8]",
+}
+
+
+@pytest.mark.parametrize("encoder", TIMMS)
+def test_unetpp_takes_the_file_that_timm_publishes(encoder, tmp_path):
+    """As the message says where there is no network: downloaded, and passed by its path. It names
+    tensors as timm's whole network does, a classifier among them."""
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(5)
+    published = timm.create_model(encoder).state_dict()
+    path = tmp_path / "model.safetensors"
+    overrides = {"model.encoder": f"tu-{encoder}", "model.decoder_channels": TIMMS[encoder]}
+    save_file(published, path)
+    made = backend("unetpp", str(path), **overrides)
+    state = made.build().state_dict()
+    inside = {name: value for name, value in state.items() if name.startswith("net.encoder.")}
+    values = [value for value in published.values() if value.ndim > 1]
+    weights = [value for value in inside.values() if value.ndim > 1]
+    assert weights
+    for value in weights:
+        assert any(value.shape == other.shape and torch.equal(value, other) for other in values)
+    assert made.context.provenance.source.startswith("file: ")
+    lacking = next(n for n, v in published.items() if v.ndim == 4 and "stem" not in n)
+    save_file({name: v for name, v in published.items() if name != lacking}, path)
+    with pytest.raises(WeightsError, match=f"not those of timm's {encoder}: 1 of its tensors"):
+        backend("unetpp", str(path), **overrides).build()
+
+
+def test_unetpp_refuses_the_file_of_another_encoder_of_timm(tmp_path):
+    import timm
+    from safetensors.torch import save_file
+
+    path = tmp_path / "model.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), path)
+    overrides = {"model.encoder": "tu-test_efficientnet"}
+    with pytest.raises(WeightsError, match="are not those of timm's test_efficientnet"):
+        backend("unetpp", str(path), **overrides).build()

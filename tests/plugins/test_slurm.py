@@ -1,7 +1,6 @@
 """Runs as jobs of Slurm. The tests marked ``slurm`` need a cluster; CI starts a real one of one
 node (../shared/slurm/start-single-node)."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -11,16 +10,17 @@ from pathlib import Path
 
 import pytest
 from runs_support import specs
-from tests_support import SET_TINY_UNETPP, cli, program
+from slurm_support import Command, comparable, in_queue, jobs, logged, partition_down, wait_for
+from tests_support import SET_TINY_UNETPP, program
 
 from benchbcss.errors import InputError
 from benchbcss.runs.executors import Settings, run_all
-from benchbcss.runs.executors.protocol import submission
 from benchbcss.upkeep import machine
 
 pytest.importorskip("submitit")
-from benchbcss_slurm import executor as module
-from benchbcss_slurm.executor import Slurm, parse
+from benchbcss_slurm import parameters
+from benchbcss_slurm.executor import Slurm
+from benchbcss_slurm.parameters import parse
 
 
 def test_parameters_of_sbatch_are_handed_on_as_they_are():
@@ -98,91 +98,7 @@ def test_doctor_says_whether_slurm_answers(only_programs, monkeypatch):
     assert "takes more than 0.2 s" in examined()[1]
 
 
-# -- on a real cluster ----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """Skips where there is none; the node is free again afterwards."""
-    if shutil.which("sinfo") is None or subprocess.run(["sinfo"], capture_output=True).returncode:
-        pytest.skip("there is no Slurm here (../shared/slurm/start-single-node starts one)")
-
-
-class Command:
-    """``benchbcss`` on a workspace, with the options that tests need on one small node."""
-
-    def __init__(self, workspace: Path) -> None:
-        self.workspace = workspace
-        self.said = ""
-
-    def __call__(self, *words: str, status: int = 0) -> str:
-        done = cli(*words, "--workspace", self.workspace)
-        self.said = done.stderr
-        assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout
-
-    def run(self, *words: str, status: int = 0) -> list[dict]:
-        """``run --executor slurm`` on the smallest phantom; what became of each run."""
-        slurm = [f for p in ("time=15", "mem=2GB", "cpus_per_task=1") for f in ("--slurm", p)]
-        small = ["--no-floors", "--device", "cpu", "--suite", str(self.suite())]
-        return json.loads(
-            self(
-                *("run", *words, "--executor", "slurm", *slurm, *small, "--format", "json"),
-                status=status,
-            )
-        )
-
-    def suite(self) -> Path:
-        path = self.workspace.parent / "tiny.yaml"
-        path.write_text(
-            "summary: tiny\nphantom: {rois: 12, size: 128, seed: 0}\nlabel_map: bcss5\n"
-            "split: splits.csv\ntile: {size: 64, overlap: 16}\ntracks: [semantic]\n"
-            "budget: {epochs: null, steps: 30}\ndefault_preset: smoke\n"
-        )
-        return path
-
-
-@pytest.fixture
-def command(cluster, tmp_path):
-    yield Command(tmp_path / "workspace")
-    for path in tmp_path.glob("**/runs/*/*/*"):
-        subprocess.run(["scancel", *submission(path).get("jobs", ())], capture_output=True)
-
-
-@contextlib.contextmanager
-def partition_down():
-    subprocess.run(["scontrol", "update", "partition=debug", "state=down"], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["scontrol", "update", "partition=debug", "state=up"], check=True)
-
-
-def jobs(outcome: dict) -> list[str]:
-    return submission(Path(outcome["run"]))["jobs"]
-
-
-def in_queue(numbers: list[str]) -> dict[str, str]:
-    return {job: state for job, (state, _) in module._queue(numbers).items()}
-
-
-def wait_for(condition, seconds: float = 240) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.5)
-
-
-def comparable(run_dir: Path) -> dict:
-    """A record without times and machines."""
-    result = json.loads((run_dir / "result.json").read_text())
-    training = {k: v for k, v in result["training"].items() if "seconds" not in k}
-    return {"tracks": result["tracks"], "stability": result["stability"], "training": training}
-
-
-def logged(run_dir: Path) -> list[dict]:
-    lines = (run_dir / "epochs.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(x).items() if k != "seconds"} for x in lines]
+# -- on a real cluster: CI starts one of one node --------------------------------------------------
 
 
 @pytest.mark.slurm
@@ -191,7 +107,7 @@ def test_two_seeds_are_submitted_followed_and_kept(command):
     first = command.run("floor_majority", "--seeds", "2")
     assert [entry["status"] for entry in first] == ["submitted"] * 2
     numbers = [jobs(entry) for entry in first]
-    assert len({job for chain in numbers for job in chain}) == 2 * (1 + module.RESUBMITS)
+    assert len({job for chain in numbers for job in chain}) == 2 * (1 + parameters.RESUBMITS)
     again = command.run("floor_majority", "--seeds", "2", "--wait")
     assert command.said.count("queued already as job") + command.said.count("already done") == 2
     assert [jobs(entry) for entry in again] == numbers

@@ -40,6 +40,8 @@ def table(board: Board, stream: TextIO) -> None:
     _failures(board, page)
     for line in cells.not_measured(board):
         page.say(line)
+    if remedy := cells.completable(board):
+        page.say(remedy)
     _unreadable(board, page)
     if "costs" in board.sections:
         _section(page, cells.costs(board))

@@ -77,9 +77,11 @@ class Outcome:
 
 
 class Executor(ABC):
-    """Carries runs out. Made once per command; ``poll_seconds`` lie between two polls."""
+    """Carries runs out. Made once per command; ``poll_seconds`` lie between two polls. Runs of a
+    ``detached`` one go on when the command ends, whatever ends it."""
 
     poll_seconds: float = 0.2
+    detached: bool = False
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

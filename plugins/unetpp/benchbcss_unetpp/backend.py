@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import segmentation_models_pytorch as smp
+import torch
 from torch import nn
 
 from benchbcss.data.class_maps import groups
@@ -13,6 +15,8 @@ from benchbcss.errors import DataError, RecipeError, WeightsError
 from benchbcss.training.dense import DenseBackend
 from benchbcss.weights import Auto, File, Folder, Hub
 from benchbcss.weights.loading import load_into, located, report
+from benchbcss.weights.reading import read
+from benchbcss.weights.value import short
 from benchbcss_unetpp import weights as stored
 from benchbcss_unetpp.network import Normalised
 
@@ -46,7 +50,15 @@ class UNetPP(DenseBackend):
         network = self._wrap(self._make(model, **said), statistics)
         network.groups = self._groups(said.get("classes", self.task.num_classes))
         encoder = said.get("encoder_name", model["encoder"])
-        load_into(network, self.context, stored.layout(network, encoder, source))
+        state = torch.get_rng_state()
+        try:
+            load_into(network, self.context, stored.layout(network, encoder, source))
+        except WeightsError:
+            published = self._published(encoder)
+            if not published:
+                raise
+            torch.set_rng_state(state)
+            return self._of_file(model, published)
         return network
 
     def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
@@ -111,4 +123,44 @@ class UNetPP(DenseBackend):
         network = self._wrap(self._make(model, **overlay))
         names = [n for n in network.state_dict() if path and n.startswith(stored.ENCODER)]
         report(network, self.context, note, names)
+        return network
+
+    def _published(self, encoder: str) -> dict[str, torch.Tensor]:
+        """The tensors of a local file that timm may read: they have names of its own, and nothing
+        but the encoder. Empty for other weights, and for encoders of smp."""
+        weights = self.context.weights
+        if not encoder.startswith("tu-") or not isinstance(weights, File | Folder):
+            return {}
+        content = read(Path(weights.path))
+        tensors = {k: v for k, v in content.items() if isinstance(v, torch.Tensor)}
+        return {} if any("decoder." in name for name in tensors) else tensors
+
+    def _of_file(self, model: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Normalised:
+        """With the encoder that timm publishes, as the hub's file is read. timm passes over what a
+        file lacks, so it is read into two random starts, and both must become the same.
+
+        Raises WeightsError.
+        """
+        weights, encoder = self.context.weights, model["encoder"].removeprefix("tu-")
+        overlay = {"encoder_weights": True, "pretrained_cfg_overlay": {"state_dict": tensors}}
+        try:
+            network = self._wrap(self._make(model, **overlay))
+        except RecipeError as error:
+            said = f"The weights {short(weights)} are not those of timm's {encoder}"
+            raise WeightsError(f"{said}: {error.__cause__}.") from error
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(torch.initial_seed() + 1)
+            other = self._wrap(self._make(model, **overlay)).state_dict()
+        names = [name for name in network.state_dict() if name.startswith(stored.ENCODER)]
+        held = network.state_dict()
+        random = [name for name in names if not torch.equal(held[name], other[name])]
+        if random:
+            raise WeightsError(
+                f"The weights {short(weights)} are not those of timm's {encoder}: "
+                f"{len(random)} of its tensors are not among them, such as "
+                f"{random[0].removeprefix(stored.ENCODER)}."
+            )
+        report(
+            network, self.context, f"file: {str(weights.digest)[:16]}", names, wrapping="of timm"
+        )
         return network
