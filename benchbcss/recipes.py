@@ -134,7 +134,14 @@ class Train(Strict):
     epochs: int | None = Field(None, ge=1, description="with budget: recipe")
     steps: int | None = Field(None, ge=1, description="with budget: recipe; wins over epochs")
     validate_every: int = Field(1, ge=1, description="epochs between validations")
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: bf16 where the GPU has it, else fp16; fp32 without a GPU"
+    )
+    channels_last: bool = Field(
+        False, description="weights and images of convolutions in the order of cuDNN's fast kernels"
+    )
+    tf32: bool = Field(False, description="float32 products in TF32, on NVIDIA GPUs only")
+    compile: bool = Field(False, description="torch.compile the loss, the network in it included")
     monitor: Literal["perclass_dice", "any_tissue_dice"] = Field(
         "perclass_dice",
         description="what picks the best checkpoint; any_tissue_dice misleads, kept to show it",

@@ -102,7 +102,8 @@ def _start(trainer: Trainer, validate: Validate | None) -> None:
 
 
 def _step(trainer: Trainer, batches: Iterator[Sample], rates: dict[str, float]) -> None:
-    """One optimiser step; not taken where the loss or its gradients are not finite.
+    """One optimiser step; not taken where the loss or its gradients are not finite. In fp16, scaled
+    gradients may overflow: the step is then left out, and training goes on.
 
     Losses and the norm of the gradients are fetched together: the device is waited for once.
     """
@@ -116,11 +117,15 @@ def _step(trainer: Trainer, batches: Iterator[Sample], rates: dict[str, float]) 
     if not trainer.everywhere(sums.finite):
         trainer.diverge("the loss")
         return
-    sums.largest_norm = max(sums.largest_norm, size) if math.isfinite(size) else math.inf
-    if math.isfinite(size):
+    finite = math.isfinite(size)
+    if not trainer.scaler.step(finite):
+        sums.largest_norm = math.inf
+        trainer.diverge("a gradient")
+    elif finite:
+        sums.largest_norm = max(sums.largest_norm, size)
         trainer.update(rates)
     else:
-        trainer.diverge("a gradient")
+        trainer.skip()
 
 
 @dataclass
@@ -144,11 +149,12 @@ def _backward(trainer: Trainer, batches: Iterator[Sample]) -> _Losses:
         apart = (process,) if process else ()
         torch.manual_seed(seed_of(trainer.seed, "step", step, part, *apart))
         batch = Batch(image, target, names, step)
-        with trainer.accelerator.autocast():
+        with trainer.precision.autocast():
             terms = trainer.losses(batch)
         total = _total(terms)
         if total.requires_grad:  # nothing to learn while every group is frozen
-            trainer.accelerator.backward(total / trainer.settings.accumulate)
+            scaled = trainer.scaler.scaled(total / trainer.settings.accumulate)
+            trainer.accelerator.backward(scaled)
         losses.names.append((*terms, "loss"))
         made = [term.detach().double() for term in (*terms.values(), total)]
         losses.values.append(torch.stack(made))

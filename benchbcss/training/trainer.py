@@ -17,13 +17,16 @@ from torch.utils.data import DataLoader
 from benchbcss import interrupt
 from benchbcss.contract import Backend, Batch
 from benchbcss.errors import PluginError, RunError
+from benchbcss.inference.precision import Precision
 from benchbcss.io import AGAIN
 from benchbcss.recipes import Train
+from benchbcss.training import speedups
 from benchbcss.training.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.training.history import EpochSums, History
 from benchbcss.training.kept import Kept
 from benchbcss.training.log import NAME, EpochLog
 from benchbcss.training.samples import StepDataset, TrainingData, finished_batch
+from benchbcss.training.scaling import LossScaler
 from benchbcss.training.schedule import Plan, ever_trained, group_rates
 
 Sample = tuple[Tensor, Tensor, list[str]]  # images, targets, ROI names of one micro-batch
@@ -68,18 +71,21 @@ class Trainer:
                 f"A batch of {plan.batch_size} cannot be shared by {self.world} processes. Choose "
                 f"a train.batch_size that is a multiple of {self.world}."
             )
+        self.precision = Precision.chosen(settings.precision, accelerator.device)
+        self.scaler = LossScaler(enabled=self.precision.name == "fp16")
         self.groups = trainable_groups(backend, model)
-        optimizer = torch.optim.AdamW(
-            [{"params": params, "name": name} for name, params in self.groups.items()],
-            lr=settings.lr,
-            weight_decay=settings.weight_decay,
-        )
+        speedups.prepare(settings, accelerator.device)
+        speedups.lay_out(settings, model)
+        optimizer = speedups.optimizer(self.groups, settings, accelerator.device)
         self.average: AveragedModel | None = None
         if settings.ema is not None:
             rule = get_ema_multi_avg_fn(settings.ema)
             self.average = AveragedModel(model, multi_avg_fn=rule, use_buffers=True)
         # What is distributed is the loss itself: backends may call any method of their network.
-        self.losses, self.optimizer = accelerator.prepare(_Losses(backend, model), optimizer)
+        losses = _Losses(backend, model)
+        if settings.compile:
+            losses.compile()
+        self.losses, self.optimizer = accelerator.prepare(losses, optimizer)
         self.history = History()
         self.sums = EpochSums()  # of the epoch that is being trained
         self.step = 0  # optimiser steps done
@@ -164,6 +170,8 @@ class Trainer:
             target = target.to(device, non_blocking=True)
             if seeds:
                 image, target = finished_batch(data, image, target, seeds[0])
+            if self.settings.channels_last:
+                image = image.contiguous(memory_format=torch.channels_last)
             yield image, target, names
 
     def set_rates(self) -> dict[str, float]:
@@ -181,6 +189,7 @@ class Trainer:
         """Clip the gradients; returns their norm before, a scalar on the accelerator's device; it
         is not finite where they are not."""
         parameters = [p for p in self.model.parameters() if p.grad is not None]
+        self.scaler.unscale(p.grad for p in parameters if p.grad is not None)
         norm = self.accelerator.clip_grad_norm_(parameters, self.settings.clip_norm)
         known = 0.0 if norm is None else norm
         return torch.as_tensor(known, device=self.accelerator.device).detach()
@@ -196,6 +205,12 @@ class Trainer:
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
+        self.step += 1
+
+    def skip(self) -> None:
+        """Leave this step out, which its epoch's record counts: its samples are used up, and its
+        scaled gradients are not finite."""
+        self.sums.skipped += 1
         self.step += 1
 
     def finite_weights(self) -> bool:
@@ -244,6 +259,7 @@ class Trainer:
                 "step": self.step,
                 "history": vars(self.history),
                 "sums": vars(self.sums),
+                "scaler": self.scaler.state(),
             }
             digest = save_checkpoint(
                 self.run_dir, "last", self.model, self.optimizer, state, self.average
@@ -282,6 +298,7 @@ class Trainer:
             self.step = state["step"]
             self.history = History(**state["history"])
             self.sums = EpochSums(state.get("sums"))  # not in those of earlier editions
+            self.scaler.load(state.get("scaler"))
         if self.main:
             self.log.restart(self.history.records)
         self.start_clock()
