@@ -25,6 +25,7 @@ from benchbcss.training.checkpoint import load_checkpoint, save_checkpoint
 from benchbcss.training.history import EpochSums, History
 from benchbcss.training.kept import Kept
 from benchbcss.training.log import NAME, EpochLog
+from benchbcss.training.recompute import recompute
 from benchbcss.training.samples import StepDataset, TrainingData, finished_batch
 from benchbcss.training.scaling import LossScaler
 from benchbcss.training.schedule import Plan, ever_trained, group_rates
@@ -81,6 +82,8 @@ class Trainer:
         if settings.ema is not None:
             rule = get_ema_multi_avg_fn(settings.ema)
             self.average = AveragedModel(model, multi_avg_fn=rule, use_buffers=True)
+        if settings.gradient_checkpointing:
+            recompute(backend.recomputable(model), self._ever_trained())
         # What is distributed is the loss itself: backends may call any method of their network.
         losses = _Losses(backend, model)
         if settings.compile:
@@ -107,12 +110,15 @@ class Trainer:
     @property
     def trainable(self) -> int:
         """Number of parameters that the recipe trains at some time."""
-        return sum(
-            parameter.numel()
+        return sum(parameter.numel() for parameter in self._ever_trained())
+
+    def _ever_trained(self) -> list[nn.Parameter]:
+        return [
+            parameter
             for name, parameters in self.groups.items()
             if ever_trained(self.settings, name, self.plan)
             for parameter in parameters
-        )
+        ]
 
     @property
     def done(self) -> bool:
