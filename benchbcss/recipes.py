@@ -141,8 +141,10 @@ class Train(Strict):
         False, description="weights and images of convolutions in the order of cuDNN's fast kernels"
     )
     tf32: bool = Field(False, description="float32 products in TF32, on NVIDIA GPUs only")
-    gradient_checkpointing: bool = Field(
-        False, description="compute the network's blocks again in the backward pass: less memory"
+    gradient_checkpointing: bool | Literal["auto"] = Field(
+        "auto",
+        description="compute the network's blocks again in the backward pass: less memory, more "
+        "time, the same gradients; auto: on a GPU of less than 48 GB",
     )
     compile: bool = Field(False, description="torch.compile the loss, the network in it included")
     monitor: Literal["perclass_dice", "any_tissue_dice"] = Field(

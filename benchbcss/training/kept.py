@@ -10,20 +10,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor
 
 from benchbcss.io import sha256
 from benchbcss.training.checkpoint import (
     move_checkpoint,
     path_of,
-    save_checkpoint,
     state_of,
+    write_checkpoint,
 )
 from benchbcss.training.history import History
 
 
 class Kept:
-    """The checkpoints of the run in ``run_dir``; used by the first process only."""
+    """The checkpoints of the run in ``run_dir``; used by the first process only, and by one thread
+    at a time."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
@@ -31,12 +32,12 @@ class Kept:
         self._best: tuple[str, int] | None = None  # SHA-256, and the step
         self._needed: dict[str, int] = {}  # last, previous -> the step of its best weights
 
-    def save_best(self, model: nn.Module, step: int, value: float | None) -> None:
-        """Write the weights of the best validation so far (step 0: those of the start)."""
+    def save_best(self, tensors: dict[str, Tensor], step: int, value: float | None) -> None:
+        """Write a snapshot of the weights of the best validation so far (step 0: of the start)."""
         if self._best is not None and self._best[1] in self._needed.values():
             digest, old = self._best
             move_checkpoint(self.run_dir, "best", f"best-{old}", digest)
-        digest = save_checkpoint(self.run_dir, "best", model, None, {"step": step, "val": value})
+        digest = write_checkpoint(self.run_dir, "best", tensors, {"step": step, "val": value})
         self._best = digest, step
 
     def forget_best(self) -> None:
@@ -52,9 +53,9 @@ class Kept:
             move_checkpoint(self.run_dir, "last", "previous", digest)
             self._needed = {"previous": step}
 
-    def saved_last(self, digest: str, history: History) -> None:
-        """``last`` is written; best weights that nothing refers to any more are removed."""
-        step = history.best_step or 0
+    def saved_last(self, digest: str, step: int) -> None:
+        """``last`` is written, whose best weights are of ``step``; best weights that nothing refers
+        to any more are removed."""
         self._last = digest, step
         self._needed["last"] = step
         for path in path_of(self.run_dir, "best").parent.glob("best-*.safetensors"):

@@ -47,6 +47,18 @@ def train(
     done after each. Asked to stop, it finishes its step, saves and raises ``StopRequested``. Raises
     PluginError when a term of the loss is not a scalar.
     """
+    with trainer.writes:
+        return _train(trainer, data, validate, on_epoch, on_start, on_step)
+
+
+def _train(
+    trainer: Trainer,
+    data: TrainingData,
+    validate: Validate | None,
+    on_epoch: Callable[[dict[str, Any]], None] | None,
+    on_start: Callable[[], None] | None,
+    on_step: Callable[[int], None] | None,
+) -> History:
     if not trainer.resume():
         _start(trainer, validate)
     if on_start is not None:

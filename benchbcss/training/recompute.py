@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -15,7 +15,23 @@ from torch.utils.checkpoint import checkpoint
 
 from benchbcss.errors import RecipeError
 
+#: bytes of a GPU on which some full recipes do not fit without it (docs/memory.md)
+SMALL = 48e9
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def apply(
+    setting: bool | Literal["auto"],
+    blocks: Sequence[nn.Module],
+    learning: Collection[nn.Parameter],
+    device: torch.device,
+) -> None:
+    """``recompute`` as a recipe's ``train.gradient_checkpointing`` says; ``auto`` does so where the
+    GPU is small and blocks learn. Raises RecipeError where it is asked for in vain."""
+    if setting == "auto":
+        setting = _is_small(device) and _learns(blocks, learning)
+    if setting:
+        recompute(blocks, learning)
 
 
 def recompute(blocks: Sequence[nn.Module], learning: Collection[nn.Parameter]) -> None:
@@ -24,8 +40,7 @@ def recompute(blocks: Sequence[nn.Module], learning: Collection[nn.Parameter]) -
 
     Raises RecipeError where no block has a parameter among ``learning``: nothing would be saved.
     """
-    ids = {id(parameter) for parameter in learning}
-    if not any(id(parameter) in ids for block in blocks for parameter in block.parameters()):
+    if not _learns(blocks, learning):
         raise RecipeError(
             "train.gradient_checkpointing has no effect: the network has no blocks that learn and "
             "that can be computed again (Backend.recomputable). Leave it out."
@@ -42,6 +57,17 @@ def innermost(network: nn.Module, kinds: type | tuple[type, ...]) -> list[nn.Mod
         for module in chosen
         if not any(isinstance(inner, kinds) for inner in module.modules() if inner is not module)
     ]
+
+
+def _is_small(device: torch.device) -> bool:
+    if device.type != "cuda":
+        return False
+    return bool(torch.cuda.get_device_properties(device).total_memory < SMALL)
+
+
+def _learns(blocks: Sequence[nn.Module], learning: Collection[nn.Parameter]) -> bool:
+    ids = {id(parameter) for parameter in learning}
+    return any(id(parameter) in ids for block in blocks for parameter in block.parameters())
 
 
 def _wrap(block: nn.Module) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +21,12 @@ from benchbcss.errors import PluginError, RunError
 from benchbcss.inference.precision import Precision
 from benchbcss.io import AGAIN
 from benchbcss.recipes import Train
-from benchbcss.training import speedups
-from benchbcss.training.checkpoint import load_checkpoint, save_checkpoint
+from benchbcss.training import recompute, speedups
+from benchbcss.training.background import Background
+from benchbcss.training.checkpoint import load_checkpoint, snapshot, write_checkpoint
 from benchbcss.training.history import EpochSums, History
 from benchbcss.training.kept import Kept
 from benchbcss.training.log import NAME, EpochLog
-from benchbcss.training.recompute import recompute
 from benchbcss.training.samples import StepDataset, TrainingData, finished_batch
 from benchbcss.training.scaling import LossScaler
 from benchbcss.training.schedule import Plan, ever_trained, group_rates
@@ -82,8 +83,12 @@ class Trainer:
         if settings.ema is not None:
             rule = get_ema_multi_avg_fn(settings.ema)
             self.average = AveragedModel(model, multi_avg_fn=rule, use_buffers=True)
-        if settings.gradient_checkpointing:
-            recompute(backend.recomputable(model), self._ever_trained())
+        recompute.apply(
+            settings.gradient_checkpointing,
+            backend.recomputable(model),
+            self._ever_trained(),
+            accelerator.device,
+        )
         # What is distributed is the loss itself: backends may call any method of their network.
         losses = _Losses(backend, model)
         if settings.compile:
@@ -95,7 +100,9 @@ class Trainer:
         self.log = EpochLog(run_dir / NAME)
         self.kept = Kept(run_dir)
         self._begun = self._saved = time.monotonic()
-        self._saving = 0.0  # seconds that the last checkpoint took
+        # seconds that training waited for the last checkpoint, less those of all writing before it
+        self._saving = 0.0
+        self.writes = Background()
 
     @property
     def main(self) -> bool:
@@ -236,7 +243,7 @@ class Trainer:
         diverges before any validation."""
         if self.main:
             self.kept.forget_best()
-            self.kept.save_best(self.scored, 0, None)
+            self._save_best(0, None)
 
     def keep_best(self, value: float | None) -> None:
         """Save the scored weights when ``value`` is the best validation so far."""
@@ -245,7 +252,12 @@ class Trainer:
             return
         history.best, history.best_step = value, self.step
         if self.main:
-            self.kept.save_best(self.scored, self.step, value)
+            self._save_best(self.step, value)
+
+    def _save_best(self, step: int, value: float | None) -> None:
+        self.writes.wait(leave=1)  # before there is another copy in memory
+        tensors = snapshot(self.scored)
+        self.writes.do(lambda: self.kept.save_best(tensors, step, value))
 
     def add_record(self, record: dict[str, Any]) -> None:
         """An epoch is over: into history and log."""
@@ -256,30 +268,32 @@ class Trainer:
             self.log.append(record)
 
     def save(self) -> None:
-        """Write the checkpoint ``last``, everything that ``resume`` needs; the one before it
-        becomes ``previous``."""
+        """Write the checkpoint ``last``, everything that ``resume`` needs, while training goes on;
+        the one before it becomes ``previous``."""
         begun = time.monotonic()
         if self.main:
-            self.kept.make_room()
+            self.writes.wait(leave=1)  # before there is another copy in memory
             state = {
                 "step": self.step,
                 "history": vars(self.history),
                 "sums": vars(self.sums),
                 "scaler": self.scaler.state(),
             }
-            digest = save_checkpoint(
-                self.run_dir, "last", self.model, self.optimizer, state, self.average
-            )
-            self.kept.saved_last(digest, self.history)
+            tensors = snapshot(self.model, self.optimizer, self.average)
+            text, best = json.dumps(state, allow_nan=False), self.history.best_step or 0
+            self.writes.do(lambda: self._write(tensors, json.loads(text), best))
         self._saved = time.monotonic()
-        self._saving = self._saved - begun
+        self._saving = self._saved - begun - self.writes.seconds
+
+    def _write(self, tensors: dict[str, Tensor], state: dict[str, Any], best: int) -> None:
+        self.kept.make_room()
+        self.kept.saved_last(write_checkpoint(self.run_dir, "last", tensors, state), best)
 
     def save_if_due(self) -> None:
-        """Save at the end, and once ``checkpoint_every`` seconds have passed and the last
-        checkpoint took at most ``checkpoint_share`` of the time since the one before."""
-        wait = self.checkpoint_every and max(
-            self.checkpoint_every, self._saving * (1 / self.checkpoint_share - 1)
-        )
+        """Save at the end, and once ``checkpoint_every`` seconds have passed since the last save,
+        of which writing, also in the background, took at most ``checkpoint_share``."""
+        took = self._saving + self.writes.seconds
+        wait = self.checkpoint_every and max(self.checkpoint_every, took / self.checkpoint_share)
         if self.done or time.monotonic() - self._saved > wait:
             self.save()
 
@@ -288,6 +302,7 @@ class Trainer:
         if self.shared(interrupt.asked()):
             self.history.seconds = self.elapsed
             self.save()
+            self.writes.wait()
             raise interrupt.StopRequested
 
     def resume(self) -> bool:
@@ -317,6 +332,7 @@ class Trainer:
 
     def finish(self) -> History:
         """Load the weights to be scored; see ``History.scored``."""
+        self.writes.wait()
         self.accelerator.wait_for_everyone()
         if self.history.scored != "last":
             name = self.shared(self.kept.best_name(self.history) if self.main else None)

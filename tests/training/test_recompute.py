@@ -1,11 +1,13 @@
 """Gradient checkpointing in the training loop; tests/plugins has it of real networks."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from training_support import Tiny, train, weights
 
 from benchbcss.errors import RecipeError
-from benchbcss.training.recompute import innermost
+from benchbcss.training.recompute import apply, innermost
 
 
 class Normed(Tiny):
@@ -70,6 +72,23 @@ def test_blocks_that_never_learn_refuse_it_too(folder, tmp_path):
         train(folder, tmp_path, "run", 2, Frozen, unfreeze=frozen, gradient_checkpointing=True)
     model, _ = train(folder, tmp_path, "thawed", 2, Frozen, gradient_checkpointing=True)
     assert weights(model).isfinite().all()
+
+
+@pytest.mark.parametrize(("size", "again"), [(24e9, True), (80e9, False)])
+def test_left_to_itself_it_is_for_small_gpus(monkeypatch, size, again):
+    """No GPU was at hand: its size is given here."""
+    card = SimpleNamespace(total_memory=size)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+    for device, expected in (("cuda", again), ("cpu", False)):
+        block, passes = torch.nn.Linear(2, 2), []
+        block.register_forward_pre_hook(lambda *_, passes=passes: passes.append(1))
+        whole = torch.nn.Sequential(block)
+        learning = list(whole.parameters())
+        apply("auto", [whole], learning, torch.device(device))
+        apply("auto", [whole], [], torch.device(device))  # nothing learns: not refused
+        apply(False, [whole], learning, torch.device(device))
+        whole(torch.ones(1, 2)).sum().backward()
+        assert len(passes) == (2 if expected else 1)
 
 
 def test_of_nested_modules_the_innermost_are_taken():
