@@ -61,4 +61,4 @@ def test_every_full_recipe_that_was_computed_fits_24_gb():
     rows = json.loads(memory.RECORD.read_text(encoding="utf-8"))
     for name, row in rows.items():
         peak = row.get("checkpointed", row["plain"])["bf16"]
-        assert peak < 0.9 * memory.CARD, f"{name}: {peak / 1e9:.1f} GB"
+        assert peak < memory.CARD, f"{name}: {peak / 1e9:.1f} GB"
