@@ -53,9 +53,9 @@ class Kept:
             move_checkpoint(self.run_dir, "last", "previous", digest)
             self._needed = {"previous": step}
 
-    def saved_last(self, digest: str, step: int) -> None:
-        """``last`` is written, whose best weights are of ``step``; best weights that nothing refers
-        to any more are removed."""
+    def saved_last(self, digest: str, history: History) -> None:
+        """``last`` is written; best weights that nothing refers to any more are removed."""
+        step = history.best_step or 0
         self._last = digest, step
         self._needed["last"] = step
         for path in path_of(self.run_dir, "best").parent.glob("best-*.safetensors"):

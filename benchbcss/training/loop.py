@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +27,23 @@ from benchbcss.training.trainer import Sample, Trainer
 __all__ = ["History", "Trainer", "Validation", "train"]
 
 Validate = Callable[[nn.Module], Validation]
+P = ParamSpec("P")
 
 
+def _writes_it_all(
+    work: Callable[Concatenate[Trainer, P], History],
+) -> Callable[Concatenate[Trainer, P], History]:
+    """However it ends, what is being written in the background is written before it returns."""
+
+    @wraps(work)
+    def waiting(trainer: Trainer, *args: P.args, **kwargs: P.kwargs) -> History:
+        with trainer.writes:
+            return work(trainer, *args, **kwargs)
+
+    return waiting
+
+
+@_writes_it_all
 def train(
     trainer: Trainer,
     data: TrainingData,
@@ -47,18 +63,6 @@ def train(
     done after each. Asked to stop, it finishes its step, saves and raises ``StopRequested``. Raises
     PluginError when a term of the loss is not a scalar.
     """
-    with trainer.writes:
-        return _train(trainer, data, validate, on_epoch, on_start, on_step)
-
-
-def _train(
-    trainer: Trainer,
-    data: TrainingData,
-    validate: Validate | None,
-    on_epoch: Callable[[dict[str, Any]], None] | None,
-    on_start: Callable[[], None] | None,
-    on_step: Callable[[int], None] | None,
-) -> History:
     if not trainer.resume():
         _start(trainer, validate)
     if on_start is not None:

@@ -280,14 +280,15 @@ class Trainer:
                 "scaler": self.scaler.state(),
             }
             tensors = snapshot(self.model, self.optimizer, self.average)
-            text, best = json.dumps(state, allow_nan=False), self.history.best_step or 0
-            self.writes.do(lambda: self._write(tensors, json.loads(text), best))
+            now = json.loads(json.dumps(state, allow_nan=False))  # training changes its own
+            self.writes.do(lambda: self._write(tensors, now))
         self._saved = time.monotonic()
         self._saving = self._saved - begun - self.writes.seconds
 
-    def _write(self, tensors: dict[str, Tensor], state: dict[str, Any], best: int) -> None:
+    def _write(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         self.kept.make_room()
-        self.kept.saved_last(write_checkpoint(self.run_dir, "last", tensors, state), best)
+        digest = write_checkpoint(self.run_dir, "last", tensors, state)
+        self.kept.saved_last(digest, History(**state["history"]))
 
     def save_if_due(self) -> None:
         """Save at the end, and once ``checkpoint_every`` seconds have passed since the last save,
