@@ -224,6 +224,13 @@ class Backend:
         """Disjoint named groups; a recipe's ``unfreeze`` stages address them by name."""
         return {"all": list(model.parameters())}
 
+    def recomputable(self, model: nn.Module) -> Sequence[nn.Module]:
+        """Blocks of the network, none inside another, that a recipe's
+        ``train.gradient_checkpointing`` computes again in the backward pass. Each is called as a
+        module, and what it answers depends on its arguments, its weights and torch's random
+        numbers alone. The default, none, refuses the setting."""
+        return ()
+
     def unavailable(self, track: Track) -> str | None:
         """Why this run cannot do ``track`` (weights of a labeller are missing, say), or None.
 

@@ -151,7 +151,19 @@ class Train(Strict):
         1, ge=1, description="epochs between validations; more where their share asks for it"
     )
     validation: Validating = Validating()
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: bf16 where the GPU has it, else fp16; fp32 without a GPU"
+    )
+    channels_last: bool = Field(
+        False, description="weights and images of convolutions in the order of cuDNN's fast kernels"
+    )
+    tf32: bool = Field(False, description="float32 products in TF32, on NVIDIA GPUs only")
+    gradient_checkpointing: bool | Literal["auto"] = Field(
+        "auto",
+        description="compute the network's blocks again in the backward pass: less memory, more "
+        "time, the same gradients; auto: on a GPU of less than 48 GB",
+    )
+    compile: bool = Field(False, description="torch.compile the loss, the network in it included")
     monitor: Literal["perclass_dice", "any_tissue_dice"] = Field(
         "perclass_dice",
         description="what picks the best checkpoint; any_tissue_dice misleads, kept to show it",

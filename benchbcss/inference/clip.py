@@ -7,6 +7,7 @@ with the reason.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from benchbcss import weights as files
 from benchbcss.errors import BenchError, PluginError, WeightsError
 from benchbcss.inference import clip_models
 from benchbcss.inference.guard import lifted
+from benchbcss.inference.precision import Autocast, full
 from benchbcss.suites import ClipSpec
 from benchbcss.weights.hub import OF_CLIP
 
@@ -31,8 +33,10 @@ _WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 class Source:
     """CLIP as a suite names it, loaded once and when first asked for."""
 
-    def __init__(self, settings: ClipSpec, device: torch.device) -> None:
-        self.settings, self.device = settings, device
+    def __init__(
+        self, settings: ClipSpec, device: torch.device, autocast: Autocast = nullcontext
+    ) -> None:
+        self.settings, self.device, self.autocast = settings, device, autocast
         self._loaded: Clip | None = None
         self._error: BenchError | None = None
 
@@ -44,6 +48,7 @@ class Source:
             try:
                 with lifted():  # a backend may ask first while it predicts
                     self._loaded = _load(self.settings, self.device)
+                    self._loaded.autocast = self.autocast
             except BenchError as error:
                 self._error = error
                 raise
@@ -68,7 +73,10 @@ class Source:
 
 
 class Clip:
-    """A loaded model. ``dimension``: length of an embedding; ``provenance``: which weights."""
+    """A loaded model. ``dimension``: length of an embedding; ``provenance``: which weights. It runs
+    in the precision of ``autocast``; its embeddings are compared in float32."""
+
+    autocast: Autocast = staticmethod(nullcontext)
 
     def __init__(self, model: Any, tokenizer: Any, provenance: str, device: torch.device) -> None:
         self.model, self.tokenizer, self.provenance = model.eval().to(device), tokenizer, provenance
@@ -92,7 +100,9 @@ class Clip:
             rows = []
             for class_prompts in prompts:
                 tokens = self.tokenizer(list(class_prompts)).to(self.device)
-                embedded = F.normalize(self.model.encode_text(tokens).float(), dim=-1)
+                with self.autocast():
+                    encoded = self.model.encode_text(tokens)
+                embedded = F.normalize(encoded.float(), dim=-1)
                 rows.append(F.normalize(embedded.mean(0), dim=-1))
             self._texts[key] = torch.stack(rows)
         return self._texts[key]
@@ -105,14 +115,17 @@ class Clip:
             squares = [_square(crop, self.size) for crop in crops[first : first + BATCH]]
             batch = torch.from_numpy(np.stack(squares)).to(self.device).permute(0, 3, 1, 2)
             scaled = (batch.float() / 255 - self.mean) / self.std
-            rows.append(F.normalize(self.model.encode_image(scaled).float(), dim=-1))
+            with self.autocast():
+                encoded = self.model.encode_image(scaled)
+            rows.append(F.normalize(encoded.float(), dim=-1))
         return torch.cat(rows)
 
     def logits(self, crops: Sequence[np.ndarray], prompts: Sequence[Sequence[str]]) -> Tensor:
         """float32 [N, C]: cosine similarities times the model's own scale."""
         scale = self.model.logit_scale.detach().exp().float()
-        with torch.inference_mode():
-            return scale * self.images(crops) @ self.texts(prompts).T
+        images, texts = self.images(crops), self.texts(prompts)
+        with torch.inference_mode(), full(self.device):
+            return scale * images @ texts.T
 
 
 def crop(image: np.ndarray, mask: np.ndarray, settings: ClipSpec) -> np.ndarray | None:

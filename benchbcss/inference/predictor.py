@@ -24,6 +24,7 @@ from benchbcss.contract import (
 from benchbcss.errors import BenchError, NonFiniteError, PluginError
 from benchbcss.inference.guard import Guard
 from benchbcss.inference.postprocess import grid, postprocess
+from benchbcss.inference.precision import Autocast
 from benchbcss.inference.tiling import checked, predict_tiled
 from benchbcss.inference.views import (
     VIEWS,
@@ -58,7 +59,7 @@ class Predictor:
     overlap: int
     prompt_size: int
     device: torch.device
-    autocast: Any = nullcontext
+    autocast: Autocast = nullcontext
     batch: int = 1
     tta: bool = False
     accumulate: torch.dtype = torch.float32
@@ -79,7 +80,8 @@ class Predictor:
         with self._inference():
             view = squash(image, self.squash) if self.squash else image
             if type(self.backend).predict_roi is not Backend.predict_roi:
-                whole = self._ask("predict_roi", np.array(view), like=view)
+                with self.autocast():
+                    whole = self._ask("predict_roi", np.array(view), like=view)
                 if whole is not None:
                     return self._whole(whole, view, image.shape[:2])
             if self.squash:

@@ -12,7 +12,7 @@ from benchbcss.suites import Suite
 from benchbcss.tracks import shared
 
 #: all that training settings can still change where nothing is trained
-_USED_WITHOUT_TRAINING = ("train.precision",)
+_USED_WITHOUT_TRAINING = ("train.precision", "train.tf32")
 
 
 def by_backend(

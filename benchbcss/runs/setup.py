@@ -22,6 +22,7 @@ from benchbcss.errors import InputError, PluginError
 from benchbcss.inference.clip import Source
 from benchbcss.inference.embeddings import Embeddings
 from benchbcss.inference.guard import Guard
+from benchbcss.inference.precision import Precision
 from benchbcss.inference.predictor import Predictor
 from benchbcss.progress import SILENT, Progress
 from benchbcss.registry import Registered
@@ -34,6 +35,7 @@ from benchbcss.runs.rehearse import NO_CUDA
 from benchbcss.tracks import Track, shared
 from benchbcss.tracks.base import Frame
 from benchbcss.tracks.prompted import usable
+from benchbcss.training import speedups
 from benchbcss.weights import Provenance, Random
 from benchbcss.weights.loading import settle
 
@@ -74,6 +76,11 @@ class Job:
         return f"{self.registered.info.name} ({self.registered.source})"
 
     @cached_property
+    def precision(self) -> Precision:
+        """What the network runs in, here."""
+        return _precision(self.spec, self.accelerator.device)
+
+    @cached_property
     def guard(self) -> Guard:
         """What is out of the backend's reach while it predicts."""
         place = self.run_dir.resolve()
@@ -101,7 +108,7 @@ class Job:
             self.spec.suite.tile.overlap,
             self.spec.recipe.view.size,
             self.accelerator.device,
-            self.accelerator.autocast,
+            self.precision.autocast,
             batch=8 if cuda else 1,
             tta=self.spec.recipe.view.tta,
             accumulate=getattr(torch, self.spec.suite.tile.accumulate),
@@ -125,6 +132,7 @@ def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
     accelerator = _accelerator(spec)
     if accelerator.device.type == "cpu":
         keep_freed_memory()
+    speedups.prepare(spec.recipe.train, accelerator.device)
     context = _context(spec, labels, [rois[name] for name in spec.split.train], accelerator)
     context.folder = run_dir / FIT
     task = Task(labels.class_names, labels.mean_classes, spec.suite.mpp, spec.suite.tile.size)
@@ -182,17 +190,20 @@ def _ground_truth(spec: RunSpec) -> dict[Path, str]:
 
 
 def _accelerator(spec: RunSpec) -> Accelerator:
-    wanted = spec.recipe.train.precision if spec.recipe.train else "auto"
     cuda = torch.cuda.is_available() and spec.device != "cpu"
     if spec.device == "cuda" and not cuda:
         raise InputError(NO_CUDA)
     return Accelerator(
         # Without a GPU, accelerate must be told so before it lets several processes train.
         cpu=spec.device == "cpu" or (spec.processes > 1 and not torch.cuda.is_available()),
-        mixed_precision="bf16" if wanted == "bf16" or (wanted == "auto" and cuda) else "no",
+        mixed_precision="no",  # see inference/precision.py: it is not for training alone
         # Frozen groups thaw later, and prompts may not touch every parameter.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
+
+
+def _precision(spec: RunSpec, device: torch.device) -> Precision:
+    return Precision.chosen(spec.recipe.train.precision if spec.recipe.train else "auto", device)
 
 
 def _context(
@@ -202,15 +213,16 @@ def _context(
     for roi in training:
         pixels += roi.class_pixels(labels)
     evaluating = spec.evaluate is not None
+    device = accelerator.device
     return Context(
         spec.seed,
-        accelerator.device,
+        device,
         spec.weights,
         # A random start would be a silent stand-in for the weights to be scored.
         strict_weights=not isinstance(spec.weights, Random)
         and (spec.preset == "full" or evaluating),
         class_pixels=[int(count) for count in pixels],
-        clip=Source(spec.clip, accelerator.device),
+        clip=Source(spec.clip, device, _precision(spec, device).autocast),
         evaluating=evaluating,
         embeddings=Embeddings(Path(spec.store_root).parent / "embeddings"),
     )

@@ -70,7 +70,7 @@ def train(job: Job, stage: Progress) -> tuple[Training, Stability | None]:
     _count_trained(job, summary)
     stage("finishing training")
     job.model.eval()
-    with job.guarded("running after_training"):
+    with job.guarded("running after_training"), job.precision.autocast():
         job.backend.after_training(job.model, data)
     summary["seconds"] = round(time.monotonic() - begun, 2)
     summary["notes"] = job.context.notes

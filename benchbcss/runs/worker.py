@@ -235,7 +235,7 @@ def _cost(job: Job, training: Training, seconds: dict[str, float], begun: float)
         device=torch.cuda.get_device_name() if cuda else provenance.processor(),
         device_type=device,
         threads=torch.get_num_threads(),
-        precision=str(job.accelerator.mixed_precision).replace("no", "fp32"),
+        precision=job.precision.name,
         train_seconds=training.seconds,
         train_images_per_second=images / loop if images and loop else None,
         inference_seconds=seconds,

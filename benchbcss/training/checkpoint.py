@@ -29,6 +29,15 @@ def save_checkpoint(
 ) -> str:
     """Write ``checkpoints/NAME.safetensors``: model, optimiser moments, the running ``average`` of
     weights, and ``state`` as JSON; returns its SHA-256."""
+    return write_checkpoint(run_dir, name, snapshot(model, optimizer, average), state)
+
+
+def snapshot(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    average: nn.Module | None = None,
+) -> dict[str, torch.Tensor]:
+    """A checkpoint's tensors, copied into the host's memory: training may go on."""
     tensors = {f"model.{key}": value for key, value in model.state_dict().items()}
     if optimizer is not None:
         for index, moments in optimizer.state_dict()["state"].items():
@@ -37,11 +46,26 @@ def save_checkpoint(
     if average is not None:
         tensors |= {f"average.{key}": value for key, value in average.state_dict().items()}
     # safetensors refuses shared memory (tied weights), so each tensor gets its own.
-    copies = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
+    return {key: _copied(value.detach()) for key, value in tensors.items()}
+
+
+def write_checkpoint(
+    run_dir: Path, name: str, tensors: dict[str, torch.Tensor], state: dict[str, Any]
+) -> str:
+    """Write a ``snapshot``, which is emptied, and ``state`` as ``checkpoints/NAME.safetensors``;
+    returns the file's SHA-256."""
     path = path_of(run_dir, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    blob = save(copies, metadata={"state": json.dumps(state, allow_nan=False)})
+    blob = save(tensors, metadata={"state": json.dumps(state, allow_nan=False)})
+    tensors.clear()  # the blob holds them again: two copies are enough
     return write_bytes(path, blob)
+
+
+def _copied(tensor: torch.Tensor) -> torch.Tensor:
+    """In the host's memory, contiguous, and once: what comes from a device is a copy already."""
+    if tensor.device.type != "cpu":
+        return tensor.cpu().contiguous()
+    return tensor.clone(memory_format=torch.contiguous_format)
 
 
 def move_checkpoint(run_dir: Path, name: str, target: str, digest: str) -> None:

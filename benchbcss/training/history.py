@@ -73,6 +73,7 @@ class EpochSums:
         self.count = 0
         self.sums: dict[str, float] = {}
         self.largest_norm = 0.0
+        self.skipped = 0  # steps whose scaled gradients overflowed, in fp16
         vars(self).update(state or {})
 
     def add(self, names: Sequence[str], values: Sequence[float]) -> None:
@@ -90,6 +91,7 @@ class EpochSums:
         """Plain data; JSON has no NaN, so a value that is not finite is null."""
         means = {name: value / max(1, self.count) for name, value in self.sums.items()}
         cuda = torch.cuda.is_available()
+        skipped = {"skipped_steps": self.skipped} if self.skipped else {}
         return {
             "epoch": epoch,
             "step": step,
@@ -97,5 +99,6 @@ class EpochSums:
             "loss": {n: v if math.isfinite(v) else None for n, v in means.items()},
             "grad_norm_max": self.largest_norm if math.isfinite(self.largest_norm) else None,
             "learning_rate": rates,
+            **skipped,
             "gpu_memory_bytes": torch.cuda.max_memory_allocated() if cuda else None,
         }

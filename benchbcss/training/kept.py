@@ -13,20 +13,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor
 
 from benchbcss.io import read_json, sha256, trusted, write_json
 from benchbcss.training.checkpoint import (
     move_checkpoint,
     path_of,
-    save_checkpoint,
     state_of,
+    write_checkpoint,
 )
 from benchbcss.training.history import History
 
 
 class Kept:
-    """The checkpoints of the run in ``run_dir``; used by the first process only."""
+    """The checkpoints of the run in ``run_dir``; used by the first process only, and by one thread
+    at a time."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
@@ -34,16 +35,18 @@ class Kept:
         self._best: tuple[str, int] | None = None  # SHA-256, and the step
         self._needed: dict[str, Sequence[int]] = {}  # last, previous -> the steps of their best
 
-    def save_best(self, model: nn.Module, step: int, value: float | None, history: History) -> None:
-        """Write the weights of a validation that ``history`` counts among the best (step 0: those
-        of the start)."""
+    def save_best(
+        self, tensors: dict[str, Tensor], step: int, value: float | None, history: History
+    ) -> None:
+        """Write a snapshot of the weights of a validation that ``history`` counts among the best
+        (step 0: those of the start)."""
         name = f"best-{step}"
         if step == history.kept[0]:
             if self._best is not None and self._best[1] in self._all_needed(history):
                 digest, old = self._best
                 move_checkpoint(self.run_dir, "best", f"best-{old}", digest)
             name = "best"
-        digest = save_checkpoint(self.run_dir, name, model, None, {"step": step, "val": value})
+        digest = write_checkpoint(self.run_dir, name, tensors, {"step": step, "val": value})
         if name == "best":
             self._best = digest, step
         self._remove_others(history)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +29,23 @@ from benchbcss.training.trainer import Sample, Trainer
 __all__ = ["History", "Trainer", "Validation", "train"]
 
 Validate = Callable[[nn.Module], Validation]
+P = ParamSpec("P")
 
 
+def _writes_it_all(
+    work: Callable[Concatenate[Trainer, P], History],
+) -> Callable[Concatenate[Trainer, P], History]:
+    """However it ends, what is being written in the background is written before it returns."""
+
+    @wraps(work)
+    def waiting(trainer: Trainer, *args: P.args, **kwargs: P.kwargs) -> History:
+        with trainer.writes:
+            return work(trainer, *args, **kwargs)
+
+    return waiting
+
+
+@_writes_it_all
 def train(
     trainer: Trainer,
     data: TrainingData,
@@ -108,7 +124,8 @@ def _start(trainer: Trainer, validate: Validate | None) -> None:
 
 
 def _step(trainer: Trainer, batches: Iterator[Sample], rates: dict[str, float]) -> None:
-    """One optimiser step; not taken where the loss or its gradients are not finite.
+    """One optimiser step; not taken where the loss or its gradients are not finite. In fp16, scaled
+    gradients may overflow: the step is then left out, and training goes on.
 
     Losses and the norm of the gradients are fetched together: the device is waited for once.
     """
@@ -122,11 +139,15 @@ def _step(trainer: Trainer, batches: Iterator[Sample], rates: dict[str, float]) 
     if not trainer.everywhere(sums.finite):
         trainer.diverge("the loss")
         return
-    sums.largest_norm = max(sums.largest_norm, size) if math.isfinite(size) else math.inf
-    if math.isfinite(size):
+    finite = math.isfinite(size)
+    if not trainer.scaler.step(finite):
+        sums.largest_norm = math.inf
+        trainer.diverge("a gradient")
+    elif finite:
+        sums.largest_norm = max(sums.largest_norm, size)
         trainer.update(rates)
     else:
-        trainer.diverge("a gradient")
+        trainer.skip()
 
 
 @dataclass
@@ -150,11 +171,12 @@ def _backward(trainer: Trainer, batches: Iterator[Sample]) -> _Losses:
         apart = (process,) if process else ()
         torch.manual_seed(seed_of(trainer.seed, "step", step, part, *apart))
         batch = Batch(image, target, names, step)
-        with trainer.accelerator.autocast():
+        with trainer.precision.autocast():
             terms = trainer.losses(batch)
         total = _total(terms)
         if total.requires_grad:  # nothing to learn while every group is frozen
-            trainer.accelerator.backward(total / trainer.settings.accumulate)
+            scaled = trainer.scaler.scaled(total / trainer.settings.accumulate)
+            trainer.accelerator.backward(scaled)
         losses.names.append((*terms, "loss"))
         made = [term.detach().double() for term in (*terms.values(), total)]
         losses.values.append(torch.stack(made))
@@ -175,6 +197,7 @@ def _choose(trainer: Trainer, validate_whole: Validate) -> None:
     interrupted, is not done again."""
     history = trainer.history
     history.whole = []
+    trainer.writes.wait()
     for candidate in history.candidates:
         if trainer.shared(interrupt.asked()):
             raise interrupt.StopRequested  # what there is to save is saved

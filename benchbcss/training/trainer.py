@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,17 @@ from torch.utils.data import DataLoader
 from benchbcss import interrupt
 from benchbcss.contract import Backend, Batch
 from benchbcss.errors import PluginError, RunError
+from benchbcss.inference.precision import Precision
 from benchbcss.io import AGAIN
 from benchbcss.recipes import Train
-from benchbcss.training.checkpoint import load_checkpoint, save_checkpoint
+from benchbcss.training import recompute, speedups
+from benchbcss.training.background import Background
+from benchbcss.training.checkpoint import load_checkpoint, snapshot, write_checkpoint
 from benchbcss.training.history import EpochSums, History
 from benchbcss.training.kept import Kept
 from benchbcss.training.log import NAME, EpochLog
 from benchbcss.training.samples import StepDataset, TrainingData, finished_batch
+from benchbcss.training.scaling import LossScaler
 from benchbcss.training.schedule import Plan, ever_trained, group_rates
 
 Sample = tuple[Tensor, Tensor, list[str]]  # images, targets, ROI names of one micro-batch
@@ -68,25 +74,36 @@ class Trainer:
                 f"A batch of {plan.batch_size} cannot be shared by {self.world} processes. Choose "
                 f"a train.batch_size that is a multiple of {self.world}."
             )
+        self.precision = Precision.chosen(settings.precision, accelerator.device)
+        self.scaler = LossScaler(enabled=self.precision.name == "fp16")
         self.groups = trainable_groups(backend, model)
-        optimizer = torch.optim.AdamW(
-            [{"params": params, "name": name} for name, params in self.groups.items()],
-            lr=settings.lr,
-            weight_decay=settings.weight_decay,
-        )
+        speedups.prepare(settings, accelerator.device)
+        speedups.lay_out(settings, model)
+        optimizer = speedups.optimizer(self.groups, settings, accelerator.device)
         self.average: AveragedModel | None = None
         if settings.ema is not None:
             rule = get_ema_multi_avg_fn(settings.ema)
             self.average = AveragedModel(model, multi_avg_fn=rule, use_buffers=True)
+        recompute.apply(
+            settings.gradient_checkpointing,
+            backend.recomputable(model),
+            self._ever_trained(),
+            accelerator.device,
+        )
         # What is distributed is the loss itself: backends may call any method of their network.
-        self.losses, self.optimizer = accelerator.prepare(_Losses(backend, model), optimizer)
+        losses = _Losses(backend, model)
+        if settings.compile:
+            losses.compile()
+        self.losses, self.optimizer = accelerator.prepare(losses, optimizer)
         self.history = History()
         self.sums = EpochSums()  # of the epoch that is being trained
         self.step = 0  # optimiser steps done
         self.log = EpochLog(run_dir / NAME)
         self.kept = Kept(run_dir)
         self._begun = self._saved = time.monotonic()
-        self._saving = 0.0  # seconds that the last checkpoint took
+        # seconds that training waited for the last checkpoint, less those of all writing before it
+        self._saving = 0.0
+        self.writes = Background()
 
     @property
     def main(self) -> bool:
@@ -101,12 +118,15 @@ class Trainer:
     @property
     def trainable(self) -> int:
         """Number of parameters that the recipe trains at some time."""
-        return sum(
-            parameter.numel()
+        return sum(parameter.numel() for parameter in self._ever_trained())
+
+    def _ever_trained(self) -> list[nn.Parameter]:
+        return [
+            parameter
             for name, parameters in self.groups.items()
             if ever_trained(self.settings, name, self.plan)
             for parameter in parameters
-        )
+        ]
 
     @property
     def done(self) -> bool:
@@ -164,6 +184,8 @@ class Trainer:
             target = target.to(device, non_blocking=True)
             if seeds:
                 image, target = finished_batch(data, image, target, seeds[0])
+            if self.settings.channels_last:
+                image = image.contiguous(memory_format=torch.channels_last)
             yield image, target, names
 
     def set_rates(self) -> dict[str, float]:
@@ -181,6 +203,7 @@ class Trainer:
         """Clip the gradients; returns their norm before, a scalar on the accelerator's device; it
         is not finite where they are not."""
         parameters = [p for p in self.model.parameters() if p.grad is not None]
+        self.scaler.unscale(p.grad for p in parameters if p.grad is not None)
         norm = self.accelerator.clip_grad_norm_(parameters, self.settings.clip_norm)
         known = 0.0 if norm is None else norm
         return torch.as_tensor(known, device=self.accelerator.device).detach()
@@ -196,6 +219,12 @@ class Trainer:
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
+        self.step += 1
+
+    def skip(self) -> None:
+        """Leave this step out, which its epoch's record counts: its samples are used up, and its
+        scaled gradients are not finite."""
+        self.sums.skipped += 1
         self.step += 1
 
     def finite_weights(self) -> bool:
@@ -219,7 +248,7 @@ class Trainer:
         diverges before any validation."""
         if self.main:
             self.kept.forget_best()
-            self.kept.save_best(self.scored, 0, None, self.history)
+            self._save_best(0, None)
 
     def keep_best(self, value: float | None) -> None:
         """Save the scored weights when ``value`` is among the best validations so far, of which the
@@ -227,7 +256,12 @@ class Trainer:
         if value is None or not self.history.propose(self.step, value, self.plan.candidates):
             return
         if self.main:
-            self.kept.save_best(self.scored, self.step, value, self.history)
+            self._save_best(self.step, value)
+
+    def _save_best(self, step: int, value: float | None) -> None:
+        self.writes.wait(leave=1)  # before there is another copy in memory
+        tensors, now = snapshot(self.scored), replace(self.history)
+        self.writes.do(lambda: self.kept.save_best(tensors, step, value, now))
 
     def unify(self) -> None:
         """What is validated is the first process's network: others have their own running
@@ -248,29 +282,33 @@ class Trainer:
             self.log.append(record)
 
     def save(self) -> None:
-        """Write the checkpoint ``last``, everything that ``resume`` needs; the one before it
-        becomes ``previous``."""
+        """Write the checkpoint ``last``, everything that ``resume`` needs, while training goes on;
+        the one before it becomes ``previous``."""
         begun = time.monotonic()
         if self.main:
-            self.kept.make_room()
+            self.writes.wait(leave=1)  # before there is another copy in memory
             state = {
                 "step": self.step,
                 "history": vars(self.history),
                 "sums": vars(self.sums),
+                "scaler": self.scaler.state(),
             }
-            digest = save_checkpoint(
-                self.run_dir, "last", self.model, self.optimizer, state, self.average
-            )
-            self.kept.saved_last(digest, self.history)
+            tensors = snapshot(self.model, self.optimizer, self.average)
+            now = json.loads(json.dumps(state, allow_nan=False))  # training changes its own
+            self.writes.do(lambda: self._write(tensors, now))
         self._saved = time.monotonic()
-        self._saving = self._saved - begun
+        self._saving = self._saved - begun - self.writes.seconds
+
+    def _write(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        self.kept.make_room()
+        digest = write_checkpoint(self.run_dir, "last", tensors, state)
+        self.kept.saved_last(digest, History(**state["history"]))
 
     def save_if_due(self) -> None:
-        """Save at the end, and once ``checkpoint_every`` seconds have passed and the last
-        checkpoint took at most ``checkpoint_share`` of the time since the one before."""
-        wait = self.checkpoint_every and max(
-            self.checkpoint_every, self._saving * (1 / self.checkpoint_share - 1)
-        )
+        """Save at the end, and once ``checkpoint_every`` seconds have passed since the last save,
+        of which writing, also in the background, took at most ``checkpoint_share``."""
+        took = self._saving + self.writes.seconds
+        wait = self.checkpoint_every and max(self.checkpoint_every, took / self.checkpoint_share)
         if self.done or time.monotonic() - self._saved > wait:
             self.save()
 
@@ -279,6 +317,7 @@ class Trainer:
         if self.shared(interrupt.asked()):
             self.history.seconds = self.elapsed
             self.save()
+            self.writes.wait()
             raise interrupt.StopRequested
 
     def resume(self) -> bool:
@@ -295,6 +334,7 @@ class Trainer:
             self.step = state["step"]
             self.history = History(**state["history"])
             self.sums = EpochSums(state.get("sums"))  # not in those of earlier editions
+            self.scaler.load(state.get("scaler"))
         if self.main:
             self.log.restart(self.history.records)
         self.start_clock()
@@ -317,6 +357,7 @@ class Trainer:
 
     def finish(self) -> History:
         """Load the weights to be scored; see ``History.scored``."""
+        self.writes.wait()
         self.accelerator.wait_for_everyone()
         if self.history.scored != "last":
             self.load_best(self.history.best_step or 0)

@@ -8,6 +8,7 @@ from tests_support import tiny_clip
 from benchbcss.errors import InputError, WeightsError
 from benchbcss.inference.clip import Source, crop
 from benchbcss.inference.clip_prompts import read as read_prompts
+from benchbcss.inference.precision import Precision
 from benchbcss.runs.planning import clip_spec
 from benchbcss.suites import Clip
 
@@ -78,6 +79,21 @@ def test_crops_of_any_shape_are_padded_not_stretched(source):
     square[:, 28:36] = 90
     first, second = clip.images([tall, square])
     assert torch.allclose(first, second, atol=1e-6)
+
+
+def test_it_runs_in_the_runs_precision_and_compares_in_float32(files):
+    cpu = torch.device("cpu")
+    rng = np.random.default_rng(0)
+    crops = [rng.integers(0, 256, (30, 40, 3), dtype=np.uint8) for _ in range(3)]
+    answers = {}
+    for name in ("fp32", "bf16"):
+        clip = Source(spec(files), cpu, Precision.chosen(name, cpu).autocast).load()
+        answers[name] = clip.logits(crops, [["a"], ["b"]])
+        with Precision.chosen("bf16", cpu).autocast():  # as inside a backend's predict_roi
+            assert clip.logits(crops, [["a"], ["b"]]).dtype == torch.float32
+    assert answers["bf16"].dtype == torch.float32
+    assert not torch.equal(answers["bf16"], answers["fp32"])
+    assert torch.allclose(answers["bf16"], answers["fp32"], rtol=0.1, atol=0.5)
 
 
 @pytest.mark.parametrize("name", ["plain", "descriptive", "several"])

@@ -7,10 +7,12 @@ from typing import Any
 
 from torch import nn
 from transformers import AutoConfig, AutoModelForSemanticSegmentation
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from benchbcss.data.class_maps import groups
 from benchbcss.errors import DataError, RecipeError, WeightsError
 from benchbcss.training.dense import DenseBackend
+from benchbcss.training.recompute import innermost
 from benchbcss.weights import Folder, Hub, fetch
 from benchbcss.weights.loading import Layout, load_into, report
 from benchbcss.weights.pretrained import from_pretrained, of_repository, with_absent
@@ -67,6 +69,10 @@ class HFSemantic(DenseBackend):
         return (
             {"backbone": backbone, "head": head} if backbone and head else {"all": head or backbone}
         )
+
+    def recomputable(self, model: nn.Module) -> list[nn.Module]:
+        """The layers that transformers itself would compute again, where the network has any."""
+        return innermost(model, GradientCheckpointingLayer)
 
     def _random(self, settings: dict[str, Any]) -> Segmenter:
         count = self.task.num_classes

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from benchbcss.errors import RecipeError, WeightsError
 from benchbcss.inference.embeddings import Embeddings, identity
@@ -17,6 +18,7 @@ from benchbcss.inference.networks import TakesRgb
 from benchbcss.inference.views import pad
 from benchbcss.training.adapters import adapt, is_adapter, load_plain
 from benchbcss.training.dense import DenseBackend
+from benchbcss.training.recompute import innermost
 from benchbcss.weights import Auto, Folder, Hub, Provenance, fetch
 from benchbcss.weights.loading import Layout, load_into, report
 from benchbcss.weights.pretrained import from_pretrained, has_config
@@ -154,6 +156,18 @@ class FoundationBackend(DenseBackend):
         name = "adapters" if learning and is_adapter(learning[0][0]) else "encoder"
         groups = {name: [p for _, p in learning], "head": list(model.head.parameters())}
         return {key: value for key, value in groups.items() if value}
+
+    def recomputable(self, model: nn.Module) -> list[nn.Module]:
+        """Blocks of a ViT that learns, and those of a U-Net++ decoder."""
+        assert isinstance(model, Foundation)
+        net, head = model.encoder.net, model.head
+        decoder = list(head.decoder.blocks.values()) if isinstance(head, heads.UnetPlusPlus) else []
+        if model.frozen:
+            return decoder
+        return [
+            *(getattr(net, "blocks", None) or innermost(net, GradientCheckpointingLayer)),
+            *decoder,
+        ]
 
     def _source(self) -> Any:
         automatic = isinstance(self.context.weights, Auto)

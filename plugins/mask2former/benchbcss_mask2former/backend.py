@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.models.mask2former.modeling_mask2former import (
+    Mask2FormerPixelDecoderEncoderLayer as PixelDecoderLayer,
+)
 
 from benchbcss.contract import Backend, Batch
 from benchbcss.data.class_maps import groups
 from benchbcss.errors import DataError, WeightsError
 from benchbcss.inference.views import pad
+from benchbcss.training.recompute import innermost
 from benchbcss.weights import Folder, Hub
 from benchbcss.weights.loading import load_into, report
 from benchbcss.weights.pretrained import of_repository
@@ -66,6 +71,10 @@ class Mask2Former(Backend):
         backbone = [p for n, p in model.named_parameters() if mark in n]
         head = [p for n, p in model.named_parameters() if mark not in n]
         return {"backbone": backbone, "head": head}
+
+    def recomputable(self, model: nn.Module) -> list[nn.Module]:
+        """Layers of Swin and both decoders, or of the ViT."""
+        return innermost(model, (GradientCheckpointingLayer, PixelDecoderLayer))
 
     def _random(self) -> QueryNetwork:
         """The recipe's architecture with random weights."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
@@ -18,6 +20,14 @@ from benchbcss.contract import IGNORE
 from benchbcss_mask2former import points
 
 Queries = tuple[Tensor, Tensor]  # class logits [B, Q, K + 1], mask logits [B, Q, h, w]
+Pairs = tuple[Tensor, ...]  # query, and its class's place among those present: int64 [M] each
+
+
+class _Points(NamedTuple):
+    """Of one image and layer: the points that costs are taken at, and those of the mask losses."""
+
+    matching: points.Drawn
+    candidates: points.Candidates
 
 
 @dataclass(frozen=True)
@@ -39,41 +49,70 @@ class SetLoss:
 
         ``target`` int64 [B, H, W]; the mask logits cover the same field at any resolution.
         """
-        known = [points.known_pixels(one, self.ignore_index) for one in target]
-        classes = [one.flatten()[index].unique() for one, index in zip(target, known, strict=True)]
+        known, present = self._contents(target)
+        layers = [(scores.float(), masks.float()) for scores, masks in layers]
+        queries = layers[0][0].shape[1]
+        sizes = [min(queries, len(classes)) for classes in present]
+        drawn = [
+            [self._draw(pixels, size) for pixels, size in zip(known, sizes, strict=True)]
+            for _ in layers
+        ]
+        labels = [torch.tensor(classes, device=target.device) for classes in present]
+        matches = self._matched(layers, target, drawn, labels)
         totals: dict[str, Tensor] = {}
-        for class_logits, mask_logits in layers:
-            terms = self._layer(class_logits.float(), mask_logits.float(), target, known, classes)
+        for (class_logits, mask_logits), points_of, pairs in zip(
+            layers, drawn, matches, strict=True
+        ):
+            terms = self._layer(class_logits, mask_logits, target, points_of, pairs, labels)
             for name, term in terms.items():
                 totals[name] = totals[name] + term if name in totals else term
         return totals
+
+    def _contents(self, target: Tensor) -> tuple[list[Tensor], list[list[int]]]:
+        """Of each image, its known pixels (flat indices int64 [N]) and the classes among them; the
+        device is waited for once."""
+        has = [(target == label).flatten(1).any(1) for label in range(self.num_classes)]
+        count = (target != self.ignore_index).flatten(1).sum(1)
+        known, present = [], []
+        for image, row in zip(target, torch.stack([*has, count], 1).tolist(), strict=True):
+            known.append(points.known_pixels(image, self.ignore_index, row[-1]))
+            present.append([label for label, there in enumerate(row[:-1]) if there])
+        return known, present
+
+    def _draw(self, known: Tensor, masks: int) -> _Points | None:
+        """All random numbers of one image and layer, in their order; None where nothing is known.
+        How many there are does not depend on the matching, which can so wait for the others'."""
+        if not masks:
+            return None
+        matching = points.draw(known, (self.points,))
+        return _Points(
+            matching,
+            points.draw_candidates(known, masks, self.points, self.oversample, self.importance),
+        )
 
     def _layer(
         self,
         class_logits: Tensor,
         mask_logits: Tensor,
         target: Tensor,
-        known: list[Tensor],
-        classes: list[Tensor],
+        drawn: Sequence[_Points | None],
+        pairs: Sequence[Pairs | None],
+        labels: Sequence[Tensor],
     ) -> dict[str, Tensor]:
-        masks = max(1, sum(len(present) for present in classes))
+        masks = max(1, sum(len(present) for present in labels))
         wanted = torch.full(class_logits.shape[:2], self.num_classes, device=target.device)
         zero = mask_logits.sum() * 0.0  # keeps the graph whole when there is nothing to learn
         mask_loss, dice_loss = zero, zero
-        for i, present in enumerate(classes):
-            if not len(present):
+        for i, (places, pair, present) in enumerate(zip(drawn, pairs, labels, strict=True)):
+            if places is None or pair is None:
                 wanted[i] = -100
                 continue
-            query, which = self._match(
-                class_logits[i], mask_logits[i], target[i], known[i], present
-            )
+            query, which = pair
             wanted[i, query] = present[which]
             chosen = mask_logits[i, query]
-            xy, labels = points.draw_uncertain(
-                chosen.detach(), target[i], known[i], self.points, self.oversample, self.importance
-            )
+            xy, under = points.uncertain(chosen.detach(), target[i], places.candidates, self.points)
             logits = points.read(chosen, xy)
-            truth = (labels == present[which][:, None]).float()
+            truth = (under == present[which][:, None]).float()
             mask_loss = (
                 mask_loss
                 + F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(1).sum()
@@ -81,9 +120,12 @@ class SetLoss:
             dice_loss = dice_loss + _dice(logits, truth).sum()
         weight = torch.ones(self.num_classes + 1, device=target.device)
         weight[-1] = self.no_object_weight
-        flat = wanted.flatten()
-        total = F.cross_entropy(class_logits.flatten(0, 1), flat, weight=weight, reduction="sum")
-        scale = weight[flat[flat >= 0]].sum().clamp(min=torch.finfo(torch.float32).tiny)
+        total = F.cross_entropy(
+            class_logits.flatten(0, 1), wanted.flatten(), weight=weight, reduction="sum"
+        )
+        counted = [row for row, places in zip(wanted, drawn, strict=True) if places is not None]
+        scale = weight[torch.cat(counted)].sum() if counted else weight.new_zeros(())
+        scale = scale.clamp(min=torch.finfo(torch.float32).tiny)
         return {
             "class": self.class_weight * total / scale,
             "mask": self.mask_weight * mask_loss / masks,
@@ -91,16 +133,48 @@ class SetLoss:
         }
 
     @torch.no_grad()
-    def _match(
+    def _matched(
+        self,
+        layers: Sequence[Queries],
+        target: Tensor,
+        drawn: Sequence[Sequence[_Points | None]],
+        labels: Sequence[Tensor],
+    ) -> list[list[Pairs | None]]:
+        """Least-cost pairs of each image in each layer. All costs are fetched at once, since every
+        look waits for the device."""
+        costs = [
+            self._cost(class_logits[i], mask_logits[i], target[i], places.matching, labels[i])
+            for (class_logits, mask_logits), of_layer in zip(layers, drawn, strict=True)
+            for i, places in enumerate(of_layer)
+            if places is not None
+        ]
+        if not costs:
+            return [[None] * len(target) for _ in layers]
+        shapes = [cost.shape for cost in costs]
+        flat = torch.cat([cost.flatten() for cost in costs]).cpu()
+        solved = [
+            linear_sum_assignment(cost.view(shape).numpy())
+            for cost, shape in zip(
+                flat.split([shape.numel() for shape in shapes]), shapes, strict=True
+            )
+        ]
+        indices = torch.from_numpy(np.concatenate([np.stack(pair, 1) for pair in solved]))
+        matched = iter(indices.to(target.device).split([len(pair[0]) for pair in solved]))
+        return [
+            [None if places is None else next(matched).unbind(1) for places in of_layer]  # type: ignore[misc]
+            for of_layer in drawn
+        ]
+
+    def _cost(
         self,
         class_logits: Tensor,
         mask_logits: Tensor,
         target: Tensor,
-        known: Tensor,
+        drawn: points.Drawn,
         present: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Least-cost pairs of one image: (query index, index into ``present``), int64 [M] each."""
-        xy, labels = points.draw(target, known, (self.points,))
+    ) -> Tensor:
+        """What each query costs for each class that one image has: float32 [Q, C]."""
+        xy, labels = points.locate(target, drawn)
         logits = points.read(mask_logits, xy)
         truth = (labels == present[:, None]).float()
         # a product in bfloat16 would make near ties a matter of rounding
@@ -116,12 +190,7 @@ class SetLoss:
             + self.dice_weight * dice
         )
         # a diverged network is the harness's finding, not a crash of the assignment
-        cost = torch.nan_to_num(cost, nan=1e6, posinf=1e6, neginf=-1e6)
-        query, which = linear_sum_assignment(cost.cpu().numpy())
-        return (
-            torch.as_tensor(query, device=target.device),
-            torch.as_tensor(which, device=target.device),
-        )
+        return torch.nan_to_num(cost, nan=1e6, posinf=1e6, neginf=-1e6)
 
 
 def _dice(logits: Tensor, truth: Tensor) -> Tensor:

@@ -93,6 +93,11 @@ class Sam2(Backend):
         assert isinstance(model, Promptable)
         return model.groups()
 
+    def recomputable(self, model: nn.Module) -> list[nn.Module]:
+        """The blocks of the image encoder."""
+        assert isinstance(model, SamNet)
+        return list(model.sam.image_encoder.trunk.blocks)
+
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Up to three objects per image, prompted; see ``losses.object_losses``."""
         assert isinstance(model, Promptable)

@@ -100,6 +100,11 @@ class Sam2Dense(Backend):
         logits = model(batch.image)
         return dense_loss(logits, batch.target, weights, settings, self.task.ignore_index)
 
+    def recomputable(self, model: nn.Module) -> list[nn.Module]:
+        """The blocks of the image encoder."""
+        assert isinstance(model, DenseSam)
+        return list(model.sam["image_encoder"].trunk.blocks)
+
     def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """``encoder_stages12``, ``encoder_stages34``, ``encoder_neck`` and ``decoder``, as the
         promptable backends."""

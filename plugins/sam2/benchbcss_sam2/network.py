@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from benchbcss.errors import RecipeError
 from benchbcss.inference.networks import TakesRgb
+from benchbcss.inference.precision import full
 
 VARIANTS = {"t": "tiny", "s": "small", "b+": "base-plus", "l": "large"}
 CELL = 16  # pixels per embedding cell
@@ -39,7 +40,8 @@ class Encoded:
 
 
 class Probe(nn.Module):
-    """A linear classifier of standardised features, kept in buffers. Unfitted, all logits are 0."""
+    """A linear classifier of standardised features, kept in buffers, in float32 always. Unfitted,
+    all logits are 0."""
 
     weight: Tensor
     bias: Tensor
@@ -55,7 +57,8 @@ class Probe(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits [N, K] of features [N, D]."""
-        return (features - self.centre) / self.scale @ self.weight.T + self.bias
+        with full(features.device):
+            return (features.float() - self.centre) / self.scale @ self.weight.T + self.bias
 
 
 class Promptable(TakesRgb):

@@ -46,6 +46,13 @@ class TransUNet(DenseBackend):
         decoder = [p for n, p in model.named_parameters() if not n.startswith("vit.")]
         return {"encoder": encoder, "decoder": decoder}
 
+    def recomputable(self, model: nn.Module) -> list[nn.Module]:
+        """Residual blocks of the CNN, blocks of the transformer, and the decoder's."""
+        assert isinstance(model, Network)
+        stages = model.vit.patch_embed.backbone.stages
+        cnn = [block for stage in stages for block in stage.blocks]
+        return [*cnn, *model.vit.blocks, *model.up]
+
     def _encoder(self) -> VisionTransformer:
         model = self.recipe["model"]
         side = max(32, -(-self.task.tile // 16) * 16)

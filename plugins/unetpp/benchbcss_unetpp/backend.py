@@ -9,10 +9,12 @@ from typing import Any
 import segmentation_models_pytorch as smp
 import torch
 from torch import nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from benchbcss.data.class_maps import groups
 from benchbcss.errors import DataError, RecipeError, WeightsError
 from benchbcss.training.dense import DenseBackend
+from benchbcss.training.recompute import innermost
 from benchbcss.weights import Auto, File, Folder, Hub
 from benchbcss.weights.loading import load_into, located, report
 from benchbcss.weights.reading import read
@@ -67,6 +69,14 @@ class UNetPP(DenseBackend):
         encoder = [p for n, p in model.net.named_parameters() if n.startswith("encoder.")]
         decoder = [p for n, p in model.net.named_parameters() if not n.startswith("encoder.")]
         return {"encoder": encoder, "decoder": decoder}
+
+    def recomputable(self, model: nn.Module) -> list[nn.Module]:
+        """The decoder's blocks, and residual blocks of a ResNet."""
+        assert isinstance(model, Normalised)
+        return [
+            *innermost(model.net.encoder, (BasicBlock, Bottleneck)),
+            *model.net.decoder.blocks.values(),
+        ]
 
     def _groups(self, outputs: int) -> tuple[tuple[int, ...], ...] | None:
         """Which outputs stand for each class, by the recipe's class map; None: in their order."""
