@@ -7,10 +7,10 @@ from benchbcss.runs import executors, planning, worker
 from benchbcss.suites import Tile
 
 
-def specs(folder, workspace, backends, seed=0, small=False, split=None, **options):
+def specs(folder, workspace, backends, seed=0, small=False, split=None, preset=None, **options):
     """Of the phantom's suite; ``small``: with tiles of 64 px, on which models train 16 times as
     fast."""
-    suite, preset = planning.choose_suite("phantom", folder, None)
+    suite, preset = planning.choose_suite("phantom", folder, preset)
     if small:
         suite = suite.model_copy(update={"tile": Tile(size=64, overlap=16)})
     prepared = planning.prepare(

@@ -83,6 +83,7 @@ def rehearse(
             continue
         answer = _answer_once(spec, here, answers, seeds[_without_seed(spec)])
         validation = answer.pop("validation", {}).get(str(spec.seed))
+        answer.pop("lacks_weights", None)
         pixels = sum(rois[name].shape[0] * rois[name].shape[1] for name in spec.scored)
         needs = _needed(answer.get("parameters") or 0, pixels, spec, validation)
         rehearsals.append(
@@ -103,8 +104,8 @@ def require_weights(
     not be measured for want of CLIP's. ``here``: as of ``rehearse``.
 
     Asked are those that do not start without their weights: not short trials, which may. A single
-    run here finds out by itself, as its first step. Raises WeightsError naming every backend whose
-    weights are not available.
+    run here finds out by itself, as its first step, and so does a backend that has another problem,
+    which stops no other. Raises WeightsError naming every backend whose weights are not available.
     """
     if here and len(specs) == 1:
         return
@@ -116,10 +117,10 @@ def require_weights(
             continue
         known = len(answers)
         answer = _answer_once(spec, here, answers, [spec.seed])
-        if answer.get("problem"):
+        if answer.get("lacks_weights"):
             problems[spec.backend] = answer["problem"]
         elif len(answers) > known:
-            for name, reason in answer["not_measured"].items():
+            for name, reason in answer.get("not_measured", {}).items():
                 say(f"warning: {spec.backend}: {name} will not be measured: {reason}")
     if problems:
         told = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
@@ -219,7 +220,7 @@ def _answer(spec: RunSpec, seeds: Sequence[int]) -> dict[str, Any]:
             clip = job.context.clip.problem(job.labels.mean) if names_regions else None
             validation = schedules(job, seeds)
     except BenchError as error:
-        return {"problem": str(error)}
+        return {"problem": str(error), "lacks_weights": isinstance(error, WeightsError)}
     except Exception as error:
         return {"problem": f"{type(error).__name__}: {error}"}
     return {
