@@ -68,6 +68,7 @@ if "benchbcss.runs.worker" in sys.orig_argv:
 """
 #: what depends on the clock, wherever it stands in a record
 VOLATILE = {"created", "cost", "seconds", "loop_seconds", "train_images_per_second"}
+VOLATILE |= {"peak_host_bytes", "peak_gpu_bytes"}
 #: checkpoints that are there or not, depending on when the one before was written
 PASSING = ("previous", "best-")
 #: known by their presence only

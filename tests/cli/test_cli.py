@@ -165,7 +165,7 @@ def test_a_named_run_is_never_taken_for_another(folder, tmp_path):
             *("--weights", "none", "--workspace", tmp_path / "w", *more),
         )
         assert done.returncode == 0, done.stderr
-        return [line.rpartition("/")[2] for line in done.stdout.splitlines()]
+        return [line.rpartition("/")[2] for line in done.stdout.splitlines() if "/runs/" in line]
 
     plain, named, other = planned(), planned("--name", "wide"), planned("--name", "b-2")
     assert named == [f"wide-{plain[0]}", plain[1]]

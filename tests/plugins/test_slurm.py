@@ -121,13 +121,14 @@ def test_two_seeds_are_submitted_followed_and_kept(command):
 def test_a_run_is_seen_in_the_queue_and_cancelled_there(command):
     with partition_down():
         (entry,) = command.run("floor_majority")
-        wait_for(lambda: in_queue(jobs(entry)))
+        numbers = jobs(entry)
+        wait_for(lambda: in_queue(numbers))
         (state,) = json.loads(command("status", "--format", "json"))
         assert state["state"] == "queued"
-        assert f"job {jobs(entry)[0]} pending (" in state["detail"]
+        assert f"job {numbers[0]} pending (" in state["detail"]
         command("cancel", "floor_majority")
-        assert f"job {jobs(entry)[0]} is cancelled" in command.said
-        wait_for(lambda: not in_queue(jobs(entry)))
+        assert f"job {numbers[0]} is cancelled" in command.said
+        wait_for(lambda: not in_queue(numbers))
         (state,) = json.loads(command("status", "--format", "json"))
         assert state["state"] == "interrupted"
         command("cancel", "floor_majority", status=2)
