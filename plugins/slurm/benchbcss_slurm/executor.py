@@ -130,7 +130,7 @@ class Slurm(Executor):
         if not jobs:
             raise InputError(f"{run_dir.name} has no job in the queue. Look at: benchbcss status")
         # first, so that nobody who follows the run, and no job that ends, submits a successor
-        (run_dir / store.SUBMITTED).unlink(missing_ok=True)
+        note_submission(run_dir, NAME, [])
         commands.cancel(jobs)
         return f"job {jobs[0]} is cancelled"
 
@@ -249,7 +249,7 @@ class Slurm(Executor):
         shown = spec.run_dir(self.settings.workspace)
         if ended:
             return judge(spec, shown)
-        if not submission(run_dir):
+        if not submission(run_dir).get("jobs"):
             return Outcome(spec, shown, "failed", "it was cancelled; submitted again, it continues")
         since = self._missing.setdefault(run_dir, time.monotonic())
         if time.monotonic() - since < GONE:
