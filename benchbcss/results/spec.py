@@ -40,7 +40,15 @@ FINGERPRINT_FIELDS = (
 )
 #: newer ones, which count only where they are set: stored specifications keep their fingerprint
 FINGERPRINT_FIELDS_IF_SET = ("sites_fingerprint",)
-
+#: settings of training that are newer than stored specifications, with the value of those: the
+#: same, where it stands, is left out
+_NEWER = {
+    "views": None,
+    "channels_last": False,
+    "tf32": False,
+    "gradient_checkpointing": "auto",
+    "compile": False,
+}
 
 #: of a run, in regular-expression syntax
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -143,9 +151,10 @@ class RunSpec(Strict):
         content: dict[str, Any] = {name: dump[name] for name in FINGERPRINT_FIELDS}
         content |= {name: dump[name] for name in FINGERPRINT_FIELDS_IF_SET if dump[name]}
         content["weights"] = self.weights.identity()
-        train = content["recipe"]["train"]
-        if train and train["views"] is None:  # newer than stored specifications
-            train.pop("views")
+        train = content["recipe"]["train"] or {}
+        for name, before in _NEWER.items():
+            if name in train and train[name] == before:
+                train.pop(name)
         if train and train["validation"]["share"] == 1:  # likewise: they validated without a limit
             train.pop("validation")
         content["recipe"].pop("tracker")  # where training is logged changes no number

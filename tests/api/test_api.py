@@ -76,7 +76,11 @@ def test_a_board_needs_neither_torch_nor_pandas(tmp_path):
 def test_every_name_is_there_and_listed():
     for name in bb.__all__:
         assert getattr(bb, name) is not None
-    assert set(api.__all__) - {"RunOptions", "ScoreOptions"} <= set(bb.__all__) <= set(dir(bb))
+    assert (
+        set(api.__all__) - {"RunOptions", "ScoreOptions", "SweepOptions"}
+        <= set(bb.__all__)
+        <= set(dir(bb))
+    )
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         bb.nothing  # noqa: B018
     assert not hasattr(bb, "__path_of_nothing__")

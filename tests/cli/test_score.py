@@ -439,7 +439,7 @@ def test_numberings_of_others(case):
     """nnU-Net's dataset.json, Hugging Face's id2label, a table, a colour code: the same run."""
     root, common, _, found = case
     first = cli("score", root / "labels", "--name", "x", *common, "--format", "json", check=0)
-    shifted, colours = root / "nnunet", root / "colours"
+    shifted, colours = root / "shifted", root / "colours"
     shifted.mkdir()
     colours.mkdir()
     palette = np.random.default_rng(0).permutation(256)[:18].astype(np.uint8).reshape(6, 3)

@@ -84,7 +84,7 @@ def test_your_data(tmp_path):
 @pytest.mark.slow
 def test_your_predictions(tmp_path):
     carried_out("your-predictions.md", tmp_path)
-    content = result(tmp_path, "dataset501-toy", "nnunet")
+    content = result(tmp_path, "dataset501-toy", "our_nnunet")
     pairs = []
     for path in sorted((tmp_path / "nnUNet_output").glob("*.png")):
         true = np.asarray(Image.open(tmp_path / "Dataset501_Toy" / "labelsTs" / path.name))
