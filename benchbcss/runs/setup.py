@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import InitProcessGroupKwargs
 from torch import nn
 
 from benchbcss import registry
@@ -39,6 +41,9 @@ from benchbcss.training import speedups
 from benchbcss.weights import Provenance, Random
 from benchbcss.weights.loading import settle
 
+#: how long processes wait for one another: for what only the first does, such as fitting a probe on
+#: all training ROIs, NCCL's ten minutes are too short. One that dies is noticed otherwise
+PATIENCE = timedelta(days=1)
 FIT = "fit"  # where a backend that trains by another program keeps that program's files
 
 
@@ -198,7 +203,10 @@ def _accelerator(spec: RunSpec) -> Accelerator:
         cpu=spec.device == "cpu" or (spec.processes > 1 and not torch.cuda.is_available()),
         mixed_precision="no",  # see inference/precision.py: it is not for training alone
         # Frozen groups thaw later, and prompts may not touch every parameter.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=True),
+            InitProcessGroupKwargs(timeout=PATIENCE),
+        ],
     )
 
 

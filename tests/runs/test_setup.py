@@ -1,5 +1,7 @@
 """A worker's start, and its rehearsal."""
 
+import os
+import socket
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -53,3 +55,33 @@ def test_a_rehearsal_says_that_clip_cannot_name_regions(monkeypatch, problem, sa
     assert rehearse._answer(None, [0])["not_measured"] == said
     job.tracks.pop()  # nothing names regions there
     assert rehearse._answer(None, [0])["not_measured"] == {}
+
+
+GROUP = """
+from types import SimpleNamespace
+import torch.distributed as dist
+from benchbcss.runs import setup
+
+setup._accelerator(SimpleNamespace(device="cpu", processes=2))
+backend = dist.distributed_c10d._get_default_group()._get_backend(setup.torch.device("cpu"))
+print(backend.options._timeout.total_seconds())
+"""
+
+
+def test_processes_wait_for_one_another_longer_than_any_stage_lasts():
+    """Asked of the process group itself."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", GROUP],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [process.communicate(timeout=300)[0] for process in started]
+    assert [float(text.split()[-1]) for text in said] == [24 * 3600.0] * 2
