@@ -29,6 +29,7 @@ SUITE = "phantom-small"
 SEEDS = 3
 SHOWN = 0  # the seed whose runs the boards show
 WIDTH, HEIGHT = 1280, 1080  # of the window that pages are shown in
+BOARD_WIDTH = 1720  # no column of five classes is cut
 BLOCK = re.compile(r"(<!-- board: make picture -->\n```\n).*?(```\n)", re.S)
 
 HEAD = """\
@@ -226,16 +227,16 @@ def draw() -> None:
         shoot(html, REPORT)
         options = ["--no-reported", "--track", "semantic", "--seed", str(SHOWN)]
         _printed("leaderboard", f"--output={html}", *options, *place)
-        shoot(html, PICTURES / "board.png")
+        shoot(html, PICTURES / "board.png", BOARD_WIDTH)
 
 
-def shoot(html: Path, target: Path) -> None:
+def shoot(html: Path, target: Path, width: int = WIDTH) -> None:
     """The first screen of a page as a PNG with a palette."""
     from PIL import Image
 
     shot = html.with_suffix(".png")
     options = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--screenshot={shot}"]
-    size = f"--window-size={WIDTH},{HEIGHT}"
+    size = f"--window-size={width},{HEIGHT}"
     subprocess.run(
         ["chromium", *options, size, html.as_uri()], check=True, stderr=subprocess.DEVNULL
     )
