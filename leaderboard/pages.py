@@ -39,9 +39,10 @@ HEAD = """\
 produces, and that its backends run; it says nothing about tissue, and nothing about which model is
 better on BCSS. The suite is [{suite}]({suite}.yaml), with {train} training, {val} validation and
 {test} test ROIs. The preset is `smoke`: small networks, most of them with random weights, and
-{budget} steps of training unless a recipe brings its own schedule. Some rows are the same here and are not
-at full size: this preset leaves out four of sam2_v3's five ideas itself, so that their ablations change
-nothing, and `foundation_hoptimus0` and `_hoptimus1` are one architecture with different weights.
+{budget} steps of training unless a recipe brings its own schedule. Some rows are the same here and
+are not at full size: this preset leaves out four of sam2_v3's five ideas itself, so that their
+ablations change nothing, and `foundation_hoptimus0` and `_hoptimus1` are one architecture with
+different weights.
 
 Everything here is generated. `make leaderboard` runs what is missing (finished runs are not
 repeated), keeps the records in [results](results) and writes this page; `make picture` writes it
