@@ -105,7 +105,7 @@ def test_the_table_and_the_json_say_the_same(tmp_path, monkeypatch, capsys):
     from benchmarks.speed.timing import OURS, Case
 
     def cases():
-        yield Case("sums", {OURS: lambda: 3, "a peer": lambda: sum(range(30000))}, lambda _: None)
+        yield Case("sums", {OURS: lambda: 3, "a peer": lambda: sum(range(3_000_000))}, lambda _: None)
 
     monkeypatch.setattr(bench, "GROUPS", {"sums": ("sums", {}), "lost": ("not_there", {})})
     monkeypatch.setitem(sys.modules, "benchmarks.speed.sums", type("M", (), {"cases": cases}))
