@@ -73,6 +73,7 @@ def _work(run_dir: Path) -> int:
         if spec.processes > 1 and "RANK" not in os.environ:
             followers = _start_followers(run_dir, spec.processes)
         execute(spec, run_dir, stage)
+        _leave_group()
     except interrupt.StopRequested:
         raise
     except BaseException as error:
@@ -85,6 +86,14 @@ def _work(run_dir: Path) -> int:
             follower.wait()
         stage.stop()
     return 0
+
+
+def _leave_group() -> None:
+    """Threads of a process group that is left to the end of the interpreter may abort it."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _reason(error: BaseException) -> str:
@@ -147,6 +156,7 @@ def _follow(run_dir: Path) -> int:
     train.follow(job)
     if job.spec.until == "result":
         predict.assist(job, lambda: load_checkpoint(run_dir, train.FINAL, job.model, None))
+    _leave_group()
     return 0
 
 

@@ -68,15 +68,6 @@ def test_the_training_loop_takes_as_long_as_a_bare_one_and_ends_at_its_weights(t
     assert ratio(training.case(tmp_path, 64, 60), "a bare loop") > 0.5  # 0.9 measured
 
 
-@pytest.mark.peer
-def test_tiled_inference_needs_less_memory_than_its_peer():
-    pytest.importorskip("monai", reason="MONAI is not installed")
-    from benchmarks.speed import memory
-
-    (case,) = memory.measured((2048,)).values()
-    assert case["ratio"] > 1.5  # 5 measured
-
-
 def test_a_board_of_many_runs_is_read(tmp_path):
     from benchmarks.speed import commands
 
@@ -105,7 +96,9 @@ def test_the_table_and_the_json_say_the_same(tmp_path, monkeypatch, capsys):
     from benchmarks.speed.timing import OURS, Case
 
     def cases():
-        yield Case("sums", {OURS: lambda: 3, "a peer": lambda: sum(range(3_000_000))}, lambda _: None)
+        yield Case(
+            "sums", {OURS: lambda: 3, "a peer": lambda: sum(range(3_000_000))}, lambda _: None
+        )
 
     monkeypatch.setattr(bench, "GROUPS", {"sums": ("sums", {}), "lost": ("not_there", {})})
     monkeypatch.setitem(sys.modules, "benchmarks.speed.sums", type("M", (), {"cases": cases}))

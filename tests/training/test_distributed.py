@@ -64,6 +64,9 @@ assert history.records[-1]["step"] == 12
 if accelerator.is_main_process:
     from benchbcss.training.checkpoint import save_checkpoint
     save_checkpoint(out, "after", model, None, {"world": accelerator.num_processes})
+if torch.distributed.is_initialized():  # threads that are left at the end may abort a process
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 """
 
 
