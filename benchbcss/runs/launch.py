@@ -135,7 +135,8 @@ def carry_out(specs: Sequence[RunSpec], how: Launch, say: Say, **shown: Any) -> 
 def _ended(spec: RunSpec, workspace: Path) -> bool:
     """By a look: whether the record is whole is read where the run is kept, once."""
     run_dir = spec.run_dir(workspace)
-    return store.has_record(run_dir) or store.is_reached(run_dir, spec.until)
+    held = spec.until == "training" and store.seems_held(run_dir)
+    return held or store.has_record(run_dir)
 
 
 def failures(outcomes: Sequence[Outcome]) -> str | None:

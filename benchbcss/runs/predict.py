@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import gather_object
 
 from benchbcss.errors import BenchError, PluginError
 from benchbcss.inference.predictor import Predictor
@@ -17,6 +17,7 @@ from benchbcss.progress import Progress
 from benchbcss.runs.setup import Job
 from benchbcss.temporary import remove
 from benchbcss.tracks import Track, get
+from benchbcss.training.processes import of_first
 
 INDEX = "predictions.json"
 
@@ -50,7 +51,7 @@ def predict(job: Job, stage: Progress) -> dict[str, float]:
         stage("predicting", track=track.name)
         if done and missing:
             stage.note(f"continuing with {len(missing)} of {total} ROIs of the {track.name} track")
-        _shared(job, (track.name, missing))
+        of_first(job.accelerator, (track.name, missing))
         with stage.counting(total) as count:
             count(done)
             for made in _rounds(job, predictor, track, missing):
@@ -59,7 +60,7 @@ def predict(job: Job, stage: Progress) -> dict[str, float]:
                 index.add(track.name, made)
                 done += 1
                 count(done)
-    _shared(job, None)
+    of_first(job.accelerator, None)
     with job.guarded("running summary"):
         job.context.notes.update(job.backend.summary(index.remarks(frame.rois)))
     job.context.notes["encoder_calls"] = index.total("encoder_calls")
@@ -75,18 +76,13 @@ def assist(job: Job, load: Callable[[], object]) -> None:
     whose pictures the first one writes. ``load`` puts the weights that are scored into the model,
     once there are any."""
     predictor = None
-    while (asked := _shared(job, None)) is not None:
+    while (asked := of_first(job.accelerator, None)) is not None:
         if predictor is None:
             load()
             predictor = job.predictor(job.model)
         track, missing = asked
         for _ in _rounds(job, predictor, get(track), missing):
             pass
-
-
-def _shared(job: Job, value: Any) -> Any:
-    """The first process's, in every process."""
-    return broadcast_object_list([value])[0] if job.accelerator.num_processes > 1 else value
 
 
 def _rounds(

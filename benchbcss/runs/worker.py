@@ -37,6 +37,14 @@ def main(run_dir: Path) -> int:
     With several processes the first one starts the others, which then train and predict with it
     and nothing else; torchrun may start them all instead.
     """
+    status = _status(run_dir)
+    if status in (0, interrupt.STOPPED):  # in all processes, so that none is waited for
+        _leave_group()
+    return status
+
+
+def _status(run_dir: Path) -> int:
+    """What ``main`` returns."""
     if int(os.environ.get("RANK", "0")):
         try:
             return _follow(run_dir)
@@ -73,7 +81,6 @@ def _work(run_dir: Path) -> int:
         if spec.processes > 1 and "RANK" not in os.environ:
             followers = _start_followers(run_dir, spec.processes)
         execute(spec, run_dir, stage)
-        _leave_group()
     except interrupt.StopRequested:
         raise
     except BaseException as error:
@@ -89,11 +96,13 @@ def _work(run_dir: Path) -> int:
 
 
 def _leave_group() -> None:
-    """Threads of a process group that is left to the end of the interpreter may abort it."""
-    from torch import distributed
-
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.destroy_process_group()
+    """Threads of a process group that is left to the end of the interpreter may abort it. A worker
+    that found nothing to do has not imported torch, and need not now."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.distributed.is_available():
+        return
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _reason(error: BaseException) -> str:
@@ -156,7 +165,6 @@ def _follow(run_dir: Path) -> int:
     train.follow(job)
     if job.spec.until == "result":
         predict.assist(job, lambda: load_checkpoint(run_dir, train.FINAL, job.model, None))
-    _leave_group()
     return 0
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,23 +28,8 @@ from benchbcss.training.trainer import Sample, Trainer
 __all__ = ["History", "Trainer", "Validation", "train"]
 
 Validate = Callable[[nn.Module], Validation]
-P = ParamSpec("P")
 
 
-def _writes_it_all(
-    work: Callable[Concatenate[Trainer, P], History],
-) -> Callable[Concatenate[Trainer, P], History]:
-    """However it ends, what is being written in the background is written before it returns."""
-
-    @wraps(work)
-    def waiting(trainer: Trainer, *args: P.args, **kwargs: P.kwargs) -> History:
-        with trainer.writes:
-            return work(trainer, *args, **kwargs)
-
-    return waiting
-
-
-@_writes_it_all
 def train(
     trainer: Trainer,
     data: TrainingData,
@@ -68,44 +52,45 @@ def train(
     ``on_step`` with the steps done after each. Asked to stop, it finishes its step, saves and
     raises ``StopRequested``. Raises PluginError when a term of the loss is not a scalar.
     """
-    if not trainer.resume():
-        _start(trainer, validate)
-    if on_start is not None:
-        on_start()
-    history, plan = trainer.history, trainer.plan
-    batches = trainer.batches(data)
-    while not trainer.done:
-        epoch = trainer.step // plan.steps_per_epoch
-        rates = trainer.set_rates()
-        _step(trainer, batches, rates)
-        if on_step is not None:
-            on_step(trainer.step)
-        if not history.diverged:
-            if trainer.out_of_time() or trainer.step >= plan.steps:
-                history.end()
-            elif trainer.step % plan.steps_per_epoch:
-                trainer.stop_if_asked()
-                continue
+    with trainer.writes:  # however it ends, what is being written is written before it returns
+        if not trainer.resume():
+            _start(trainer, validate)
+        if on_start is not None:
+            on_start()
+        history, plan = trainer.history, trainer.plan
+        batches = trainer.batches(data)
+        while not trainer.done:
+            epoch = trainer.step // plan.steps_per_epoch
+            rates = trainer.set_rates()
+            _step(trainer, batches, rates)
+            if on_step is not None:
+                on_step(trainer.step)
+            if not history.diverged:
+                if trainer.out_of_time() or trainer.step >= plan.steps:
+                    history.end()
+                elif trainer.step % plan.steps_per_epoch:
+                    trainer.stop_if_asked()
+                    continue
 
-        # End of an epoch: validate, record, stop early, checkpoint.
-        record = trainer.sums.record(epoch, trainer.step, rates)
-        trainer.sums = EpochSums()
-        if not history.diverged and not trainer.finite_weights():
-            trainer.diverge("a weight")
-        due = history.ended or (epoch + 1) % plan.validate_every == 0
-        if validate is not None and due and not history.diverged:
-            _validate(trainer, validate, record)
-        record["finite"] = history.diverged is None
-        trainer.add_record(record)
-        if on_epoch is not None and trainer.main:
-            on_epoch(record)
-        if not history.ended and (waited := _exhausted(history, trainer.settings, plan)):
-            history.end(f"no gain for {waited} epochs")
-        trainer.stop_if_asked()
-        trainer.save_if_due()
-    if validate_whole is not None:
-        _choose(trainer, validate_whole)
-    return trainer.finish()
+            # End of an epoch: validate, record, stop early, checkpoint.
+            record = trainer.sums.record(epoch, trainer.step, rates)
+            trainer.sums = EpochSums()
+            if not history.diverged and not trainer.finite_weights():
+                trainer.diverge("a weight")
+            due = history.ended or (epoch + 1) % plan.validate_every == 0
+            if validate is not None and due and not history.diverged:
+                _validate(trainer, validate, record)
+            record["finite"] = history.diverged is None
+            trainer.add_record(record)
+            if on_epoch is not None and trainer.main:
+                on_epoch(record)
+            if not history.ended and (waited := _exhausted(history, trainer.settings, plan)):
+                history.end(f"no gain for {waited} epochs")
+            trainer.stop_if_asked()
+            trainer.save_if_due()
+        if validate_whole is not None:
+            _choose(trainer, validate_whole)
+        return trainer.finish()
 
 
 def _start(trainer: Trainer, validate: Validate | None) -> None:

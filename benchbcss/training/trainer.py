@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
@@ -28,6 +27,7 @@ from benchbcss.training.checkpoint import load_checkpoint, snapshot, write_check
 from benchbcss.training.history import EpochSums, History
 from benchbcss.training.kept import Kept
 from benchbcss.training.log import NAME, EpochLog
+from benchbcss.training.processes import of_first
 from benchbcss.training.samples import StepDataset, TrainingData, finished_batch
 from benchbcss.training.scaling import LossScaler
 from benchbcss.training.schedule import Plan, ever_trained, group_rates
@@ -77,7 +77,6 @@ class Trainer:
         self.precision = Precision.chosen(settings.precision, accelerator.device)
         self.scaler = LossScaler(enabled=self.precision.name == "fp16")
         self.groups = trainable_groups(backend, model)
-        speedups.prepare(settings, accelerator.device)
         speedups.lay_out(settings, model)
         optimizer = speedups.optimizer(self.groups, settings, accelerator.device)
         self.average: AveragedModel | None = None
@@ -145,7 +144,7 @@ class Trainer:
 
     def shared(self, value: Any) -> Any:
         """The first process's ``value``, in every process."""
-        return broadcast_object_list([value])[0] if self.world > 1 else value
+        return of_first(self.accelerator, value)
 
     def everywhere(self, condition: bool) -> bool:
         """Whether ``condition`` holds in every process: one's trouble must end all, or the others

@@ -10,6 +10,9 @@ from benchbcss.contract import BackendInfo
 from benchbcss.hookspecs import hookimpl
 
 REQUIRES = ("sam2", "hydra", "iopath", "huggingface_hub", "sklearn")
+#: what some of them need besides
+MORE = {"sam2_lora": ("peft",), "medsam": ("transformers",)}
+UNTRAINED = ("sam_zeroshot", "medsam")
 #: v3's ideas, one recipe each without it
 ABLATIONS = ("class_weights", "unfreezing", "stain", "elastic", "early_stopping")
 
@@ -42,36 +45,17 @@ def benchbcss_register_backends(register: Callable[[Any, str], None]) -> None:
             frozenset({"semantic"}),
             "benchbcss_sam2.dense:Sam2Dense",
         ),
-    ):
-        register(
-            BackendInfo(
-                name=name,
-                summary=summary,
-                tracks=tracks,
-                recipe=f"benchbcss_sam2:{name}.yaml",
-                requires=(*REQUIRES, "peft") if name == "sam2_lora" else REQUIRES,
-                extra="sam2",
-            ),
-            target,
-        )
-    _register_untrained(register)
-
-
-def _register_untrained(register: Callable[[Any, str], None]) -> None:
-    for name, summary, tracks, target, more in (
         (
             "sam_zeroshot",
             "SAM2.1 as Meta released it, never trained here",
-            frozenset({"semantic", "prompted"}),
+            both,
             "benchbcss_sam2.backend:ZeroShot",
-            (),
         ),
         (
             "medsam",
             "MedSAM, a fine-tuned SAM, by boxes, never trained here",
             frozenset({"prompted"}),
             "benchbcss_sam2.backend:MedSam",
-            ("transformers",),
         ),
     ):
         register(
@@ -80,9 +64,9 @@ def _register_untrained(register: Callable[[Any, str], None]) -> None:
                 summary=summary,
                 tracks=tracks,
                 recipe=f"benchbcss_sam2:{name}.yaml",
-                requires=(*REQUIRES, *more),
+                requires=(*REQUIRES, *MORE.get(name, ())),
                 extra="sam2",
-                trains=False,
+                trains=name not in UNTRAINED,
             ),
             target,
         )
