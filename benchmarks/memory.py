@@ -281,6 +281,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("backends", nargs="*", help="all that are trained, by default")
     parser.add_argument("--write", action="store_true", help="into docs/memory.md as well")
     given = parser.parse_args(arguments)
+    if unknown := sorted(set(given.backends) - set(trained())):
+        known = ", ".join(trained())
+        parser.error(f"'{unknown[0]}' is no backend with a recipe that is trained here: {known}.")
     torch.set_num_threads(1)
     rows = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.is_file() else {}
     for name in given.backends or trained():

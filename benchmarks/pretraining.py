@@ -23,10 +23,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 import benchbcss as bb
+from benchbcss.errors import BenchError
+from benchbcss.weights.reading import read
 
 ENCODER = "tf_efficientnet_lite0"
 #: which weights, and what of the encoder learns
@@ -106,7 +107,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     asked = parser.parse_args()
-    file = _encoder_file(asked.weights, asked.workspace)
+    try:
+        file = _encoder_file(asked.weights, asked.workspace)
+    except (BenchError, ValueError) as error:
+        parser.error(str(error))
     lines, suite = [], ""
     for name in asked.rows:
         pretrained, adaptation = ROWS[name]
@@ -137,8 +141,7 @@ def _encoder_file(weights: Path, workspace: Path) -> Path:
     import timm
     from safetensors.torch import save_file
 
-    state = torch.load(weights, map_location="cpu", weights_only=True)
-    made = renamed(state, timm.create_model(ENCODER).state_dict())
+    made = renamed(read(weights), timm.create_model(ENCODER).state_dict())
     workspace.mkdir(parents=True, exist_ok=True)
     file = workspace / f"{ENCODER}.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in made.items()}, file)

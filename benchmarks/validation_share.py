@@ -106,8 +106,14 @@ def main() -> None:
     parser.add_argument("--roi", default="4000x5300", help="height and width in px")
     parser.add_argument("--write", action="store_true", help="write what was counted")
     options = parser.parse_args()
-    suite, _ = load_suite(registry.load().suites.find(options.suite).load(), "full")
-    height, width = (int(side) for side in options.roi.split("x"))
+    try:
+        height, width = (int(side) for side in options.roi.split("x"))
+    except ValueError:
+        parser.error(f"--roi {options.roi} is not HEIGHTxWIDTH, such as 4000x5300.")
+    try:
+        suite, _ = load_suite(registry.load().suites.find(options.suite).load(), "full")
+    except BenchError as error:
+        parser.error(str(error))
     text = table(suite, (height, width))
     print(text)
     if options.write:
