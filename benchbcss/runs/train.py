@@ -180,6 +180,7 @@ def _loop(job: Job, data: TrainingData, stage: Progress) -> dict[str, Any]:
         ) from error
     chosen = validation.chosen(history)
     steps = history.records[-1]["step"] if history.records else 0
+    samples = plan.batch_size * settings.accumulate * steps
     return {
         "trained": True,
         "steps": steps,
@@ -187,7 +188,7 @@ def _loop(job: Job, data: TrainingData, stage: Progress) -> dict[str, Any]:
         "batch_size": plan.batch_size,
         "trainable_parameters": trainer.trainable,
         "processes": job.accelerator.num_processes,
-        "images": plan.batch_size * steps,
+        "images": samples,
         "budget": plan.budget,
         "stopped": history.stopped,
         "start": history.start,
@@ -199,9 +200,7 @@ def _loop(job: Job, data: TrainingData, stage: Progress) -> dict[str, Any]:
         "best_mean_dice": chosen.get("val_mean_dice"),
         "best_any_tissue_dice": chosen.get("val_any_tissue_dice"),
         "validation_track": job.backend.validation,
-        "validation": validation.made(
-            watched, history, plan.batch_size * settings.accumulate * steps
-        ),
+        "validation": validation.made(watched, history, samples),
         "loop_seconds": round(history.seconds, 2),
         "stability": vars(_judge(job, history, watched)),
         "log": history.records,

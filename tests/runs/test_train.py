@@ -155,3 +155,16 @@ def test_a_batch_too_small_to_be_normalised_over_says_what_to_change(tmp_path):
     done = cli(*words, "--workspace", tmp_path / "w", check=1)
     assert "normalises over the batch" in done.stderr
     assert "Use larger tiles (the suite's tile.size)" in done.stderr
+
+
+def test_images_of_every_micro_batch_count(phantom, tmp_path):
+    """They give the images per second of the record."""
+    settings = ("train.batch_size=2", "train.accumulate=2")
+    _, _, run_dir = finished_run(
+        phantom, tmp_path, "unetpp", small=True, overrides=(*TINY, *settings)
+    )
+    result = store.load(run_dir)
+    loop = result.training.model_extra
+    assert (result.training.steps, loop["images"]) == (6, 24)
+    assert result.training.validation.passes["training"] == 3 * 24
+    assert result.cost.train_images_per_second == pytest.approx(24 / loop["loop_seconds"])
