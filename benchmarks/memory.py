@@ -246,19 +246,21 @@ def trained() -> list[str]:
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
-    """Markdown; what does not fit ``CARD`` is in italics."""
+    """Markdown of rows by recipe and settings that differ from it, separated by spaces; what does
+    not fit ``CARD`` is in italics."""
     lines = [
         "| recipe | micro-batch | weights + optimiser | fp32 | bf16 | fp32, checkpointing | "
         "bf16, checkpointing |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
-    for name, row in sorted(rows.items()):
+    for key, row in sorted(rows.items()):
+        name, *changed = key.split()
         again = row.get("checkpointed", {})
         peaks = [*row["plain"].values(), *(again.get(key) for key in row["plain"])]
         sizes = [_gigabytes(row["weights"] + row["optimizer"] + row["average"])]
         cells = [*sizes, *map(_gigabytes, peaks)]
-        side = row["side"]
-        lines.append(f"| `{name}` | {row['batch']} x {side} px | {' | '.join(cells)} |")
+        recipe = " with ".join(f"`{part}`" for part in (name, " ".join(changed)) if part)
+        lines.append(f"| {recipe} | {row['batch']} x {row['side']} px | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -279,6 +281,7 @@ def write_page(rows: dict[str, dict[str, Any]]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("backends", nargs="*", help="all that are trained, by default")
+    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of the recipe")
     parser.add_argument("--write", action="store_true", help="into docs/memory.md as well")
     given = parser.parse_args(arguments)
     if unknown := sorted(set(given.backends) - set(trained())):
@@ -287,8 +290,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     rows = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.is_file() else {}
     for name in given.backends or trained():
-        rows[name] = measured(name)
-        print(name, table({name: rows[name]}).splitlines()[-1], flush=True)
+        key = " ".join((name, *given.set))
+        rows[key] = measured(name, overrides=given.set)
+        print(table({key: rows[key]}).splitlines()[-1], flush=True)
         if given.write:
             text = json.dumps(dict(sorted(rows.items())), indent=1) + "\n"
             RECORD.write_text(text, encoding="utf-8")

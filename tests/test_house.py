@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 CORE = ROOT / "benchbcss"
 #: importable by every other module of ours, and importing none but one another
 GROUND = (
-    *("contract", "errors", "events", "hookspecs", "protocols", "presets", "io"),
+    *("contract", "errors", "events", "hookspecs", "protocols", "presets", "io", "cores"),
     "temporary",
     "results.schema",
 )

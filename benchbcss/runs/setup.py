@@ -17,6 +17,7 @@ from torch import nn
 
 from benchbcss import registry
 from benchbcss.contract import Backend, Context, Prompting, Task
+from benchbcss.cores import cores
 from benchbcss.data.dataset import Dataset, Roi
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.store import TileStore
@@ -124,6 +125,13 @@ class Job:
         )
 
 
+def limit_threads() -> None:
+    """PyTorch follows a process's affinity and knows nothing of a container's quota, beyond which
+    threads wait for one another."""
+    if (allowed := cores()) < torch.get_num_threads():
+        torch.set_num_threads(allowed)
+
+
 def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
     """Load data, plugin and model. Raises DataError, PluginError and WeightsError."""
     plugins = registry.load()
@@ -134,6 +142,7 @@ def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
     labels = spec.suite.labels(dataset.code_table())
     names = (*spec.split.train, *spec.split.val, *spec.split.test)
     rois = dataset.rois(progress.counted(names), labels)
+    limit_threads()
     accelerator = _accelerator(spec)
     if accelerator.device.type == "cpu":
         keep_freed_memory()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchbcss import interrupt
+from benchbcss.cores import cores
 from benchbcss.errors import BenchError, RunError
 from benchbcss.io import begin_list, sentence, write_json
 from benchbcss.names import VisibleStream
@@ -131,7 +132,7 @@ def _start_followers(run_dir: Path, processes: int) -> list[subprocess.Popen[byt
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         # Each would otherwise take all cores, which slows all of them down many times.
-        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)),
+        "OMP_NUM_THREADS": str(max(1, cores() // processes)),
     }
     os.environ.update({**shared, "RANK": "0", "LOCAL_RANK": "0"})
     return [

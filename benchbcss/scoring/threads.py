@@ -3,7 +3,6 @@ while they count."""
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,19 +10,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
+from benchbcss.cores import cores
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MOST = 4  # threads for one ROI: further ones mostly wait for the interpreter
 _here = threading.local()
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
 
 
 @contextmanager
@@ -42,8 +35,7 @@ def on_threads(
 ) -> Iterator[Result]:
     """``work`` done to each of ``items``, in their order; on threads where that is ``worth``
     starting them and this thread is not ``alone``."""
-    threads = min(MOST, cores())
-    if not worth or threads < 2 or getattr(_here, "alone", False):
+    if not worth or getattr(_here, "alone", False) or (threads := min(MOST, cores())) < 2:
         yield from map(work, items)
         return
     with ThreadPoolExecutor(threads) as pool:
@@ -58,8 +50,7 @@ def side_by_side(
     The sizes of those under way sum to at most ``most``; a larger item is worked on by itself. The
     first error is raised once those under way have ended, and no further item is begun.
     """
-    threads = min(cores(), len(items))
-    if threads < 2:
+    if len(items) < 2 or (threads := min(cores(), len(items))) < 2:
         yield from map(work, items)
         return
 

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
+
+from benchbcss.cores import cores
 
 #: more were never busy: our choice
 MOST = 8
 #: batches that each process keeps ready (PyTorch's default), and the one that it is making
 AHEAD = 3
 SHARED_MEMORY = Path("/dev/shm")
-
-
-def cores() -> int:
-    """That this process may use: by affinity, by the quota of its container, and by Slurm."""
-    import joblib  # a worker without a GPU never asks
-
-    allowed = int(joblib.cpu_count())
-    asked = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    return max(1, min(allowed, int(asked)) if asked.isdecimal() and int(asked) else allowed)
 
 
 def workers(asked: int | None, device: str, processes: int, batch: int) -> tuple[int, str]:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchbcss.cores import cores
 from benchbcss.upkeep.doctor import Finding, nearest
 
 #: bytes below which something is noted, or a problem. Our choice: two workers of the smoke preset
@@ -26,9 +27,9 @@ def devices() -> Iterator[Finding]:
         text = f"torch cannot be imported: {type(error).__name__}: {error}"
         yield Finding("devices", "problem", text, "Reinstall torch (https://pytorch.org).")
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    allowed = cores()
     yield Finding(
-        "devices", "ok", f"{cores} CPU core{'s' * (cores != 1)}, torch {torch.__version__}"
+        "devices", "ok", f"{allowed} CPU core{'s' * (allowed != 1)}, torch {torch.__version__}"
     )
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):

@@ -7,6 +7,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from benchbcss.runs import rehearse, setup
 from benchbcss.tracks import TRACKS
@@ -85,3 +86,15 @@ def test_processes_wait_for_one_another_longer_than_any_stage_lasts():
     ]
     said = [process.communicate(timeout=300)[0] for process in started]
     assert [float(text.split()[-1]) for text in said] == [24 * 3600.0] * 2
+
+
+@pytest.mark.parametrize(("allowed", "threads"), [(1, 1), (2, 2), (3, 3), (64, 3)])
+def test_torch_takes_no_more_threads_than_cores(monkeypatch, allowed, threads):
+    before = torch.get_num_threads()
+    monkeypatch.setattr(setup, "cores", lambda: allowed)
+    torch.set_num_threads(3)
+    try:
+        setup.limit_threads()
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)

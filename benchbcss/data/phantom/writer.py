@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchbcss.cores import cores
 from benchbcss.data.phantom.canvas import Canvas
 from benchbcss.data.phantom.figures import (
     EXCLUDED,
@@ -55,7 +55,7 @@ def write(
 
     plans = _plan(rois, size, seed)
     if workers is None:
-        workers = max(1, min(os.cpu_count() or 1, _AT_ONCE // size**2))
+        workers = max(1, min(cores(), _AT_ONCE // size**2))
     counted = progress.counted(plans, doing="painting")
     for plan, (image, mask) in zip(counted, _drawn(plans, workers), strict=True):
         write_bytes(directory / "images" / plan.name, image)
