@@ -8,7 +8,7 @@ from typing import Any
 
 from benchbcss.board import compare as comparing
 from benchbcss.board.cells import Grid
-from benchbcss.board.exporters.comparison import seeds_of, signed, wins
+from benchbcss.board.exporters.comparison import notes_of, seeds_of, signed, wins
 from benchbcss.board.model import Board, Table
 from benchbcss.errors import BenchError
 from benchbcss.report.charts import Figure
@@ -41,7 +41,7 @@ def compared(board: Board, table: Table) -> Compared:
     except BenchError as error:
         return Compared(reason=f"Not compared: {error}")
     comparison = content["estimands"][table.track.estimands[0]]
-    notes = _notes(comparison["pairs"])
+    notes = notes_of((f"{p['a']} - {p['b']}", p["note"]) for p in comparison["pairs"])
     if left_out:
         notes.append(f"only the {MOST} best are compared: benchbcss compare takes any")
     standings = [row["name"] for row in comparison["standings"]]
@@ -56,18 +56,6 @@ def compared(board: Board, table: Table) -> Compared:
         ),
     ]
     return Compared(differences(standings, comparison["pairs"]), grids, notes)
-
-
-def _notes(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Why pairs are ties, those of one reason together."""
-    reasons: dict[str, list[str]] = {}
-    for pair in pairs:
-        if pair["note"]:
-            reasons.setdefault(pair["note"], []).append(f"{pair['a']} - {pair['b']}")
-    return [
-        f"{'every pair' if len(names) == len(pairs) > 1 else ', '.join(names)}: {note}"
-        for note, names in reasons.items()
-    ]
 
 
 def _standings(rows: Sequence[Mapping[str, Any]], seeds: Mapping[str, Sequence[int]]) -> Grid:

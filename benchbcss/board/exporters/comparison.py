@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from benchbcss.board.cells import Grid
@@ -61,7 +61,7 @@ def standings(compared: Compared, name: str, part: Comparison) -> Grid:
 
 
 def differences(compared: Compared, part: Comparison) -> tuple[Grid, list[str]]:
-    lines, notes = [], []
+    lines = []
     for pair in part.pairs:
         head, p = f"{pair.a} - {pair.b}", pair.p_holm
         lines.append(
@@ -69,10 +69,22 @@ def differences(compared: Compared, part: Comparison) -> tuple[Grid, list[str]]:
             + [_signed(difference) for difference in pair.classes]
             + [pair.verdict]
         )
-        if pair.note:
-            notes.append(f"{head}: {pair.note}")
     columns = ["pair", "mean", "p (Holm)", *compared.classes, "better"]
+    notes = notes_of((f"{pair.a} - {pair.b}", pair.note) for pair in part.pairs)
     return Grid("differences with 95 % intervals", columns, lines), notes
+
+
+def notes_of(pairs: Iterable[tuple[str, str | None]]) -> list[str]:
+    """Of the names of all pairs and why they are ties: those of one reason together."""
+    pairs = list(pairs)
+    reasons: dict[str, list[str]] = {}
+    for name, note in pairs:
+        if note:
+            reasons.setdefault(note, []).append(name)
+    return [
+        f"{'every pair' if len(names) == len(pairs) > 1 else ', '.join(names)}: {note}"
+        for note, names in reasons.items()
+    ]
 
 
 def wins(
