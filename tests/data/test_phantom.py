@@ -152,11 +152,11 @@ def test_an_roi_takes_little_memory_for_its_pixels():
 
     from benchbcss.data.phantom import writer
 
-    plan = writer._plan(6, 768, 0)[-1]
+    plan = writer._plan(6, 1024, 0)[-1]
     tracemalloc.start()
     try:
         writer._draw(plan)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak / 768**2 < 65
+    assert peak / 1024**2 < 70
