@@ -13,13 +13,28 @@ AHEAD = 3
 SHARED_MEMORY = Path("/dev/shm")
 
 
-def cores() -> int:
-    """That this process may use: by affinity, by the quota of its container, and by Slurm."""
+def cores(processes: int = 1) -> int:
+    """That each of ``processes`` may use: by affinity, by the quota of its container, and by Slurm,
+    which gives each task cores of its own."""
     import joblib  # a worker without a GPU never asks
 
     allowed = int(joblib.cpu_count())
-    asked = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    return max(1, min(allowed, int(asked)) if asked.isdecimal() and int(asked) else allowed)
+    if asked := _whole("SLURM_CPUS_PER_TASK"):
+        allowed = min(allowed, asked)
+        if _whole("SLURM_NTASKS") == processes:
+            return max(1, allowed)
+    return max(1, allowed // _here(processes))
+
+
+def _here(processes: int) -> int:
+    """How many of ``processes`` are on this machine: torchrun and Slurm's jobs say so."""
+    return min(processes, _whole("LOCAL_WORLD_SIZE") or processes)
+
+
+def _whole(variable: str) -> int:
+    """A number in the environment; 0 without one."""
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdecimal() else 0
 
 
 def workers(asked: int | None, device: str, processes: int, batch: int) -> tuple[int, str]:
@@ -32,17 +47,18 @@ def workers(asked: int | None, device: str, processes: int, batch: int) -> tuple
     """
     wanted = asked
     if wanted is None:
-        wanted = min(MOST, cores() // processes - 1) if device == "cuda" else 0
+        wanted = min(MOST, cores(processes) - 1) if device == "cuda" else 0
     wanted = max(0, wanted)
     free = _shared_memory()
     if free is None:
         return wanted, ""
-    fit = int(free // max(1, batch * AHEAD * processes))
+    needed = batch * AHEAD * _here(processes)  # by one process that reads, for each that trains
+    fit = int(free // max(1, needed))
     if fit >= wanted:
         return wanted, ""
     if asked is not None:
         return asked, (
-            f"{asked} loading processes may need {batch * AHEAD * asked / 1e6:.0f} MB of shared "
+            f"{asked} loading processes may need {needed * asked / 1e6:.0f} MB of shared "
             f"memory, and {free / 1e6:.0f} MB are free: choose fewer with --workers, or give the "
             f"container more (docker run --shm-size=8g)"
         )
