@@ -67,8 +67,8 @@ def collect(workspace: Path, suite: str | None = None) -> list[dict[str, Any]]:
 
 
 def _rank(entry: dict[str, Any], waiting: set[Path]) -> tuple[int, float]:
-    """Running ones, then queued, then interrupted. Those ``waiting`` here keep their order; what was
-    handed to a cluster's queue is in the order of submission."""
+    """Running ones, then queued, then interrupted. Those ``waiting`` here keep their order; what
+    was handed to a cluster's queue is in the order of submission."""
     handed = entry["state"] == "queued" and Path(entry["path"]) not in waiting
     return ("running", "queued", "interrupted").index(entry["state"]), entry["when"] * handed
 
