@@ -2,14 +2,22 @@
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pytest
 from tests_support import cli
 
 from benchbcss.runs.executors.protocol import submission
+
+
+def need_slurm() -> None:
+    """Skips the test where there is none."""
+    if shutil.which("sinfo") is None or subprocess.run(["sinfo"], capture_output=True).returncode:
+        pytest.skip("there is no Slurm here (../shared/slurm/start-single-node starts one)")
 
 
 class Command:

@@ -53,7 +53,7 @@ def collect(workspace: Path, suite: str | None = None) -> list[dict[str, Any]]:
             continue
         state, detail = said.get(Path(run.run), (run.state, run.detail))
         runs.append(_entry(run.suite, run.backend, run.run, state, detail, run.when))
-    runs.sort(key=lambda entry: ("running", "queued", "interrupted").index(entry["state"]))
+    runs.sort(key=lambda entry: _rank(entry, waiting))
     failures: list[Failure] = board.failures
     runs += [_entry(f.suite, f.backend, f.run, "failed", f.line, f.when) for f in failures]
     runs += _held(workspace, suite, {Path(run["path"]) for run in runs})
@@ -64,6 +64,13 @@ def collect(workspace: Path, suite: str | None = None) -> list[dict[str, Any]]:
         made = os.path.getmtime(row.run / "result.json")
         runs.append(_entry(row.result.suite.name, row.backend, str(row.run), "done", "", made))
     return runs
+
+
+def _rank(entry: dict[str, Any], waiting: set[Path]) -> tuple[int, float]:
+    """Running ones, then queued, then interrupted. Those ``waiting`` here keep their order; what
+    was handed to a cluster's queue is in the order of submission."""
+    handed = entry["state"] == "queued" and Path(entry["path"]) not in waiting
+    return ("running", "queued", "interrupted").index(entry["state"]), entry["when"] * handed
 
 
 def _held(workspace: Path, suite: str | None, known: set[Path]) -> list[dict[str, Any]]:
@@ -192,7 +199,12 @@ def _show(runs: list[dict[str, Any]]) -> None:
         if run["state"] in ("held", "done"):
             continue
         suite = f" ({run['suite']})" if several else ""
-        page.entry(f"{run['state']}: ", f"{run['backend']} {run['run']}{suite}", run["detail"])
+        title = f"{run['backend']} {run['run']}{suite}"
+        if run["state"] == "queued" and len(f"queued: {title}: {run['detail']}") > page.width:
+            page.line(f"queued: {title}:")
+            page.say(f"  {run['detail']}")  # why it waits is never cut off
+            continue
+        page.entry(f"{run['state']}: ", title, run["detail"])
         if run["state"] != "queued":
             page.line(f"  {_ago(run['when'])}: {run['last_line'] or 'nothing is logged'}")
     if any(run["state"] == "interrupted" for run in runs):

@@ -278,6 +278,9 @@ def _tell(job: Job, record: dict[str, Any], plan: schedule.Plan, stage: Progress
         val=_short(record.get("val_mean_dice")),
         tissue=_short(record.get("val_any_tissue_dice")),
     )
+    if dice := record.get("val_dice"):
+        classes = (f"{name} {_short(value)}" for name, value in dice.items())
+        print(f"validation Dice: {', '.join(classes)}", flush=True)
     job.announcer.epoch_ended(record)
 
 

@@ -132,7 +132,7 @@ def _start_followers(run_dir: Path, processes: int) -> list[subprocess.Popen[byt
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         # Each would otherwise take all cores, which slows all of them down many times.
-        "OMP_NUM_THREADS": str(max(1, cores() // processes)),
+        "OMP_NUM_THREADS": str(cores(processes)),
     }
     os.environ.update({**shared, "RANK": "0", "LOCAL_RANK": "0"})
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from benchbcss.cores import cores
+from benchbcss.cores import cores, here
 
 #: more were never busy: our choice
 MOST = 8
@@ -24,17 +24,18 @@ def workers(asked: int | None, device: str, processes: int, batch: int) -> tuple
     """
     wanted = asked
     if wanted is None:
-        wanted = min(MOST, cores() // processes - 1) if device == "cuda" else 0
+        wanted = min(MOST, cores(processes) - 1) if device == "cuda" else 0
     wanted = max(0, wanted)
     free = _shared_memory()
     if free is None:
         return wanted, ""
-    fit = int(free // max(1, batch * AHEAD * processes))
+    needed = batch * AHEAD * here(processes)  # by one process that reads, for each that trains
+    fit = int(free // max(1, needed))
     if fit >= wanted:
         return wanted, ""
     if asked is not None:
         return asked, (
-            f"{asked} loading processes may need {batch * AHEAD * asked / 1e6:.0f} MB of shared "
+            f"{asked} loading processes may need {needed * asked / 1e6:.0f} MB of shared "
             f"memory, and {free / 1e6:.0f} MB are free: choose fewer with --workers, or give the "
             f"container more (docker run --shm-size=8g)"
         )

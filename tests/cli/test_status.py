@@ -1,4 +1,5 @@
 import json
+import os
 import time
 
 import pytest
@@ -77,6 +78,30 @@ def test_what_a_living_command_has_yet_to_begin(workspace):
         assert "interrupted" not in text
         assert collect(workspace, "amgad5") == []
     assert "queued" not in {run["state"] for run in collect(workspace)}
+
+
+def test_a_clusters_queue_is_in_its_order_and_says_why_runs_wait(workspace, monkeypatch, capsys):
+    """The reason of one that waits is never cut off, however narrow the terminal."""
+    from benchbcss.cli import status
+
+    why = "Slurm job 7 pending (ReqNodeNotAvail, UnavailableNodes:gpu[01-64])"
+    said = {}
+    for place, name in enumerate(("third", "first", "second")):
+        run = workspace / "runs" / "bcss5" / name / "seed0-0123456789ab"
+        run.mkdir(parents=True)
+        (run / "spec.json").write_text("{}")
+        made = time.time() - 9000 + {"first": 0, "second": 10, "third": 20}[name]
+        os.utime(run / "spec.json", (made, made))
+        said[run] = ("queued", why if place else "short")
+    monkeypatch.setattr(status, "_submitted", lambda run_dirs: said)
+    runs = [run for run in collect(workspace) if run["state"] == "queued"]
+    assert [run["backend"] for run in runs] == ["first", "second", "third"]
+    monkeypatch.setenv("COLUMNS", "60")
+    status._show(runs)
+    text = capsys.readouterr().out
+    assert "queued: third seed0-0123456789ab: short\n" in text
+    assert "queued: first seed0-0123456789ab:\n  Slurm job 7 pending (ReqNodeNotAvail" in text
+    assert " ".join(text.split()).count(why) == 2
 
 
 def test_nothing_is_no_error(tmp_path):

@@ -138,7 +138,25 @@ def test_large_rois_are_drawn_one_after_the_other(tmp_path, monkeypatch):
 def test_strips_draw_what_one_piece_would():
     from benchbcss.data.phantom.canvas import Canvas
 
-    canvas = Canvas(np.random.default_rng(1), 1500)
-    assert len(list(canvas.strips())) > 1
-    expected = np.random.default_rng(1).standard_normal((1500, 1500, 3)).astype(np.float32)
-    assert (canvas.noise(channels=3) == expected).all()
+    canvas = Canvas(np.random.default_rng(1), 700)
+    strips = list(canvas.noise_by_strip(channels=3))
+    assert len(strips) > 1
+    assert [row for rows, _ in strips for row in range(rows.start, rows.stop)] == [*range(700)]
+    expected = np.random.default_rng(1).standard_normal((700, 700, 3)).astype(np.float32)
+    assert (np.concatenate([noise for _, noise in strips]) == expected).all()
+
+
+def test_an_roi_takes_little_memory_for_its_pixels():
+    """Some twelve planes of float32 at a time (100 bytes a pixel were 1.6 GB at 4096 px)."""
+    import tracemalloc
+
+    from benchbcss.data.phantom import writer
+
+    plan = writer._plan(6, 1024, 0)[-1]
+    tracemalloc.start()
+    try:
+        writer._draw(plan)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak / 1024**2 < 70

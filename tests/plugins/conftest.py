@@ -1,19 +1,17 @@
 """Commands on a real Slurm, for tests marked ``slurm``."""
 
-import shutil
 import subprocess
 
 import pytest
-from slurm_support import Command
+from slurm_support import Command, need_slurm
 
 from benchbcss.runs.executors.protocol import submission
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Skips where there is none; the node is free again afterwards."""
-    if shutil.which("sinfo") is None or subprocess.run(["sinfo"], capture_output=True).returncode:
-        pytest.skip("there is no Slurm here (../shared/slurm/start-single-node starts one)")
+    """Skips where there is none."""
+    need_slurm()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Training that has ended: what is damaged of it is reached again, with the same weights."""
 
+import re
 import sys
 
 import numpy as np
@@ -115,7 +116,9 @@ def test_training_goes_on_where_it_was_interrupted_and_says_so(
     assert worker.main(run_dir) == 1
     assert "note: continuing" not in capsys.readouterr().out
     assert worker.main(run_dir) == 0
-    assert f"note: continuing at step {epochs[0]} of 6\n" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"note: continuing at step {epochs[0]} of 6\n" in said
+    assert re.search(r"^validation Dice: tumor \d\.\d{4}, stroma \d", said, re.M)  # per class
     assert pictures(run_dir) == pictures(trained[2])
 
 

@@ -8,8 +8,10 @@ from benchbcss.runs import worker
 def test_processes_share_the_cores_that_the_run_may_use(monkeypatch, tmp_path):
     """Of a machine with more cores than its container's quota, the quota is shared."""
     started = []
-    monkeypatch.setattr(worker, "cores", lambda: 6)
     monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr("joblib.cpu_count", lambda: 6)
+    for name in ("SLURM_CPUS_PER_TASK", "SLURM_NTASKS", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(
         worker.subprocess, "Popen", lambda *_, env, **__: started.append(env) or "process"
     )

@@ -25,7 +25,8 @@ EVERYTHING = Augment(
 @pytest.fixture
 def machine(monkeypatch):
     """A machine of 16 cores and so much shared memory; no Slurm."""
-    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    for name in ("SLURM_CPUS_PER_TASK", "SLURM_NTASKS", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
 
     def of(cores=16, shared=10**10):
         monkeypatch.setattr("joblib.cpu_count", lambda: cores)
@@ -51,6 +52,22 @@ def test_with_a_gpu_as_many_as_cores_less_one(machine, monkeypatch):
     assert loading.workers(None, "cuda", 1, 1) == (3, "")
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "64")  # more than the machine has
     assert loading.workers(None, "cuda", 1, 1) == (8, "")
+
+
+def test_each_task_of_slurm_has_cores_of_its_own(machine, monkeypatch):
+    """They are not divided once more by the number of tasks; processes within one task share."""
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "4")
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    assert loading.workers(None, "cuda", 2, 1) == (3, "")
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    assert loading.workers(None, "cuda", 2, 1) == (1, "")
+
+
+def test_processes_on_other_machines_take_nothing_here(machine, monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert loading.workers(None, "cuda", 8, 1) == (7, "")
+    machine(shared=100)
+    assert loading.workers(None, "cuda", 8, 4)[0] == 100 // (4 * loading.AHEAD * 2)
 
 
 def test_shared_memory_limits_what_is_chosen_but_not_what_is_asked(machine):

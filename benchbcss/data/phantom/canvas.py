@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 Window = tuple[slice, slice]
+_STRIP = 1 << 18  # pixels that are computed at a time
 
 
 class Canvas:
@@ -27,8 +28,8 @@ class Canvas:
         return y.copy(), x.copy()
 
     def strips(self) -> Iterator[slice]:
-        """Rows in pieces of about a megapixel, for what needs many bytes per pixel."""
-        step = max(1, (1 << 20) // self.size)
+        """Rows in pieces of ``_STRIP`` pixels, for what needs many bytes per pixel."""
+        step = max(1, _STRIP // self.size)
         for top in range(0, self.size, step):
             yield slice(top, min(top + step, self.size))
 
@@ -41,18 +42,22 @@ class Canvas:
         tall = _spline(coarse, self.size, scale, offset[0])
         return _spline(tall.T, self.size, scale, offset[1]).T
 
-    def noise(self, channels: int | None = None) -> np.ndarray:
-        """float32 [S, S] or [S, S, C] of independent standard normal values."""
+    def noise_by_strip(self, channels: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
+        """Rows, and float32 [h, S] or [h, S, C] of independent standard normal values for them: the
+        generator draws float64, never more than a strip of it."""
         shape = (self.size,) if channels is None else (self.size, channels)
-        drawn = np.empty((self.size, *shape), np.float32)
-        for rows in self.strips():  # the generator draws float64: never more than a strip of it
-            drawn[rows] = self.rng.standard_normal((rows.stop - rows.start, *shape))
-        return drawn
+        for rows in self.strips():
+            drawn = self.rng.standard_normal((rows.stop - rows.start, *shape))
+            yield rows, drawn.astype(np.float32)
 
     def grain(self, sigma: float) -> np.ndarray:
         """float32 [S, S] fine noise of unit variance."""
-        smooth = ndimage.gaussian_filter(self.noise(), sigma)
-        return smooth / smooth.std()
+        smooth = np.empty((self.size, self.size), np.float32)
+        for rows, noise in self.noise_by_strip():
+            smooth[rows] = noise
+        ndimage.gaussian_filter(smooth, sigma, output=smooth)
+        smooth /= smooth.std()
+        return smooth
 
 
 def _spline(knots: np.ndarray, size: int, scale: float, offset: float) -> np.ndarray:
@@ -68,6 +73,10 @@ def _spline(knots: np.ndarray, size: int, scale: float, offset: float) -> np.nda
         (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6,
         t**3 / 6,
     )
-    total = sum(tap * knots[whole + k] for k, tap in enumerate(taps))
-    result: np.ndarray = total / np.float32(0.68)
+    result = np.empty((size, knots.shape[1]), np.float32)
+    step = max(1, _STRIP // knots.shape[1])
+    for top in range(0, size, step):
+        rows = slice(top, top + step)
+        total = sum(tap[rows] * knots[whole[rows] + k] for k, tap in enumerate(taps))
+        result[rows] = total / np.float32(0.68)
     return result

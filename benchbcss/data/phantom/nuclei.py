@@ -40,11 +40,14 @@ def paint_nuclei(canvas: Canvas, look: np.ndarray, angle: np.ndarray) -> np.ndar
         hollow = _outlines(rng, points, 0.62 * radii, stretch, turn)
         vesicular = (code == TUMOR) & (rng.random(len(points)) < 0.6)
         for outline, inner, shade, open_ in zip(outlines, hollow, shades, vesicular, strict=True):
-            pen.polygon(outline, fill=int(190 * min(shade, 1.3)))
+            pen.polygon(outline.tolist(), fill=int(190 * min(shade, 1.3)))
             if open_:
-                pen.polygon(inner, fill=int(190 * shade * 0.68))
-    small = np.asarray(big.resize((size, size), Image.Resampling.BOX), np.float32) / 190
-    return ndimage.gaussian_filter(small, 0.45)
+                pen.polygon(inner.tolist(), fill=int(190 * shade * 0.68))
+    small = np.asarray(big.resize((size, size), Image.Resampling.BOX), np.float32)
+    del pen, big
+    small /= 190
+    ndimage.gaussian_filter(small, 0.45, output=small)
+    return small
 
 
 def _scatter(rng: np.random.Generator, size: int, gap: float) -> np.ndarray:
@@ -63,14 +66,13 @@ def _outlines(
     radii: np.ndarray,
     stretch: np.ndarray,
     turn: np.ndarray,
-) -> list[list[float]]:
-    """Polygons of ten corners at twice the scale, as PIL takes them."""
+) -> np.ndarray:
+    """Polygons of ten corners at twice the scale, in the order in which PIL takes their numbers:
+    float64 [N, 20]. As lists they would take four times the memory."""
     corner = np.linspace(0, 2 * np.pi, 10, endpoint=False)
     wobble = radii[:, None] * (1 + 0.10 * rng.standard_normal((len(points), 10)))
     u = wobble * np.cos(corner) * stretch[:, None]
     v = wobble * np.sin(corner) / stretch[:, None]
     cos, sin = np.cos(turn)[:, None], np.sin(turn)[:, None]
     x, y = points[:, :1] + u * cos - v * sin, points[:, 1:] + u * sin + v * cos
-    flat = np.stack([2 * x, 2 * y], -1).reshape(len(points), -1)
-    outlines: list[list[float]] = flat.tolist()
-    return outlines
+    return np.stack([2 * x, 2 * y], -1).reshape(len(points), -1)

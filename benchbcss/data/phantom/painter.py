@@ -22,44 +22,71 @@ from benchbcss.data.stains import stain_vectors
 
 
 def paint(canvas: Canvas, codes: np.ndarray, rings: list[Ring], site: str) -> np.ndarray:
-    """uint8 [S, S, 3]: stain amounts per pixel, then absorption."""
-    rng, size = canvas.rng, canvas.size
-    # What is drawn wanders around what is labelled, as with human outlines.
-    shift_y, shift_x = (2.5 * canvas.field(24) for _ in range(2))
-    row = np.clip(np.rint(canvas.y + shift_y), 0, size - 1).astype(np.int32)
-    column = np.clip(np.rint(canvas.x + shift_x), 0, size - 1).astype(np.int32)
-    ground = np.where(codes == VESSEL, STROMA, codes)
-    look = ground[row, column]
+    """uint8 [S, S, 3]: stain amounts per pixel, then absorption.
 
+    What is as large as the ROI is kept no longer than it is needed, and computed in place or in
+    strips: at 4096 px each plane of float32 is 67 MB."""
+    look = _wander(canvas, codes)
     angle = np.pi * 0.5 * canvas.field(140)
+    h, e, grain = _tissue(canvas, look, angle)
+    soft = _lumens(canvas, look, e, h)
+    nuclei = paint_nuclei(canvas, look, angle)
+    nuclei *= soft
+    del look, angle, soft
+    red = np.zeros_like(e)
+    _vessels(canvas, rings, e, h, red, nuclei)
+    variation = canvas.grain(1.0)
+    for rows in canvas.strips():
+        h[rows] = h[rows] * (1 - 0.6 * nuclei[rows]) + nuclei[rows] * (1.0 + 0.22 * variation[rows])
+        e[rows] = e[rows] * (1 - 0.35 * nuclei[rows]) + 0.03 * grain[rows] * (e[rows] > 0.1)
+    del nuclei, variation, grain
+    light = _absorb(canvas, (h, e, red), site)
+    del h, e, red
+    return _scan(canvas, light)
+
+
+def _wander(canvas: Canvas, codes: np.ndarray) -> np.ndarray:
+    """Codes uint8 [S, S] of what is drawn, which wanders around what is labelled, as with human
+    outlines; stroma runs on under vessels."""
+    shift_y, shift_x = (2.5 * canvas.field(24) for _ in range(2))
+    ground = np.where(codes == VESSEL, STROMA, codes)
+    look, last = np.empty_like(ground), canvas.size - 1
+    for rows in canvas.strips():
+        row = np.clip(np.rint(canvas.y[rows] + shift_y[rows]), 0, last).astype(np.int32)
+        column = np.clip(np.rint(canvas.x + shift_x[rows]), 0, last).astype(np.int32)
+        look[rows] = ground[row, column]
+    return look
+
+
+def _tissue(
+    canvas: Canvas, look: np.ndarray, angle: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Haematoxylin and eosin of the tissue without its nuclei, and the fine grain that eosin has:
+    float32 [S, S] each."""
     fibres = _fibres(canvas, angle)
     pale = canvas.field(80)  # oedema here, hyaline there, in every class alike
     mottle, grain = canvas.grain(3.0), canvas.grain(0.8)
     textures = {"fibres": fibres, "pale": pale, "mottle": mottle, "grain": grain}
     blue = by_code(FIGURES["haematoxylin"])
     basophil = blue[TUMOR]
-    blue[TUMOR] = basophil["mean"] + basophil["deviation"] * rng.standard_normal()
-    e = np.zeros((size, size), np.float32)
-    h = np.zeros((size, size), np.float32)
+    blue[TUMOR] = basophil["mean"] + basophil["deviation"] * canvas.rng.standard_normal()
+    e = np.zeros(look.shape, np.float32)
+    h = np.zeros(look.shape, np.float32)
     for code, figure in by_code(FIGURES["eosin"]).items():
-        here = look == code
-        if here.any():
+        weight = (look == code).astype(np.float32)
+        if not weight.any():
+            continue
+        ndimage.gaussian_filter(weight, 2.2, output=weight)
+        strengths = {name: value for name, value in figure.items() if name != "base"}
+        for rows in canvas.strips():
             amount = figure["base"]
-            for texture, strength in figure.items():
-                if texture != "base":
-                    amount = amount + strength * textures[texture]
-            weight = ndimage.gaussian_filter(here.astype(np.float32), 2.2)
-            e += weight * amount
-            h += weight * blue[code]
-    h += 0.04 * mottle * (h > 0.05)
-    tissue = _lumens(canvas, look, e, h)
-    nuclei = paint_nuclei(canvas, look, angle) * tissue
-    red = np.zeros_like(e)
-    _vessels(canvas, rings, e, h, red, nuclei)
-    h = h * (1 - 0.6 * nuclei) + nuclei * (1.0 + 0.22 * canvas.grain(1.0))
-    e = e * (1 - 0.35 * nuclei) + 0.03 * grain * (e > 0.1)
-    del nuclei, tissue, fibres, pale, mottle, grain, textures, look, angle
-    return _absorb(canvas, np.stack([h, e, red], -1).clip(0, 3), site)
+            for texture, strength in strengths.items():
+                amount = amount + strength * textures[texture][rows]
+            e[rows] += weight[rows] * amount
+            h[rows] += weight[rows] * blue[code]
+    for rows in canvas.strips():
+        h[rows] += 0.04 * mottle[rows] * (h[rows] > 0.05)
+    return h, e, grain
 
 
 def _fibres(canvas: Canvas, angle: np.ndarray) -> np.ndarray:
@@ -148,8 +175,9 @@ def _vessels(
             nuclei[window] = np.maximum(nuclei[window], 0.85 * flat.astype(np.float32))
 
 
-def _absorb(canvas: Canvas, stains: np.ndarray, site: str) -> np.ndarray:
-    """Beer-Lambert with the institute's own stain, then scanner noise: uint8 [S, S, 3]."""
+def _absorb(canvas: Canvas, stains: tuple[np.ndarray, ...], site: str) -> np.ndarray:
+    """Beer-Lambert with the institute's own stain, of three planes float32 [S, S]: the light that
+    comes through, float32 [S, S, 3]."""
     figure, rng = FIGURES["institute"], canvas.rng
     site_rng = np.random.default_rng([ord(letter) for letter in site])
     base = np.array(stain_vectors("haematoxylin", "eosin", "red_cells", source="phantom"))
@@ -161,15 +189,20 @@ def _absorb(canvas: Canvas, stains: np.ndarray, site: str) -> np.ndarray:
         -figure["tint"], figure["tint"], 3
     )
     vectors, white = vectors.astype(np.float32), white.astype(np.float32)
-    light = np.empty(stains.shape, np.float32)
+    light = np.empty((canvas.size, canvas.size, 3), np.float32)
     for rows in canvas.strips():
-        amounts = (stains[rows] * gain).astype(np.float32)
+        amounts = np.stack([stain[rows] for stain in stains], -1).clip(0, 3)
+        amounts = (amounts * gain).astype(np.float32)
         density = sum(amounts[..., i : i + 1] * vectors[i] for i in range(3))
         light[rows] = white * np.exp(-density)
-    light = ndimage.gaussian_filter(light, (0.55, 0.55, 0))
+    return light
+
+
+def _scan(canvas: Canvas, light: np.ndarray) -> np.ndarray:
+    """A scanner's blur and noise: uint8 [S, S, 3]. ``light`` is overwritten."""
+    ndimage.gaussian_filter(light, (0.55, 0.55, 0), output=light)
     image = np.empty(light.shape, np.uint8)
-    noise = canvas.noise(channels=3)
-    for rows in canvas.strips():
-        drawn = light[rows] + FIGURES["noise"] * noise[rows]
+    for rows, noise in canvas.noise_by_strip(channels=3):
+        drawn = light[rows] + FIGURES["noise"] * noise
         image[rows] = np.rint(255 * drawn).clip(0, 255).astype(np.uint8)
     return image
