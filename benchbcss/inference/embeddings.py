@@ -165,9 +165,9 @@ def _read(path: Path) -> list[Tensor] | None:
     try:
         if not path.is_file():  # a pipe would be waited for without end
             return None
-        content = path.read_bytes()
-        blob = content[_CHECK:]
-        if hashlib.sha256(blob).digest() != content[:_CHECK]:
+        with open(path, "rb") as handle:
+            checksum, blob = handle.read(_CHECK), handle.read()
+        if hashlib.sha256(blob).digest() != checksum:
             path.unlink(missing_ok=True)
             return None
         os.utime(path)  # it was used
