@@ -1,6 +1,8 @@
 """foundation: encoders as their libraries run them, what adapts, heads, weights, gating, TCGA."""
 
+import re
 from importlib import resources
+from pathlib import Path
 
 import pytest
 import torch
@@ -122,6 +124,33 @@ def test_named_recipes_are_short_and_say_where_weights_come_from():
         if name != "foundation":
             path = resources.files("benchbcss_hf") / f"{name}.yaml"
             assert len(path.read_text().splitlines()) <= 10, name
+
+
+def test_the_page_and_the_list_say_what_the_recipes_say():
+    page = Path(__file__).parents[2] / "docs" / "foundation.md"
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in page.read_text("utf-8").splitlines()
+        if line.startswith("| `foundation")
+    ]
+    said = {name.strip("`"): cells for name, _, *cells in rows}
+    assert said.keys() == FOUNDATION.keys()
+    for name, summary in FOUNDATION.items():
+        model = resolve(f"benchbcss_hf:{name}.yaml", "full").model
+        about, encoder = model["pretraining"], model["encoder"]
+        kept = encoder["config"] if encoder["library"] == "transformers" else encoder["arguments"]
+        patch = kept.get("patch_size") or re.search(r"patch(\d+)", encoder["name"])[1]
+        side = kept.get("image_size") or kept["img_size"]
+        assert said[name] == [
+            f"[{encoder['weights']}](https://huggingface.co/{encoder['weights']})",
+            str(side),
+            str(patch),
+            str(model["mpp"] or "as the suite"),
+            about["licence"],
+            "yes" if about["gated"] else "no",
+            about["tcga"],
+        ], name
+        assert ("TCGA was in its pretraining" in summary) == (about["tcga"] == "yes"), name
 
 
 def test_the_encoder_sees_the_pixel_size_that_it_expects():
