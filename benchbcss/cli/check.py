@@ -54,7 +54,7 @@ def _standard_output() -> Iterator[TextIO]:
     given = sys.stdout
     given.flush()
     with redirect_stdout(sys.stderr):
-        if given is not sys.__stdout__ or given.fileno() != 1:
+        if given is not sys.__stdout__ or given is None or given.fileno() != 1:
             yield given
             return
         kept = os.dup(1)

@@ -7,7 +7,6 @@ import torch
 from runs_support import specs
 from safetensors.torch import load_file
 
-from benchbcss.inference.embeddings import Embeddings
 from benchbcss.progress import SILENT
 from benchbcss.results import store
 from benchbcss.runs import executors, worker
@@ -104,47 +103,6 @@ def test_a_folder_that_is_gone_or_damaged_changes_nothing(runs, phantom, tmp_pat
     run_dir, asked = run(phantom, tmp_path / "w", "model.head.kind=linear")
     assert asked > 0
     assert_equal(uncached["second"][0], run_dir)
-
-
-@pytest.mark.parametrize("change", ["in place", "replaced", "loaded", "assigned", "precision"])
-def test_other_weights_ask_for_other_entries(tmp_path, change):
-    """However they came into a network that has asked already."""
-    from test_foundation import backend
-
-    made = backend(**{"model.adaptation.kind": "frozen"})
-    made.context.embeddings = Embeddings(tmp_path)
-    net = made.build().eval()
-    image = torch.rand(1, 3, 28, 28)
-    net(image)
-    net(image)
-    assert (net.cache.computed, net.cache.read) == (1, 1)
-    other = {name: tensor + 0.1 for name, tensor in net.state_dict().items()}
-    norm = net.encoder.net.norm
-    if change == "in place":
-        with torch.no_grad():
-            norm.weight += 0.1
-    elif change == "replaced":
-        norm.weight = torch.nn.Parameter(norm.weight + 0.1, requires_grad=False)
-    elif change == "precision":
-        net.double()
-        image = image.double()
-    else:
-        net.load_state_dict(other, assign=change == "assigned")
-    changed = net(image)
-    assert net.cache.computed == 2
-    net.cache = None
-    assert torch.equal(changed, net(image))
-
-
-def test_a_frozen_encoder_stays_as_it_is_evaluated(tmp_path):
-    from test_foundation import backend
-
-    net = backend(**{"model.adaptation.kind": "frozen"}).build()
-    for mode in (True, False, True):
-        net.train(mode)
-        assert [net.training, net.head.training] == [mode, mode]
-        assert all(part.training == mode for part in net.head.modules())
-        assert not any(part.training for part in net.encoder.modules())
 
 
 def test_views_are_drawn_once(folder, tmp_path):
