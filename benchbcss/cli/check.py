@@ -8,12 +8,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
 from benchbcss.cli import complete
 from benchbcss.cli.main import format_option, recipe_option, say
+from benchbcss.names import VisibleStream
 
 
 @click.command()
@@ -48,20 +49,24 @@ def check(backend: str, overrides: tuple[str, ...], form: str) -> None:
 
 
 @contextmanager
-def _standard_output() -> Iterator[TextIO]:
+def _standard_output() -> Iterator[Any]:
     """Standard output for what the checks say; meanwhile, what a backend and the programs that it
     starts print goes to standard error."""
     given = sys.stdout
     given.flush()
     with redirect_stdout(sys.stderr):
-        if given is not sys.__stdout__ or given is None or given.fileno() != 1:
+        try:
+            number = given.fileno()
+        except (AttributeError, OSError, ValueError):  # closed, or no file at all
+            number = -1
+        if number != 1:
             yield given
             return
         kept = os.dup(1)
         os.dup2(2, 1)
         try:
-            with open(os.dup(kept), "w", encoding=given.encoding, buffering=1) as out:
-                yield out
+            with open(os.dup(kept), "w", encoding=given.encoding, buffering=1) as plain:
+                yield VisibleStream(plain)
         finally:
             os.dup2(kept, 1)
             os.close(kept)

@@ -8,13 +8,17 @@ from tests_support import cli
 
 CHATTY = """
 import os
+import sys
 import click
 from benchbcss.cli.check import _standard_output
+from benchbcss.names import VisibleStream
+
+sys.stdout = VisibleStream(sys.stdout)  # as the command line has it
 
 with _standard_output() as out:
     print("the backend")
     os.system("echo its program")
-    click.echo("a check", out)
+    click.echo("a check\\x07", out)
 print("afterwards")
 """
 
@@ -23,7 +27,7 @@ def test_what_a_backend_and_its_programs_print_is_kept_apart():
     done = subprocess.run(
         [sys.executable, "-c", CHATTY], capture_output=True, text=True, check=True
     )
-    assert done.stdout.splitlines() == ["a check", "afterwards"]
+    assert done.stdout.splitlines() == ["a check\\x07", "afterwards"]
     assert sorted(done.stderr.splitlines()) == ["its program", "the backend"]
 
 
