@@ -30,7 +30,9 @@ def _print(rows: list[dict[str, Any]], form: str, empty: str) -> None:
     for row in rows:
         grid.add_row(*(_cell(value) for value in row.values()))
     stream = sys.stdout
-    Console(file=stream, width=None if stream.isatty() else 150).print(grid)
+    width = None if stream.isatty() else 150
+    # Plain text: rich would take the brackets of 'package[extra]' for its own markup.
+    Console(file=stream, width=width, markup=False, emoji=False).print(grid)
 
 
 def _cell(value: Any) -> str:

@@ -36,8 +36,8 @@ from benchbcss.temporary import beside, sweep
 LIMIT_VARIABLE, LIMIT = "BENCHBCSS_EMBEDDINGS", 20.0
 _SUFFIX = ".emb"
 _CHECK = hashlib.sha256().digest_size
-#: the folder is measured again after so many new entries, since other processes add to it too
-_MEASURE_EVERY = 256
+#: the folder is measured again after so much more of the limit, since other processes add to it too
+_MEASURE_EVERY = 0.01
 #: where room is made, this share of the limit is left
 _ROOM = 0.9
 
@@ -69,7 +69,7 @@ class Embeddings:
     def __post_init__(self) -> None:
         self._begun = time.time()
         self._used = -1  # bytes; unknown
-        self._new = 0
+        self._new = 0  # bytes since it was measured
 
     def maps(
         self, encoder: str, images: Tensor, compute: Callable[[Tensor], Sequence[Tensor]]
@@ -118,6 +118,8 @@ class Embeddings:
                 handle.write(hashlib.sha256(blob).digest())
                 handle.write(blob)
             os.replace(temporary, path)
+        except FileNotFoundError:  # the folder was deleted meanwhile; the next entry makes it anew
+            return
         except OSError as error:  # a full disk must not cost a run
             self.limit = 0
             temporary.unlink(missing_ok=True)
@@ -125,11 +127,11 @@ class Embeddings:
             print(f"warning: {self.root} cannot be written: {what}; no more embeddings are kept")
             return
         self._used += len(blob) + _CHECK
-        self._new += 1
+        self._new += len(blob) + _CHECK
 
     def _room(self, size: int) -> bool:
         """Whether an entry of ``size`` bytes may be added; makes room where it can."""
-        if self._used < 0 or self._new >= _MEASURE_EVERY:
+        if self._used < 0 or self._new > _MEASURE_EVERY * self.limit:
             self._new = 0
             self._used = sum(entry[1] for entry in self._entries())
         if self._used + size <= self.limit:
@@ -141,23 +143,36 @@ class Embeddings:
         for used, bytes_, path in entries:
             if self._used + size <= _ROOM * self.limit or used >= self._begun:
                 break
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError:  # another user's
+                continue
             self._used -= bytes_
         return self._used + size <= self.limit
 
     def _entries(self) -> list[tuple[float, int, Path]]:
         """(when it was last used, bytes, file) of every entry."""
         entries = []
-        for folder in self.root.glob("*"):
-            if folder.is_dir():
-                sweep(folder)
-            for path in folder.glob(f"*{_SUFFIX}"):
+        for folder in _listed(self.root):
+            sweep(Path(folder))
+            for item in _listed(folder):
+                if not item.name.endswith(_SUFFIX):
+                    continue
                 try:
-                    stat = path.stat()
+                    stat = item.stat()
                 except OSError:  # another process has just removed it
                     continue
-                entries.append((stat.st_mtime, stat.st_size, path))
+                entries.append((stat.st_mtime, stat.st_size, Path(item)))
         return entries
+
+
+def _listed(folder: os.PathLike[str]) -> list[os.DirEntry[str]]:
+    """Nothing of what is no folder, or is not there any more."""
+    try:
+        with os.scandir(folder) as listing:
+            return list(listing)
+    except OSError:
+        return []
 
 
 def _read(path: Path) -> list[Tensor] | None:
@@ -165,9 +180,9 @@ def _read(path: Path) -> list[Tensor] | None:
     try:
         if not path.is_file():  # a pipe would be waited for without end
             return None
-        content = path.read_bytes()
-        blob = content[_CHECK:]
-        if hashlib.sha256(blob).digest() != content[:_CHECK]:
+        with open(path, "rb") as handle:
+            checksum, blob = handle.read(_CHECK), handle.read()
+        if hashlib.sha256(blob).digest() != checksum:
             path.unlink(missing_ok=True)
             return None
         os.utime(path)  # it was used

@@ -156,16 +156,25 @@ class Case:
         held_out = self.rois()[4:5]
         return TrainingData(chosen, self.labels, TILE, self.squash, 0, validation=held_out)
 
-    def fitted(self) -> tuple[Backend, nn.Module]:
+    def truth(self) -> dict[Path, str]:
+        """What no backend may read, as in a run."""
+        return {self.root / "data": "the data folder", self.root / "store": "the tile store"}
+
+    def fitted(self, *, guarded: bool = False) -> tuple[Backend, nn.Module]:
         """A new instance with whatever it fits by itself, but without the training loop; the same
-        again of one that leaves training to another program, which takes long."""
+        again of one that leaves training to another program, which takes long: that is done once,
+        and guarded."""
         if self._kept is not None:
             return self._kept
+        apart = self.entry.info.trains and self.recipe.train is None
         made, model = self.backend()
-        fitted = made.fit(model, self.data())
+        guard = Guard(self.truth() if guarded or apart else {}, outward=False)
+        with guard.up("running fit"):
+            fitted = made.fit(model, self.data())
         model.eval()
-        made.after_training(model, self.data())
-        if fitted and self.entry.info.trains and self.recipe.train is None:
+        with guard.up("running after_training"):
+            made.after_training(model, self.data())
+        if fitted and apart:
             self._kept = made, model
         return made, model
 
@@ -497,16 +506,10 @@ def _learns(case: Case) -> None:
 def _guarded(case: Case) -> None:
     """As in a run: ROIs come from the tile store, and the run's guard is up."""
     roi = case.rois()[4]
-    made, model = case.backend()
-    truth = {case.root / "data": "the data folder", case.root / "store": "the tile store"}
-    learning = Guard(truth, outward=False)
-    predictor = case.predictor(made, model, Guard({case.root: "the workspace", **truth}))
     try:
-        with learning.up("running fit"):
-            made.fit(model, case.data())
-        model.eval()
-        with learning.up("running after_training"):
-            made.after_training(model, case.data())
+        made, model = case.fitted(guarded=True)
+        guard = Guard({case.root: "the workspace", **case.truth()})
+        predictor = case.predictor(made, model, guard)
         for track in case.available(made):
             track.answer(predictor, roi.image(), roi.target(case.labels))
     except PluginError as error:

@@ -81,7 +81,8 @@ def cross_entropy(
     if weights is None:
         scale = known.sum().float()
     else:
-        scale = (weights[torch.where(known, target, 0)] * known).sum()
+        label = torch.where(known, target, 0)
+        scale = (weights.index_select(0, label.flatten()).view_as(label) * known).sum()
     return total / scale.clamp(min=torch.finfo(torch.float32).tiny)
 
 
@@ -98,10 +99,11 @@ def soft_dice(
     known = target != ignore_index
     truth = (target[:, None] == labels) & known[:, None]
     probability = logits.float().softmax(1) * known[:, None]
-    overlap = torch.where(truth, probability, 0.0).sum((0, 2, 3))
-    area = probability.sum((0, 2, 3)) + truth.sum((0, 2, 3))
+    overlap = (probability * truth).sum((0, 2, 3))
+    pixels = truth.sum((0, 2, 3))
+    area = probability.sum((0, 2, 3)) + pixels
     dice = (2 * overlap + smooth) / (area + smooth)
-    present = truth.sum((0, 2, 3)) > 0
+    present = pixels > 0
     return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
 
 

@@ -25,6 +25,8 @@ from benchbcss.training.augment import Pipeline
 
 #: image uint8 [S, S, 3], target uint8 [S, S], the seed of its augmentation
 Raw = tuple[Tensor, Tensor, int]
+#: bytes of finished samples that a training process keeps where ``views`` come again: our choice
+KEPT_BYTES = 10**9
 _POSITIONS = 4096  # remembered pixels per class and ROI, for tiles centred on a class
 
 
@@ -77,9 +79,8 @@ class TrainingData:
 
     def raw(self, epoch: int, index: int) -> Raw:
         """The same before augmentation, in a quarter of the bytes and less."""
-        view = epoch if self.views is None else epoch % self.views
+        view, _, size = self.view(epoch, index)
         rng = np.random.default_rng(seed_of(self.seed, "sample", view, index))
-        size = self._size(epoch)
         if self.squash:
             with lifted():
                 image, target = self._squash(index, size or self.squash)
@@ -90,6 +91,12 @@ class TrainingData:
                 image, target = squash(image, size), squash_labels(target, (size, size))
         seed = int(rng.integers(2**62))
         return torch.from_numpy(np.array(image)), torch.from_numpy(np.array(target)), seed
+
+    def view(self, epoch: int, index: int) -> tuple[int, int, int | None]:
+        """Samples of which this is equal are equal: the view's number, the ROI's, and the side that
+        ``scales`` give it."""
+        number = epoch if self.views is None else epoch % self.views
+        return number, index, self._size(epoch)
 
     def finished(self, raw: Raw) -> tuple[Tensor, Tensor]:
         """What ``sample`` returns, made of ``raw`` on the device that its tensors are on."""
@@ -176,6 +183,9 @@ class StepDataset(torch.utils.data.Dataset):
     A batch is (images float32 [B, 3, S, S], targets int64 [B, S, S], names), or with ``raw``
     (images uint8 [B, S, S, 3], targets uint8 [B, S, S], names, seeds), which ``finished_batch``
     turns into the former wherever it lies: that is what travels between processes and to a GPU.
+
+    Finished views that come again are kept in memory, up to ``KEPT_BYTES``, unless processes of
+    their own make the samples while training goes on.
     """
 
     def __init__(
@@ -192,6 +202,8 @@ class StepDataset(torch.utils.data.Dataset):
         self.data, self.batch_size, self.first, self.last = data, batch_size, first, last
         self.rank, self.world, self.raw = rank, world, raw
         self.per_epoch = len(data) // batch_size  # drop-last
+        self._kept: dict[tuple[int, int, int | None], tuple[Tensor, Tensor]] = {}
+        self._room = KEPT_BYTES
 
     def __len__(self) -> int:
         return self.last - self.first
@@ -206,8 +218,21 @@ class StepDataset(torch.utils.data.Dataset):
         if self.raw:
             images, targets, seeds = zip(*(self.data.raw(epoch, i) for i in chosen), strict=True)
             return torch.stack(images), torch.stack(targets), names, list(seeds)
-        pairs = [self.data.sample(epoch, index) for index in chosen]
+        pairs = [self._sample(epoch, index) for index in chosen]
         return torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs]), names
+
+    def _sample(self, epoch: int, index: int) -> tuple[Tensor, Tensor]:
+        """The data's sample, which the caller only reads."""
+        name = self.data.view(epoch, index)
+        if name in self._kept:
+            return self._kept[name]
+        made = self.data.sample(epoch, index)
+        if self.data.views is not None and torch.utils.data.get_worker_info() is None:
+            size = sum(tensor.nbytes for tensor in made)
+            if size <= self._room:
+                self._kept[name] = made
+                self._room -= size
+        return made
 
 
 def finished_batch(

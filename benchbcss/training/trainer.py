@@ -78,6 +78,7 @@ class Trainer:
         self.scaler = LossScaler(enabled=self.precision.name == "fp16")
         self.groups = trainable_groups(backend, model)
         speedups.lay_out(settings, model)
+        self._parameters = list(model.parameters())  # listing them at each step takes long
         optimizer = speedups.optimizer(self.groups, settings, accelerator.device)
         self.average: AveragedModel | None = None
         if settings.ema is not None:
@@ -201,7 +202,7 @@ class Trainer:
     def clip(self) -> Tensor:
         """Clip the gradients; returns their norm before, a scalar on the accelerator's device; it
         is not finite where they are not."""
-        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        parameters = [p for p in self._parameters if p.grad is not None]
         self.scaler.unscale(p.grad for p in parameters if p.grad is not None)
         norm = self.accelerator.clip_grad_norm_(parameters, self.settings.clip_norm)
         known = 0.0 if norm is None else norm

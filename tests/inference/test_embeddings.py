@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -130,6 +131,61 @@ def test_what_this_process_used_stays_and_nothing_more_is_kept(tmp_path):
     tiny = Embeddings(tmp_path / "tiny", limit=size - 1)
     tiny.maps(ENCODER, images(1), Counted())
     assert entries(tiny.root) == []
+
+
+def test_two_runs_at_once_stay_below_the_limit(tmp_path):
+    """Neither knows what the other adds before it measures the folder again."""
+    probe = Embeddings(tmp_path / "probe", limit=10**9)
+    probe.maps(ENCODER, images(1), Counted())
+    size = entries(probe.root)[0].stat().st_size
+    one, other = (Embeddings(tmp_path / "shared", limit=40 * size) for _ in range(2))
+    for seed in range(40):
+        one.maps(ENCODER, images(1, seed), Counted())
+        other.maps(ENCODER, images(1, 1000 + seed), Counted())
+    kept = sum(path.stat().st_size for path in entries(one.root))
+    assert 0.9 * one.limit < kept <= 1.05 * one.limit
+
+
+def test_deleted_again_and_again_while_runs_use_it(tmp_path, capsys):
+    """Small limits, so that they also measure the folder and make room in it all the time."""
+    expected = Counted()(images(6))
+    caches = [Embeddings(tmp_path / "shared", limit=6000) for _ in range(3)]
+    ended = threading.Event()
+
+    def delete():
+        while not ended.is_set():
+            shutil.rmtree(tmp_path / "shared", ignore_errors=True)
+
+    with ThreadPoolExecutor(4) as pool:
+        deleting = pool.submit(delete)
+        try:
+            work = [
+                pool.submit(lambda cache: [cache.maps(ENCODER, images(6), Counted())], cache)
+                for cache in caches * 20
+            ]
+            made = [maps for one in work for maps in one.result()]
+        finally:
+            ended.set()
+        deleting.result()
+    assert all(same(maps, expected) for maps in made)
+    assert capsys.readouterr().out == ""
+    assert [cache.limit for cache in caches] == [6000] * 3
+
+
+def test_entries_that_may_not_be_removed_cost_no_run(cache, monkeypatch):
+    """As in a folder that users share."""
+    cache.maps(ENCODER, images(4), Counted())
+    size = entries(cache.root)[0].stat().st_size
+    for path in entries(cache.root):
+        os.utime(path, (1000, 1000))
+
+    def refused(self, missing_ok=False):
+        raise PermissionError(1, "Operation not permitted")
+
+    full, given = Embeddings(cache.root, limit=4 * size), images(2, seed=1)
+    monkeypatch.setattr(embeddings.Path, "unlink", refused)
+    assert same(full.maps(ENCODER, given, Counted()), Counted()(given))
+    assert len(entries(cache.root)) == 4
 
 
 def test_none_are_kept_where_the_limit_is_nothing(tmp_path):

@@ -1,6 +1,8 @@
 """foundation: encoders as their libraries run them, what adapts, heads, weights, gating, TCGA."""
 
+import re
 from importlib import resources
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ import torch
 from benchbcss import registry
 from benchbcss.contract import Batch, Context, Task
 from benchbcss.errors import RecipeError, WeightsError
+from benchbcss.inference.embeddings import Embeddings
 from benchbcss.recipes import resolve
 from benchbcss.training.adapters import is_adapter
 from benchbcss.weights import Weights, loading
@@ -122,6 +125,33 @@ def test_named_recipes_are_short_and_say_where_weights_come_from():
         if name != "foundation":
             path = resources.files("benchbcss_hf") / f"{name}.yaml"
             assert len(path.read_text().splitlines()) <= 10, name
+
+
+def test_the_page_and_the_list_say_what_the_recipes_say():
+    page = Path(__file__).parents[2] / "docs" / "foundation.md"
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in page.read_text("utf-8").splitlines()
+        if line.startswith("| `foundation")
+    ]
+    said = {name.strip("`"): cells for name, _, *cells in rows}
+    assert said.keys() == FOUNDATION.keys()
+    for name, summary in FOUNDATION.items():
+        model = resolve(f"benchbcss_hf:{name}.yaml", "full").model
+        about, encoder = model["pretraining"], model["encoder"]
+        kept = encoder["config"] if encoder["library"] == "transformers" else encoder["arguments"]
+        patch = kept.get("patch_size") or re.search(r"patch(\d+)", encoder["name"])[1]
+        side = kept.get("image_size") or kept["img_size"]
+        assert said[name] == [
+            f"[{encoder['weights']}](https://huggingface.co/{encoder['weights']})",
+            str(side),
+            str(patch),
+            str(model["mpp"] or "as the suite"),
+            about["licence"],
+            "yes" if about["gated"] else "no",
+            about["tcga"],
+        ], name
+        assert ("TCGA was in its pretraining" in summary) == (about["tcga"] == "yes"), name
 
 
 def test_the_encoder_sees_the_pixel_size_that_it_expects():
@@ -319,3 +349,40 @@ def test_weights_that_cannot_be_had_say_where_gated_ones_are_asked_for(name):
     loose = backend("auto", name=name, **small)
     loose.build()
     assert f"random (pretrained weights {source} were not" in loose.context.provenance.source
+
+
+@pytest.mark.parametrize("change", ["in place", "replaced", "loaded", "assigned", "precision"])
+def test_other_weights_ask_for_other_entries(tmp_path, change):
+    """However they came into a network that has asked already."""
+    made = backend(**{"model.adaptation.kind": "frozen"})
+    made.context.embeddings = Embeddings(tmp_path)
+    net = made.build().eval()
+    image = torch.rand(1, 3, 28, 28)
+    net(image)
+    net(image)
+    assert (net.cache.computed, net.cache.read) == (1, 1)
+    other = {name: tensor + 0.1 for name, tensor in net.state_dict().items()}
+    norm = net.encoder.net.norm
+    if change == "in place":
+        with torch.no_grad():
+            norm.weight += 0.1
+    elif change == "replaced":
+        norm.weight = torch.nn.Parameter(norm.weight + 0.1, requires_grad=False)
+    elif change == "precision":
+        net.double()
+        image = image.double()
+    else:
+        net.load_state_dict(other, assign=change == "assigned")
+    changed = net(image)
+    assert net.cache.computed == 2
+    net.cache = None
+    assert torch.equal(changed, net(image))
+
+
+def test_a_frozen_encoder_stays_as_it_is_evaluated(tmp_path):
+    net = backend(**{"model.adaptation.kind": "frozen"}).build()
+    for mode in (True, False, True):
+        net.train(mode)
+        assert [net.training, net.head.training] == [mode, mode]
+        assert all(part.training == mode for part in net.head.modules())
+        assert not any(part.training for part in net.encoder.modules())

@@ -247,6 +247,34 @@ def test_every_fault_is_found_by_its_check(entry, monkeypatch, cls, check, words
     assert failed[check].hint
 
 
+class OfAnotherProgram(Good):
+    """Trains by itself; counts how often, and looks where it may not when it is told to."""
+
+    fits = 0
+    place = None
+
+    def fit(self, model, samples):
+        type(self).fits += 1
+        if self.place is not None:
+            (self.place(samples)).read_bytes()
+        return True
+
+
+def test_a_long_training_is_done_once_and_guarded(entry, tmp_path, monkeypatch):
+    (tmp_path / "kit_case" / "case.yaml").write_text("name: case\n")
+    monkeypatch.setattr(OfAnotherProgram, "fits", 0)
+    statuses = {o.name: o.status for o in run_checks(entry(OfAnotherProgram))}
+    assert statuses["ground_truth_is_out_of_reach"] == "pass"
+    assert statuses["losses_are_finite"] == "skipped"
+    assert "FAIL" not in statuses.values()
+    assert OfAnotherProgram.fits == 1
+    mask = staticmethod(lambda samples: samples.training[0].mask_entry.array)
+    monkeypatch.setattr(OfAnotherProgram, "place", mask)
+    failed = {o.name: o for o in run_checks(entry(OfAnotherProgram)) if o.status == "FAIL"}
+    detail = failed["ground_truth_is_out_of_reach"].detail
+    assert "while running fit it tried to open" in detail
+
+
 def test_dishonest_metadata(entry):
     failed = {o.name for o in run_checks(entry(Good, tracks={"prompted"})) if o.status == "FAIL"}
     assert "metadata_is_honest" in failed

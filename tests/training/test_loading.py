@@ -6,9 +6,9 @@ import pytest
 import torch
 from training_support import samples, train, weights
 
-from benchbcss.recipes import Augment, Blur, Elastic, Stain
+from benchbcss.recipes import Augment, Blur, Elastic, Scale, Stain
 from benchbcss.training import augment, loading
-from benchbcss.training.samples import StepDataset, finished_batch
+from benchbcss.training.samples import StepDataset, TrainingData, finished_batch
 from benchbcss.training.trainer import Trainer
 
 EVERYTHING = Augment(
@@ -104,6 +104,40 @@ def test_what_travels_is_bytes_and_gives_the_same_batch(folder, tmp_path):
         small = pixels.nbytes + classes.nbytes
         assert small == 2 * data.sample_bytes(True)
         assert image.nbytes + target.nbytes == 2 * data.sample_bytes(False) == 5 * small
+
+
+@pytest.mark.parametrize(("room", "fresh"), [(10**9, 8), (0, 16)], ids=["kept", "no room"])
+def test_views_that_come_again_are_made_once(folder, tmp_path, monkeypatch, room, fresh):
+    """Whatever is done to a batch, the next one of the same views is as the first."""
+    monkeypatch.setattr("benchbcss.training.samples.KEPT_BYTES", room)
+    data = samples(folder, tmp_path, augment=augment.pipeline(EVERYTHING), views=2)
+    expected = {key: data.sample(*key) for key in [(e, i) for e in range(2) for i in range(4)]}
+    made, real = [], TrainingData.sample
+    monkeypatch.setattr(
+        TrainingData, "sample", lambda self, *key: made.append(key) or real(self, *key)
+    )
+    batches = StepDataset(data, 4, 0, 4)
+    for epoch in range(4):
+        image, target, _ = batches[epoch]
+        for place, index in enumerate(data.order(epoch)):
+            assert torch.equal(image[place], expected[epoch % 2, index][0])
+            assert torch.equal(target[place], expected[epoch % 2, index][1])
+        image.zero_()
+        target.zero_()
+    assert len(made) == fresh
+
+
+def test_views_of_another_size_are_others(folder, tmp_path):
+    scales = [Scale(epoch=1, size=48)]
+    data = samples(folder, tmp_path, views=1, scales=scales)
+    batches = StepDataset(data, 4, 0, 3)
+    assert [batches[epoch][0].shape[-1] for epoch in range(3)] == [32, 48, 48]
+
+
+def test_samples_that_are_always_new_fill_no_memory(folder, tmp_path):
+    batches = StepDataset(samples(folder, tmp_path), 4, 0, 3)
+    assert not torch.equal(batches[0][0], batches[1][0])
+    assert batches._kept == {}
 
 
 def test_augmented_here_or_there_training_is_the_same(folder, tmp_path, monkeypatch):

@@ -57,6 +57,7 @@ class Foundation(TakesRgb):
         self.encoder, self.head, self.scale = encoder, head, scale
         self.settings: dict[str, Any] = {}
         self._identified: tuple[Any, str] | None = None
+        self._parts: list[nn.Module] = []  # the encoder's: listing them takes long
 
     def forward(self, image: Tensor) -> Tensor:
         size = image.shape[-2:]
@@ -66,7 +67,7 @@ class Foundation(TakesRgb):
             x = F.interpolate(x, inner, mode="bilinear", align_corners=False, antialias=True)
         height, width = x.shape[-2:]
         x = pad(x, self.encoder.multiple)
-        learns = torch.is_grad_enabled() and not self.frozen
+        learns = torch.is_grad_enabled() and not (self.never_learns or self.frozen)
         with torch.set_grad_enabled(learns):
             maps = self._one_by_one(x) if self.never_learns else self.encoder(x)
         logits = self.head(maps, x).float()
@@ -81,6 +82,11 @@ class Foundation(TakesRgb):
         return not any(p.requires_grad for p in self.encoder.parameters())
 
     def train(self, mode: bool = True) -> Foundation:
+        if self.never_learns and not self.encoder.training:
+            # Every step comes here, and a walk through a large encoder costs more than a small head
+            self.training = mode
+            self.head.train(mode)
+            return self
         super().train(mode)
         if self.frozen:
             self.encoder.eval()  # frozen are running statistics too, and no block is skipped
@@ -97,13 +103,15 @@ class Foundation(TakesRgb):
     def _encoder_identity(self, device: torch.device) -> str:
         """Computed again where weights were loaded since, or precision is another."""
         kind = device.type
-        tensors = (*self.encoder.parameters(), *self.encoder.buffers())
-        state = (
-            device,
-            torch.is_autocast_enabled(kind),
-            torch.get_autocast_dtype(kind),
-            sum(tensor._version for tensor in tensors),
-        )
+        self._parts = self._parts or list(self.encoder.modules())
+        tensors = [
+            (id(tensor), tensor._version)
+            for module in self._parts
+            for tensor in (*module._parameters.values(), *module._buffers.values())
+            if tensor is not None
+        ]
+        autocast = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+        state = (device, autocast, tensors)
         if self._identified is None or self._identified[0] != state:
             self._identified = (state, identity(self.settings, self.encoder, device))
         return self._identified[1]

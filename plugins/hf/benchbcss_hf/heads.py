@@ -115,6 +115,8 @@ def make(encoder: Encoder, classes: int, settings: dict[str, Any]) -> nn.Module:
 
 
 def _resized(one: Tensor, size: Any) -> Tensor:
+    if one.shape[-2:] == size:  # the same bits, in less time
+        return one
     return F.interpolate(one, size, mode="bilinear", align_corners=False)
 
 
