@@ -77,7 +77,7 @@ class Run:
         import pandas as pd
 
         scores = self.track(track)
-        estimands = scores.headline.estimands()
+        estimands = judge.estimands(scores.headline)
         if estimand not in estimands:
             raise UnknownNameError("estimand of this track", estimand, estimands)
         part = estimands[estimand]

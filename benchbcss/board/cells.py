@@ -6,16 +6,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchbcss.board.model import Board, Row, Table
 from benchbcss.board.unfinished import one_line
 from benchbcss.registry import CORE
 from benchbcss.results import judge
-from benchbcss.results.schema import Bounds, Estimand, MeanDice, TrackResult
 from benchbcss.tracks.base import Column, number
 from benchbcss.tracks.semantic import mean_cell as mean
 from benchbcss.weights.hub import COMPLETE
+
+if TYPE_CHECKING:
+    from benchbcss.results.schema import Bounds, Estimand, MeanDice, TrackResult
 
 #: verdict -> one character; where an encoding lacks them, those of ASCII
 MARKS = {

@@ -10,20 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from benchbcss import registry, yaml_text
 from benchbcss.io import read_bytes
 from benchbcss.presets import merge
-from benchbcss.results.schema import (
-    Criterion,
-    Estimand,
-    Regions,
-    RunResult,
-    SuiteUsed,
-    TrackResult,
-)
 from benchbcss.scoring.verdicts import (
     NOT_MEASURED,
     Estimate,
@@ -33,6 +26,17 @@ from benchbcss.scoring.verdicts import (
     not_applicable,
 )
 from benchbcss.tracks import TRACKS
+
+if TYPE_CHECKING:
+    from benchbcss.results.schema import (
+        Criterion,
+        Estimand,
+        Headline,
+        Regions,
+        RunResult,
+        SuiteUsed,
+        TrackResult,
+    )
 
 CLIP_TRACK = "CLIP names the regions of the prompted track; region accuracy never stands in for it"
 
@@ -45,14 +49,14 @@ def verdicts(result: RunResult, track: str) -> list[Verdict]:
 
 def criteria_of(suite: SuiteUsed, preset: str) -> Sequence[Criterion]:
     """Of the suite's file as it is now; the record's own where there is none."""
-    now = _current(suite.name, suite.file, preset)
+    now = _now(suite, preset)
     return suite.criteria if now is None else now.criteria
 
 
 def highlight_of(suite: SuiteUsed, preset: str) -> str | None:
     """The class that the suite's boards show first; where it names none, the first that one of its
     criteria asks for."""
-    now = _current(suite.name, suite.file, preset)
+    now = _now(suite, preset)
     wanted = suite.highlight if now is None else now.highlight
     metrics = [criterion.metric.partition(".") for criterion in criteria_of(suite, preset)]
     return wanted or next((name for _, _, name in metrics if name), None)
@@ -62,13 +66,43 @@ def highlight_of(suite: SuiteUsed, preset: str) -> str | None:
 class _Now:
     """What a suite file says today that changes no number."""
 
-    criteria: tuple[Criterion, ...]
+    criteria: Sequence[Criterion]
     highlight: str | None
 
 
+def estimands(headline: Headline) -> dict[str, Estimand]:
+    """Those that there are, by name."""
+    parts = {"per_roi": headline.per_roi, "pooled": headline.pooled}
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+def _now(suite: SuiteUsed, preset: str) -> _Now | None:
+    now = _current(suite.name, suite.file, preset)
+    if now is None:
+        return None
+    criteria, highlight = now
+    if _are(criteria, suite.criteria):  # which are valid, and known without pydantic
+        return _Now(suite.criteria, highlight)
+    from benchbcss.results.schema import Criterion
+
+    try:
+        return _Now([Criterion.model_validate(one) for one in criteria], highlight)
+    except ValueError:
+        return None
+
+
+def _are(written: list[Any], criteria: Sequence[Criterion]) -> bool:
+    """Whether ``written`` in a suite's file says the same as ``criteria``."""
+    return len(written) == len(criteria) and all(
+        isinstance(one, dict) and {**dict.fromkeys(vars(known)), **one} == vars(known)
+        for one, known in zip(written, criteria, strict=True)
+    )
+
+
 @lru_cache(maxsize=256)
-def _current(name: str, file: str | None, preset: str) -> _Now | None:
-    """Read from the file alone: validating the whole suite would import what reads images."""
+def _current(name: str, file: str | None, preset: str) -> tuple[list[Any], str | None] | None:
+    """Criteria, as they are written, and what is shown first. Read from the file alone: validating
+    the whole suite would import what reads images."""
     path = Path(file) if file else None
     if path is None:
         known = registry.load().suites
@@ -79,22 +113,22 @@ def _current(name: str, file: str | None, preset: str) -> _Now | None:
         raw = yaml_text.load(read_bytes(path).decode("utf-8"))
         presets = raw.pop("presets", None) or {}
         content = merge(raw, presets.get(preset) or {})
-        criteria = tuple(Criterion.model_validate(one) for one in content.get("criteria") or ())
+        return list(content.get("criteria") or ()), content.get("highlight")
     except (OSError, TypeError, ValueError, AttributeError, yaml.YAMLError, RecursionError):
         return None
-    return _Now(criteria, content.get("highlight"))
 
 
 def _verdict(criterion: Criterion, result: RunResult, track: str) -> Verdict:
     metric, part = criterion.metric, result.tracks[track]
     if metric == "stability":
-        stability = result.stability
-        return judge_stability(None if stability is None else stability.model_dump())
+        said = result.stability
+        words = said and {"status": said.status, "reason": said.reason, "note": said.note}
+        return judge_stability(words)
     label, bound = _label(criterion)
     if metric == "clip_accuracy":
         if not TRACKS[track].labels_regions:
             return not_applicable(metric, label, CLIP_TRACK)
-        return _clip_verdict(label, bound, part.regions or Regions(not_measured="not recorded"))
+        return _clip_verdict(label, bound, part.regions)
     name, _, wanted = metric.partition(".")
     if wanted and wanted not in part.all_classes:
         return not_applicable(metric, label, f"'{wanted}' is not scored in this track")
@@ -107,7 +141,7 @@ def _verdict(criterion: Criterion, result: RunResult, track: str) -> Verdict:
         return _metric_verdict(criterion, part, label, bound)
     estimates = [
         _estimate(estimand, values, wanted)
-        for estimand, values in part.headline.estimands().items()
+        for estimand, values in estimands(part.headline).items()
     ]
     return judge(metric, label, bound, estimates)
 
@@ -148,10 +182,11 @@ def _metric_verdict(criterion: Criterion, part: TrackResult, label: str, bound: 
     return judge(criterion.metric, label, bound, estimates, at_most=at_most)
 
 
-def _clip_verdict(label: str, bound: float, regions: Regions) -> Verdict:
+def _clip_verdict(label: str, bound: float, regions: Regions | None) -> Verdict:
     metric = "clip_accuracy"
-    if regions.predicted is None:
-        return Verdict(metric, label, NOT_MEASURED, regions.not_measured or "not recorded")
+    if regions is None or regions.predicted is None:
+        why = regions and regions.not_measured
+        return Verdict(metric, label, NOT_MEASURED, why or "not recorded")
     predicted = regions.predicted
     rois = predicted.effective_rois or float(regions.rois)
     estimate = Estimate(

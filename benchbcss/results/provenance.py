@@ -139,6 +139,12 @@ def scoring_digest() -> str:
     return _digest([Path(__file__).parents[1] / "scoring"])
 
 
+@lru_cache(maxsize=1)
+def records_digest() -> str:
+    """SHA-256 over the source of what reads and writes records."""
+    return _digest([Path(__file__).parent])
+
+
 def extensions(used: Mapping[str, Iterable[str]]) -> dict[str, str]:
     """'kind.name' -> SHA-256 of the source, of everything ``used`` that is not the core's own.
 

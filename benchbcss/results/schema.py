@@ -71,11 +71,6 @@ class Headline(Record):
     per_roi: Estimand
     pooled: Estimand | None = None
 
-    def estimands(self) -> dict[str, Estimand]:
-        """Those that there are, by name."""
-        parts = {"per_roi": self.per_roi, "pooled": self.pooled}
-        return {name: part for name, part in parts.items() if part is not None}
-
 
 class Convention(Record):
     """Dice per class and its mean under another convention; see METHODOLOGY."""

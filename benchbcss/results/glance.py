@@ -1,0 +1,152 @@
+"""A record at a glance: the few fields that a plain board shows, as lists of JSON and back.
+
+Which fields there are, and what is a part with fields of its own, is the schema's to say; here it
+is only said what is kept. A glance has the values that the schema made of the record; whoever asks
+it for more gets that from the record itself. Reading one back imports no pydantic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+#: what is kept of the parts of a record of which not everything is
+KEPT: dict[str, tuple[str, ...]] = {
+    "RunResult": (
+        *("backend", "floor", "name", "seed", "created", "preset", "protocol", "mpp"),
+        *("metrics_version", "suite", "label_map", "split", "data", "weights", "recipe"),
+        *("selection", "evaluated", "not_measured", "training", "stability", "tracks"),
+    ),
+    "DataUsed": ("fingerprint", "phantom"),
+    "Training": ("monitor",),
+    "Stability": ("status", "reason", "note"),
+    "TrackResult": (
+        *("classes", "all_classes", "rois", "view", "headline", "rois_with_class", "tissue"),
+        *("region_accuracy", "prompting", "ceiling", "regions", "others", "metrics"),
+    ),
+    "Regions": ("not_measured", "rois", "predicted", "ground_truth"),
+    "NamedRegions": ("accuracy", "interval", "effective_rois", "reason"),
+    "MeanDice": ("mean",),
+    "MetricUsed": ("label", "direction", "plugin"),
+}
+#: lists of which only the length is kept
+COUNTED = ("others",)
+
+Shape = dict[str, Any]
+#: returns what a left-out field is to be read from
+Whole = Callable[[], Any]
+
+
+def shape_of(model: type[BaseModel]) -> Shape:
+    """``fields`` that are kept, and of those with fields of their own (``parts``) whether they are
+    one, a list, or a mapping, and their shape. Plain JSON."""
+    fields = KEPT.get(model.__name__, tuple(model.model_fields))
+    parts = {}
+    for name in fields:
+        inner = _model_in(model.model_fields[name].annotation)
+        if name in COUNTED:
+            parts[name] = ["count", None]
+        elif inner is not None:
+            parts[name] = [inner[0], shape_of(inner[1])]
+    return {"fields": list(fields), "parts": parts}
+
+
+def _model_in(annotation: Any, kind: str = "one") -> tuple[str, type[BaseModel]] | None:
+    if hasattr(annotation, "model_fields"):
+        return kind, annotation
+    kind = {list: "list", dict: "dict"}.get(get_origin(annotation), kind)  # type: ignore[call-overload]
+    inner = (_model_in(argument, kind) for argument in get_args(annotation))
+    return next((model for model in inner if model is not None), None)
+
+
+def encode(shape: Shape, part: Any) -> list[Any]:
+    """The kept values of ``part``, in the order of its shape's fields."""
+    values = []
+    for name in shape["fields"]:
+        value = getattr(part, name)
+        kind, inner = shape["parts"].get(name, ("plain", None))
+        if kind == "count":
+            value = len(value)
+        elif value is None or kind == "plain":
+            pass
+        elif kind == "list":
+            value = [encode(inner, item) for item in value]
+        elif kind == "dict":
+            value = {key: encode(inner, item) for key, item in value.items()}
+        else:
+            value = encode(inner, value)
+        values.append(value)
+    return values
+
+
+def decode(shape: Shape, values: Sequence[Any], whole: Whole | None = None) -> Any:
+    """The inverse of ``encode``: an object with the kept values as attributes, and the others from
+    what ``whole`` returns; without it, there must be none."""
+    part = Part(whole)
+    kept = vars(part)
+    kept.update(zip(shape["fields"], values, strict=True))
+    for name, (kind, inner) in shape["parts"].items():
+        value = kept[name]
+        if not value:
+            if kind == "count":
+                kept[name] = ()
+            continue  # nothing, or empty
+        of = None if whole is None else _Of(whole, name)
+        if kind == "one":
+            kept[name] = decode(inner, value, of)
+        elif kind == "dict":
+            kept[name] = {key: decode(inner, item, of and of.at(key)) for key, item in value.items()}
+        elif kind == "list":
+            kept[name] = [decode(inner, item, of and of.at(place)) for place, item in enumerate(value)]
+        else:
+            kept[name] = Counted(value, of)
+    return part
+
+
+class Part:
+    """A part of a record: what is kept of it, in its ``__dict__`` as that of the part itself would
+    have it, and the rest when it is asked for."""
+
+    __slots__ = ("__dict__", "_whole")
+
+    def __init__(self, whole: Whole | None) -> None:
+        self._whole = whole
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or self._whole is None:  # what Python itself looks for
+            raise AttributeError(name)
+        return getattr(self._whole(), name)
+
+
+class Counted(Sequence[Any]):
+    """A list of which only the length is kept."""
+
+    def __init__(self, length: int, whole: Whole | None) -> None:
+        self._length, self._whole = length, whole
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, place: Any) -> Any:
+        if self._whole is None:
+            raise IndexError(place)
+        return self._whole()[place]
+
+
+class _Of:
+    """Finds a field, or an item of it, in what ``whole`` returns."""
+
+    __slots__ = ("_item", "_name", "_whole")
+
+    def __init__(self, whole: Whole, name: str, item: Any = None) -> None:
+        self._whole, self._name, self._item = whole, name, item
+
+    def at(self, item: Any) -> _Of:
+        return _Of(self._whole, self._name, item)
+
+    def __call__(self) -> Any:
+        value = getattr(self._whole(), self._name)
+        return value if self._item is None else value[self._item]

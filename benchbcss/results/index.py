@@ -1,0 +1,152 @@
+"""Which glances of a workspace's records are kept, in one file of the workspace, so that a board of
+ten thousand runs neither parses nor checks ten thousand records.
+
+A glance is kept of a record that the schema accepted, under the marks of its file (size, inode,
+times): a record that changed, or was never accepted, is read as if nothing was kept of it, and so
+is every record once the code that reads them has changed. The file may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchbcss import memo
+from benchbcss.results import RESULT, provenance
+from benchbcss.results.glance import KEPT, Shape, decode, encode, shape_of
+
+if TYPE_CHECKING:
+    from benchbcss.results.schema import RunResult
+
+FILE = ".board.memo"
+#: parts that many runs have alike, written once for all of them; they are kept whole, since there
+#: is no one run whose record could be asked for more
+SHARED = ("suite", "label_map", "split", "weights", "recipe")
+#: errors by which a file or a folder is not there
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EBADF}
+_PLACES = [(name, KEPT["RunResult"].index(name)) for name in SHARED]
+
+
+class Index:
+    """The records of a workspace. With ``glance``, those that were read before are glances, and
+    ``close`` keeps glances of the others; without it, records are read as they are."""
+
+    def __init__(self, workspace: Path, *, glance: bool) -> None:
+        self._path, self._root, self._glance = workspace / FILE, workspace / "runs", glance
+        content = memo.read(self._path) if glance else {}
+        if content.get("made_by") != provenance.records_digest():
+            content = {"runs": {}, "shared": {name: [] for name in SHARED}, "shape": None}
+        self._runs: dict[str, list[Any]] = content["runs"]
+        self._shared: dict[str, list[Any]] = content["shared"]
+        self._shape: Shape | None = content["shape"]
+        self._new: dict[str, list[Any]] = {}
+        self._seen: set[str] = set()
+        if self._shape is not None:
+            parts = self._shape["parts"]
+            self._views = {
+                name: [decode(parts[name][1], part) if name in parts else part for part in found]
+                for name, found in self._shared.items()
+            }
+            own = {name: part for name, part in parts.items() if name not in SHARED}
+            self._own_shape = {**self._shape, "parts": own}
+
+    def runs(self, suite: str | None = None) -> Iterator[Path]:
+        """The folders of runs, those of one ``suite`` or all, by name."""
+        for first in _names(self._root):
+            if suite not in (None, first):
+                continue
+            for second in _names(self._root / first):
+                folder = self._root / first / second
+                yield from (folder / name for name in _names(folder) if name[0] != ".")
+
+    def read(self, run_dir: Path) -> tuple[RunResult, str] | None:
+        """The record of a run, or a glance of it, and the SHA-256 of its file; None where it has
+        none. Raises DataError."""
+        status = _status(f"{run_dir}/{RESULT}")  # before it is read: later changes leave marks
+        if status is None:
+            return None
+        name = "/".join(run_dir.parts[-3:])
+        self._seen.add(name)
+        kept = self._runs.get(name)
+        if kept is not None and kept[0] == memo.marks(status):
+            return self._view(run_dir, kept[2]), kept[1]
+        from benchbcss.results import store
+
+        result, digest = store.read(run_dir)
+        if self._glance and memo.settled(status):
+            self._keep(name, [memo.marks(status), digest], result)
+        return result, digest
+
+    def close(self, *, complete: bool) -> None:
+        """``complete``: nothing is kept of what was not read, which is there no more."""
+        if not self._new:
+            return
+        texts = {name: [json.dumps(p) for p in parts] for name, parts in self._shared.items()}
+        numbers: dict[str, dict[str, int]] = {name: {} for name in SHARED}
+        runs = {}
+        for run, (marks, digest, values) in (self._runs | self._new).items():
+            if complete and run not in self._seen:
+                continue
+            for name, place in _PLACES:
+                part = values[place]
+                text = json.dumps(part) if run in self._new else texts[name][part]
+                values[place] = numbers[name].setdefault(text, len(numbers[name]))
+            runs[run] = [marks, digest, values]
+        content = {
+            "made_by": provenance.records_digest(),
+            "shape": self._shape,
+            "shared": {name: [json.loads(text) for text in texts] for name, texts in numbers.items()},
+            "runs": runs,
+        }
+        memo.write(self._path, content)
+
+    def _keep(self, name: str, head: list[Any], result: RunResult) -> None:
+        from benchbcss.results.schema import RunResult
+
+        if self._shape is None:
+            self._shape = shape_of(RunResult)
+        values = encode(self._shape, result)
+        try:
+            json.dumps(values, allow_nan=False)
+        except (ValueError, RecursionError):  # it would not come back as it is
+            return
+        self._new[name] = [*head, values]
+
+    def _view(self, run_dir: Path, kept: list[Any]) -> Any:
+        values = list(kept)
+        for name, place in _PLACES:
+            values[place] = self._views[name][values[place]]
+        return decode(self._own_shape, values, cache(partial(_record, run_dir)))
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries)
+    except OSError as error:
+        if error.errno in _ABSENT or isinstance(error, PermissionError):
+            return []
+        raise
+
+
+def _status(path: str) -> os.stat_result | None:
+    """Of a regular file; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        raise
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def _record(run_dir: Path) -> RunResult:
+    from benchbcss.results import store
+
+    return store.load(run_dir)
