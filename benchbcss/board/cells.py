@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from benchbcss.board.model import Board, Row, Table
 from benchbcss.board.unfinished import one_line
+from benchbcss.defaults import COMPLETE
 from benchbcss.registry import CORE
 from benchbcss.results import judge
 from benchbcss.tracks.base import Column, number
 from benchbcss.tracks.semantic import mean_cell as mean
-from benchbcss.weights.hub import COMPLETE
 
 if TYPE_CHECKING:
     from benchbcss.results.schema import Bounds, Estimand, MeanDice, TrackResult

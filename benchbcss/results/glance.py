@@ -41,16 +41,16 @@ Whole = Callable[[], Any]
 
 
 def shape_of(model: type[BaseModel]) -> Shape:
-    """``fields`` that are kept, and of those with fields of their own (``parts``) whether they are
-    one, a list, or a mapping, and their shape. Plain JSON."""
+    """``fields`` that are kept; ``parts``: place, name, kind and shape of those that have fields of
+    their own, or of which there is a list or a mapping. Plain JSON."""
     fields = KEPT.get(model.__name__, tuple(model.model_fields))
-    parts = {}
-    for name in fields:
+    parts: list[tuple[int, str, str, Shape]] = []
+    for place, name in enumerate(fields):
         inner = _model_in(model.model_fields[name].annotation)
         if name in COUNTED:
-            parts[name] = ["count", None]
+            parts.append((place, name, "count", {}))
         elif inner is not None:
-            parts[name] = [inner[0], shape_of(inner[1])]
+            parts.append((place, name, inner[0], shape_of(inner[1])))
     return {"fields": list(fields), "parts": parts}
 
 
@@ -64,21 +64,20 @@ def _model_in(annotation: Any, kind: str = "one") -> tuple[str, type[BaseModel]]
 
 def encode(shape: Shape, part: Any) -> list[Any]:
     """The kept values of ``part``, in the order of its shape's fields."""
-    values = []
-    for name in shape["fields"]:
-        value = getattr(part, name)
-        kind, inner = shape["parts"].get(name, ("plain", None))
-        if kind == "count":
-            value = len(value)
-        elif value is None or kind == "plain":
-            pass
-        elif kind == "list":
-            value = [encode(inner, item) for item in value]
+    given = vars(part)
+    values = [given[name] for name in shape["fields"]]
+    for place, _, kind, inner in shape["parts"]:
+        value = values[place]
+        if value is None:
+            continue
+        if kind == "one":
+            values[place] = encode(inner, value)
         elif kind == "dict":
-            value = {key: encode(inner, item) for key, item in value.items()}
+            values[place] = {key: encode(inner, item) for key, item in value.items()}
+        elif kind == "list":
+            values[place] = [encode(inner, item) for item in value]
         else:
-            value = encode(inner, value)
-        values.append(value)
+            values[place] = len(value)
     return values
 
 
@@ -88,7 +87,7 @@ def decode(shape: Shape, values: Sequence[Any], whole: Whole | None = None) -> A
     part = Part(whole)
     kept = vars(part)
     kept.update(zip(shape["fields"], values, strict=True))
-    for name, (kind, inner) in shape["parts"].items():
+    for _, name, kind, inner in shape["parts"]:
         value = kept[name]
         if not value:
             if kind == "count":

@@ -13,6 +13,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,11 +50,12 @@ class Index:
         self._seen: set[str] = set()
         if self._shape is not None:
             parts = self._shape["parts"]
+            inner = {name: shape for _, name, _, shape in parts if name in SHARED}
             self._views = {
-                name: [decode(parts[name][1], part) if name in parts else part for part in found]
+                name: [decode(inner[name], part) if name in inner else part for part in found]
                 for name, found in self._shared.items()
             }
-            own = {name: part for name, part in parts.items() if name not in SHARED}
+            own = [part for part in parts if part[1] not in SHARED]
             self._own_shape = {**self._shape, "parts": own}
 
     def runs(self, suite: str | None = None) -> Iterator[Path]:
@@ -87,42 +89,57 @@ class Index:
         """``complete``: nothing is kept of what was not read, which is there no more."""
         if not self._new:
             return
-        texts = {name: [json.dumps(p) for p in parts] for name, parts in self._shared.items()}
-        numbers: dict[str, dict[str, int]] = {name: {} for name in SHARED}
+        shared = _Shared()
         runs = {}
-        for run, (marks, digest, values) in (self._runs | self._new).items():
-            if complete and run not in self._seen:
+        for run, (marks, digest, values) in self._runs.items():
+            if run in self._new or (complete and run not in self._seen):
                 continue
-            for name, place in _PLACES:
-                part = values[place]
-                text = json.dumps(part) if run in self._new else texts[name][part]
-                values[place] = numbers[name].setdefault(text, len(numbers[name]))
-            runs[run] = [marks, digest, values]
+            parts = [self._shared[name][values[place]] for name, place in _PLACES]
+            runs[run] = [marks, digest, shared.without(values, parts)]
+        for run, (marks, digest, values) in self._new.items():
+            with suppress(ValueError, RecursionError):  # it would not come back as it is
+                parts = [values[place] for _, place in _PLACES]
+                runs[run] = [marks, digest, shared.without(values, parts)]
         content = {
             "made_by": provenance.records_digest(),
             "shape": self._shape,
-            "shared": {name: [json.loads(text) for text in texts] for name, texts in numbers.items()},
+            "shared": shared.parts,
             "runs": runs,
         }
-        memo.write(self._path, content)
+        with suppress(RecursionError):
+            memo.write(self._path, content)
 
     def _keep(self, name: str, head: list[Any], result: RunResult) -> None:
         from benchbcss.results.schema import RunResult
 
         if self._shape is None:
             self._shape = shape_of(RunResult)
-        values = encode(self._shape, result)
-        try:
-            json.dumps(values, allow_nan=False)
-        except (ValueError, RecursionError):  # it would not come back as it is
-            return
-        self._new[name] = [*head, values]
+        self._new[name] = [*head, encode(self._shape, result)]
 
     def _view(self, run_dir: Path, kept: list[Any]) -> Any:
         values = list(kept)
         for name, place in _PLACES:
             values[place] = self._views[name][values[place]]
         return decode(self._own_shape, values, cache(partial(_record, run_dir)))
+
+
+class _Shared:
+    """Numbers of shared parts; those that are equal have the same."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, list[Any]] = {name: [] for name in SHARED}
+        self._numbers: dict[tuple[str, str], int] = {}
+
+    def without(self, values: list[Any], parts: list[Any]) -> list[Any]:
+        """``values`` with numbers in place of ``parts``. Raises ValueError for what is no JSON."""
+        values = list(values)
+        for (name, place), part in zip(_PLACES, parts, strict=True):
+            key = name, json.dumps(part, allow_nan=False)
+            number = self._numbers.setdefault(key, len(self.parts[name]))
+            if number == len(self.parts[name]):
+                self.parts[name].append(part)
+            values[place] = number
+        return values
 
 
 def _names(folder: Path) -> list[str]:
