@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from benchbcss.board.model import Board, Row, Table
 from benchbcss.board.unfinished import one_line
 from benchbcss.defaults import COMPLETE
-from benchbcss.registry import CORE
 from benchbcss.results import judge
 from benchbcss.tracks.base import Column, number
 from benchbcss.tracks.semantic import mean_cell as mean
@@ -119,12 +118,9 @@ def registered(results: Sequence[TrackResult]) -> list[Column]:
 
 def strangers(results: Sequence[TrackResult]) -> dict[str, str]:
     """{name: label} of registered metrics that are not the core's, in the order of their names."""
-    labels = {
-        name: used.label
-        for result in results
-        for name, used in result.metrics.items()
-        if not used.plugin.startswith(f"plugin '{CORE}' ")
-    }
+    labels: dict[str, str] = {}
+    for result in results:
+        labels |= result.foreign_metrics
     return dict(sorted(labels.items()))
 
 
@@ -170,7 +166,7 @@ def notes(table: Table) -> list[str]:
         lines.append(
             "ceiling: what a perfect outline of the part pointed at scores against the class"
         )
-    others = max((len(row.scores.others) for row in table.rows), default=0)
+    others = max((row.scores.other_promptings for row in table.rows), default=0)
     if others:
         lines.append(f"{others} other combinations of prompt, scope and views were scored as well")
     return lines

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import calendar
 import gc
-import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -203,9 +202,9 @@ def load(
     lost: list[Path] = []
     board = Board([], [], [])
     index = Index(workspace, glance=glance)
-    for run_dir in index.runs(suite):
+    for run_dir, place in index.runs(suite):
         try:
-            read = index.read(run_dir)
+            read = index.read(run_dir, place)
         except DataError as error:
             board.unreadable.append(str(error))
             continue
@@ -321,7 +320,7 @@ def _table(suite: str, track: Track, group: list[Row]) -> Table:
 
     Among equally large sets the one with the newest result wins.
     """
-    keys = {id(row): json.dumps(row.key, sort_keys=True) for row in group}
+    keys = {id(row): str(row.key) for row in group}
     sizes = Counter(keys.values())
     newest: dict[str, str] = {}
     for row in group:

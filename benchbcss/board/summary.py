@@ -221,7 +221,7 @@ _SECTION = {"--prompts": "promptings"}  # options named otherwise than their sec
 def more(board: Board) -> str:
     """Which options show what the board has beside this."""
     options = ["--details", "--costs"] if board.rows else []
-    if any(row.scores.others for row in board.rows):
+    if any(row.scores.other_promptings for row in board.rows):
         options.append("--prompts")
     options.append("--reported")
     left = [option for option in options if _SECTION.get(option, option[2:]) not in board.sections]

@@ -13,27 +13,24 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-#: what is kept of the parts of a record of which not everything is
+#: what is kept of the parts of a record of which not everything is: fields, and properties
 KEPT: dict[str, tuple[str, ...]] = {
     "RunResult": (
         *("backend", "floor", "name", "seed", "created", "preset", "protocol", "mpp"),
         *("metrics_version", "suite", "label_map", "split", "data", "weights", "recipe"),
         *("selection", "evaluated", "not_measured", "training", "stability", "tracks"),
     ),
-    "DataUsed": ("fingerprint", "phantom"),
     "Training": ("monitor",),
     "Stability": ("status", "reason", "note"),
     "TrackResult": (
         *("classes", "all_classes", "rois", "view", "headline", "rois_with_class", "tissue"),
-        *("region_accuracy", "prompting", "ceiling", "regions", "others", "metrics"),
+        *("region_accuracy", "prompting", "ceiling", "regions", "other_promptings"),
+        "foreign_metrics",
     ),
     "Regions": ("not_measured", "rois", "predicted", "ground_truth"),
     "NamedRegions": ("accuracy", "interval", "effective_rois", "reason"),
     "MeanDice": ("mean",),
-    "MetricUsed": ("label", "direction", "plugin"),
 }
-#: lists of which only the length is kept
-COUNTED = ("others",)
 
 Shape = dict[str, Any]
 #: returns what a left-out field is to be read from
@@ -42,16 +39,17 @@ Whole = Callable[[], Any]
 
 def shape_of(model: type[BaseModel]) -> Shape:
     """``fields`` that are kept; ``parts``: place, name, kind and shape of those that have fields of
-    their own, or of which there is a list or a mapping. Plain JSON."""
+    their own, or of which there is a list or a mapping; ``whole``: nothing is left out. Plain
+    JSON."""
     fields = KEPT.get(model.__name__, tuple(model.model_fields))
     parts: list[tuple[int, str, str, Shape]] = []
     for place, name in enumerate(fields):
-        inner = _model_in(model.model_fields[name].annotation)
-        if name in COUNTED:
-            parts.append((place, name, "count", {}))
-        elif inner is not None:
+        field = model.model_fields.get(name)
+        inner = field and _model_in(field.annotation)
+        if inner:
             parts.append((place, name, inner[0], shape_of(inner[1])))
-    return {"fields": list(fields), "parts": parts}
+    whole = set(fields) == set(model.model_fields) and all(part[3]["whole"] for part in parts)
+    return {"fields": list(fields), "parts": parts, "whole": whole}
 
 
 def _model_in(annotation: Any, kind: str = "one") -> tuple[str, type[BaseModel]] | None:
@@ -64,8 +62,7 @@ def _model_in(annotation: Any, kind: str = "one") -> tuple[str, type[BaseModel]]
 
 def encode(shape: Shape, part: Any) -> list[Any]:
     """The kept values of ``part``, in the order of its shape's fields."""
-    given = vars(part)
-    values = [given[name] for name in shape["fields"]]
+    values = [getattr(part, name) for name in shape["fields"]]
     for place, _, kind, inner in shape["parts"]:
         value = values[place]
         if value is None:
@@ -74,10 +71,8 @@ def encode(shape: Shape, part: Any) -> list[Any]:
             values[place] = encode(inner, value)
         elif kind == "dict":
             values[place] = {key: encode(inner, item) for key, item in value.items()}
-        elif kind == "list":
-            values[place] = [encode(inner, item) for item in value]
         else:
-            values[place] = len(value)
+            values[place] = [encode(inner, item) for item in value]
     return values
 
 
@@ -90,18 +85,14 @@ def decode(shape: Shape, values: Sequence[Any], whole: Whole | None = None) -> A
     for _, name, kind, inner in shape["parts"]:
         value = kept[name]
         if not value:
-            if kind == "count":
-                kept[name] = ()
             continue  # nothing, or empty
-        of = None if whole is None else _Of(whole, name)
+        of = None if whole is None or inner["whole"] else _Of(whole, name)
         if kind == "one":
             kept[name] = decode(inner, value, of)
         elif kind == "dict":
             kept[name] = {key: decode(inner, item, of and of.at(key)) for key, item in value.items()}
-        elif kind == "list":
-            kept[name] = [decode(inner, item, of and of.at(place)) for place, item in enumerate(value)]
         else:
-            kept[name] = Counted(value, of)
+            kept[name] = [decode(inner, item, of and of.at(place)) for place, item in enumerate(value)]
     return part
 
 
@@ -118,21 +109,6 @@ class Part:
         if name.startswith("_") or self._whole is None:  # what Python itself looks for
             raise AttributeError(name)
         return getattr(self._whole(), name)
-
-
-class Counted(Sequence[Any]):
-    """A list of which only the length is kept."""
-
-    def __init__(self, length: int, whole: Whole | None) -> None:
-        self._length, self._whole = length, whole
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, place: Any) -> Any:
-        if self._whole is None:
-            raise IndexError(place)
-        return self._whole()[place]
 
 
 class _Of:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FILE = ".board.memo"
 #: parts that many runs have alike, written once for all of them; they are kept whole, since there
 #: is no one run whose record could be asked for more
-SHARED = ("suite", "label_map", "split", "weights", "recipe")
+SHARED = ("suite", "label_map", "split", "data", "weights", "recipe")
 #: errors by which a file or a folder is not there
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EBADF}
 _PLACES = [(name, KEPT["RunResult"].index(name)) for name in SHARED]
@@ -58,22 +58,23 @@ class Index:
             own = [part for part in parts if part[1] not in SHARED]
             self._own_shape = {**self._shape, "parts": own}
 
-    def runs(self, suite: str | None = None) -> Iterator[Path]:
-        """The folders of runs, those of one ``suite`` or all, by name."""
+    def runs(self, suite: str | None = None) -> Iterator[tuple[Path, str]]:
+        """Folders of runs, those of one ``suite`` or all, and their names, in whose order."""
         for first in _names(self._root):
             if suite not in (None, first):
                 continue
             for second in _names(self._root / first):
                 folder = self._root / first / second
-                yield from (folder / name for name in _names(folder) if name[0] != ".")
+                for third in _names(folder):
+                    if third[0] != ".":
+                        yield folder / third, f"{first}/{second}/{third}"
 
-    def read(self, run_dir: Path) -> tuple[RunResult, str] | None:
+    def read(self, run_dir: Path, name: str) -> tuple[RunResult, str] | None:
         """The record of a run, or a glance of it, and the SHA-256 of its file; None where it has
         none. Raises DataError."""
         status = _status(f"{run_dir}/{RESULT}")  # before it is read: later changes leave marks
         if status is None:
             return None
-        name = "/".join(run_dir.parts[-3:])
         self._seen.add(name)
         kept = self._runs.get(name)
         if kept is not None and kept[0] == memo.marks(status):

@@ -49,14 +49,14 @@ def verdicts(result: RunResult, track: str) -> list[Verdict]:
 
 def criteria_of(suite: SuiteUsed, preset: str) -> Sequence[Criterion]:
     """Of the suite's file as it is now; the record's own where there is none."""
-    now = _now(suite, preset)
+    now = _current(suite.name, suite.file, preset, tuple(suite.criteria))
     return suite.criteria if now is None else now.criteria
 
 
 def highlight_of(suite: SuiteUsed, preset: str) -> str | None:
     """The class that the suite's boards show first; where it names none, the first that one of its
     criteria asks for."""
-    now = _now(suite, preset)
+    now = _current(suite.name, suite.file, preset, tuple(suite.criteria))
     wanted = suite.highlight if now is None else now.highlight
     metrics = [criterion.metric.partition(".") for criterion in criteria_of(suite, preset)]
     return wanted or next((name for _, _, name in metrics if name), None)
@@ -76,33 +76,12 @@ def estimands(headline: Headline) -> dict[str, Estimand]:
     return {name: part for name, part in parts.items() if part is not None}
 
 
-def _now(suite: SuiteUsed, preset: str) -> _Now | None:
-    now = _current(suite.name, suite.file, preset)
-    if now is None:
-        return None
-    criteria, highlight = now
-    if _are(criteria, suite.criteria):  # which are valid, and known without pydantic
-        return _Now(suite.criteria, highlight)
-    from benchbcss.results.schema import Criterion
-
-    try:
-        return _Now([Criterion.model_validate(one) for one in criteria], highlight)
-    except ValueError:
-        return None
-
-
-def _are(written: list[Any], criteria: Sequence[Criterion]) -> bool:
-    """Whether ``written`` in a suite's file says the same as ``criteria``."""
-    return len(written) == len(criteria) and all(
-        isinstance(one, dict) and {**dict.fromkeys(vars(known)), **one} == vars(known)
-        for one, known in zip(written, criteria, strict=True)
-    )
-
-
 @lru_cache(maxsize=256)
-def _current(name: str, file: str | None, preset: str) -> tuple[list[Any], str | None] | None:
-    """Criteria, as they are written, and what is shown first. Read from the file alone: validating
-    the whole suite would import what reads images."""
+def _current(
+    name: str, file: str | None, preset: str, recorded: tuple[Criterion, ...]
+) -> _Now | None:
+    """Read from the file alone: validating the whole suite would import what reads images. Most
+    often its criteria are those that were ``recorded``."""
     path = Path(file) if file else None
     if path is None:
         known = registry.load().suites
@@ -113,9 +92,23 @@ def _current(name: str, file: str | None, preset: str) -> tuple[list[Any], str |
         raw = yaml_text.load(read_bytes(path).decode("utf-8"))
         presets = raw.pop("presets", None) or {}
         content = merge(raw, presets.get(preset) or {})
-        return list(content.get("criteria") or ()), content.get("highlight")
+        criteria = _valid(list(content.get("criteria") or ()), recorded)
     except (OSError, TypeError, ValueError, AttributeError, yaml.YAMLError, RecursionError):
         return None
+    return _Now(criteria, content.get("highlight"))
+
+
+def _valid(written: list[Any], recorded: tuple[Criterion, ...]) -> tuple[Criterion, ...]:
+    """What a suite's file says, as criteria. Those in a record are valid: where it says the same,
+    pydantic is not needed. Raises ValueError."""
+    if len(written) == len(recorded) and all(
+        isinstance(one, dict) and {**dict.fromkeys(vars(known)), **one} == vars(known)
+        for one, known in zip(written, recorded, strict=True)
+    ):
+        return recorded
+    from benchbcss.results.schema import Criterion
+
+    return tuple(Criterion.model_validate(one) for one in written)
 
 
 def _verdict(criterion: Criterion, result: RunResult, track: str) -> Verdict:
