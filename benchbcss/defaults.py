@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 
 WORKSPACE = "benchbcss-workspace"
-#: measures what finished runs lack for want of weights
-COMPLETE = "benchbcss rescore --complete"
 WORKSPACE_VARIABLE, DATA_VARIABLE = "BENCHBCSS_WORKSPACE", "BENCHBCSS_DATA"
 
 

@@ -36,7 +36,7 @@ def collect(workspace: Path, suite: str | None = None) -> list[dict[str, Any]]:
     from benchbcss.board import model
     from benchbcss.board.unfinished import Failure
 
-    board = model.load(workspace, suite=suite, ties=False)
+    board = model.load(workspace, suite=suite, ties=False, glance=True)
     running = [run for run in board.unfinished if run.state == "running"]
     queue = _queue(workspace, suite, {Path(run.run) for run in running})
     waiting = {Path(entry["path"]) for entry in queue}

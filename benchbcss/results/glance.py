@@ -90,9 +90,13 @@ def decode(shape: Shape, values: Sequence[Any], whole: Whole | None = None) -> A
         if kind == "one":
             kept[name] = decode(inner, value, of)
         elif kind == "dict":
-            kept[name] = {key: decode(inner, item, of and of.at(key)) for key, item in value.items()}
+            kept[name] = {
+                key: decode(inner, item, of and of.at(key)) for key, item in value.items()
+            }
         else:
-            kept[name] = [decode(inner, item, of and of.at(place)) for place, item in enumerate(value)]
+            kept[name] = [
+                decode(inner, item, of and of.at(place)) for place, item in enumerate(value)
+            ]
     return part
 
 

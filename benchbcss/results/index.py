@@ -14,7 +14,6 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +120,7 @@ class Index:
         values = list(kept)
         for name, place in _PLACES:
             values[place] = self._views[name][values[place]]
-        return decode(self._own_shape, values, cache(partial(_record, run_dir)))
+        return decode(self._own_shape, values, _Record(run_dir))
 
 
 class _Shared:
@@ -164,7 +163,18 @@ def _status(path: str) -> os.stat_result | None:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
-def _record(run_dir: Path) -> RunResult:
-    from benchbcss.results import store
+class _Record:
+    """Reads a record when it is first asked for."""
 
-    return store.load(run_dir)
+    __slots__ = ("_result", "_run_dir")
+
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
+        self._result: RunResult | None = None
+
+    def __call__(self) -> RunResult:
+        if self._result is None:
+            from benchbcss.results import store
+
+            self._result = store.load(self._run_dir)
+        return self._result

@@ -125,16 +125,15 @@ def _verdict(criterion: Criterion, result: RunResult, track: str) -> Verdict:
     name, _, wanted = metric.partition(".")
     if wanted and wanted not in part.all_classes:
         return not_applicable(metric, label, f"'{wanted}' is not scored in this track")
-    chosen = [wanted] if wanted else part.classes
-    lost = [cls for cls in chosen if not part.rois_with_class.get(cls)]
-    if lost:
+    chosen, present = [wanted] if wanted else part.classes, part.rois_with_class
+    if not all(present.get(cls) for cls in chosen):
+        lost = [cls for cls in chosen if not present.get(cls)]
         why = f"no ground truth of {', '.join(lost)} in the scored ROIs"
         return Verdict(metric, label, NOT_MEASURED, why)
     if metric != "mean_dice" and name != "dice":
         return _metric_verdict(criterion, part, label, bound)
     estimates = [
-        _estimate(estimand, values, wanted)
-        for estimand, values in estimands(part.headline).items()
+        _estimate(estimand, values, wanted) for estimand, values in estimands(part.headline).items()
     ]
     return judge(metric, label, bound, estimates)
 

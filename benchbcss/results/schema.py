@@ -306,7 +306,9 @@ class TrackResult(Record):
     def foreign_metrics(self) -> dict[str, str]:
         """{name: label} of ``metrics`` that are not the core's."""
         core = f"plugin '{CORE}' "
-        return {k: used.label for k, used in self.metrics.items() if not used.plugin.startswith(core)}
+        return {
+            k: used.label for k, used in self.metrics.items() if not used.plugin.startswith(core)
+        }
 
 
 # -- the run ---------------------------------------------------------------------------------------
