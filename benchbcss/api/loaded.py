@@ -77,6 +77,8 @@ class Run:
         import pandas as pd
 
         scores = self.track(track)
+        from benchbcss.results import judge
+
         estimands = judge.estimands(scores.headline)
         if estimand not in estimands:
             raise UnknownNameError("estimand of this track", estimand, estimands)

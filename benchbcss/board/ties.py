@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchbcss.board.model import Row, Table
 from benchbcss.memo import Memo

@@ -2,3 +2,5 @@
 
 #: the record of a finished run, in its folder
 RESULT = "result.json"
+#: the validation of a run that was asked to go no further, by its final weights
+VALIDATION = "validation.json"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Headline,
         Regions,
         RunResult,
+        Stability,
         SuiteUsed,
         TrackResult,
     )
@@ -114,9 +115,7 @@ def _valid(written: list[Any], recorded: tuple[Criterion, ...]) -> tuple[Criteri
 def _verdict(criterion: Criterion, result: RunResult, track: str) -> Verdict:
     metric, part = criterion.metric, result.tracks[track]
     if metric == "stability":
-        said = result.stability
-        words = said and {"status": said.status, "reason": said.reason, "note": said.note}
-        return judge_stability(words)
+        return _stability_verdict(result.stability)
     label, bound = _label(criterion)
     if metric == "clip_accuracy":
         if not TRACKS[track].labels_regions:
@@ -136,6 +135,13 @@ def _verdict(criterion: Criterion, result: RunResult, track: str) -> Verdict:
         _estimate(estimand, values, wanted) for estimand, values in estimands(part.headline).items()
     ]
     return judge(metric, label, bound, estimates)
+
+
+def _stability_verdict(stability: Stability | None) -> Verdict:
+    if stability is None:
+        return judge_stability(None)
+    names = ("status", "reason", "note")
+    return judge_stability({name: getattr(stability, name) for name in names})
 
 
 def _label(criterion: Criterion) -> tuple[str, float]:

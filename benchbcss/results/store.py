@@ -20,7 +20,7 @@ from benchbcss import io
 from benchbcss.errors import DataError, RunError
 from benchbcss.io import write_json
 from benchbcss.memo import Memo
-from benchbcss.results import RESULT
+from benchbcss.results import RESULT, VALIDATION
 from benchbcss.results.migrate import lift
 from benchbcss.results.schema import (
     METRICS_VERSION,
@@ -49,8 +49,6 @@ LOG = "log.txt"
 #: by which executor, and as which jobs, the run was handed to a queue
 SUBMITTED = "submitted.json"
 STATUS = "status.json"
-#: the validation of a run that was asked to go no further, by its final weights
-VALIDATION = "validation.json"
 #: what training leaves at its end
 _TRAINED = ("training.json", "checkpoints/final.safetensors")
 _PRESENT = f'"schema_version": {SCHEMA_VERSION},'.encode()
