@@ -51,11 +51,11 @@ class Index:
             parts = self._shape["parts"]
             inner = {name: shape for _, name, _, shape in parts if name in SHARED}
             self._views = {
-                name: [decode(inner[name], part) if name in inner else part for part in found]
-                for name, found in self._shared.items()
+                name: [decode(inner[name], value) if name in inner else value for value in values]
+                for name, values in self._shared.items()
             }
-            own = [part for part in parts if part[1] not in SHARED]
-            self._own_shape = {**self._shape, "parts": own}
+            unshared = [part for part in parts if part[1] not in SHARED]
+            self._unshared_shape = {**self._shape, "parts": unshared}
 
     def runs(self, suite: str | None = None) -> Iterator[tuple[Path, str]]:
         """Folders of runs, those of one ``suite`` or all, and their names, in whose order."""
@@ -120,7 +120,7 @@ class Index:
         values = list(kept)
         for name, place in _PLACES:
             values[place] = self._views[name][values[place]]
-        return decode(self._own_shape, values, _Record(run_dir))
+        return decode(self._unshared_shape, values, _Record(run_dir))
 
 
 class _Shared:

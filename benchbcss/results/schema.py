@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from benchbcss.registry import CORE
+from benchbcss.protocols import CORE
 
 SCHEMA_VERSION: Literal[3] = 3
 #: rises whenever the meaning of a number changes; results of different versions do not compare
