@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from benchbcss.board.model import Board
     from benchbcss.contract import Context
 
+CORE = "core"  # the name under which what ships with the core is listed
+
 
 @dataclass(frozen=True)
 class About:

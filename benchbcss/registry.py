@@ -31,6 +31,7 @@ from benchbcss.kinds import (
     SUITE,
     TRACKER,
 )
+from benchbcss.protocols import CORE
 from benchbcss.registered import Kind, Registered, Registry, Source
 
 __all__ = [
@@ -46,7 +47,6 @@ __all__ = [
 ]
 
 GROUP = "benchbcss"
-CORE = "core"  # the name under which what ships with the core is listed
 
 
 class Plugins:

@@ -77,7 +77,9 @@ class Run:
         import pandas as pd
 
         scores = self.track(track)
-        estimands = scores.headline.estimands()
+        from benchbcss.results import judge
+
+        estimands = judge.estimands(scores.headline)
         if estimand not in estimands:
             raise UnknownNameError("estimand of this track", estimand, estimands)
         part = estimands[estimand]

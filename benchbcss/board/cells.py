@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchbcss.board.model import Board, Row, Table
 from benchbcss.board.unfinished import one_line
-from benchbcss.registry import CORE
 from benchbcss.results import judge
-from benchbcss.results.schema import Bounds, Estimand, MeanDice, TrackResult
 from benchbcss.tracks.base import Column, number
 from benchbcss.tracks.semantic import mean_cell as mean
-from benchbcss.weights.hub import COMPLETE
+
+if TYPE_CHECKING:
+    from benchbcss.results.schema import Bounds, Estimand, MeanDice, TrackResult
 
 #: verdict -> one character; where an encoding lacks them, those of ASCII
 MARKS = {
@@ -26,6 +26,8 @@ MARKS = {
     "not applicable": "·",
 }
 ASCII_MARKS = dict(zip(MARKS, "+x?-.", strict=True))
+#: that of ``weights.hub``, whose package would import pydantic
+COMPLETE = "benchbcss rescore --complete"
 PHANTOM = "phantom: synthetic images, not BCSS"
 ESTIMANDS = (
     "Dice per class is the mean over ROIs that have the class (per ROI); pooled sums pixels over "
@@ -117,12 +119,9 @@ def registered(results: Sequence[TrackResult]) -> list[Column]:
 
 def strangers(results: Sequence[TrackResult]) -> dict[str, str]:
     """{name: label} of registered metrics that are not the core's, in the order of their names."""
-    labels = {
-        name: used.label
-        for result in results
-        for name, used in result.metrics.items()
-        if not used.plugin.startswith(f"plugin '{CORE}' ")
-    }
+    labels: dict[str, str] = {}
+    for result in results:
+        labels |= result.foreign_metrics
     return dict(sorted(labels.items()))
 
 
@@ -168,7 +167,7 @@ def notes(table: Table) -> list[str]:
         lines.append(
             "ceiling: what a perfect outline of the part pointed at scores against the class"
         )
-    others = max((len(row.scores.others) for row in table.rows), default=0)
+    others = max((row.scores.other_promptings for row in table.rows), default=0)
     if others:
         lines.append(f"{others} other combinations of prompt, scope and views were scored as well")
     return lines

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from benchbcss.board.model import Row
-from benchbcss.results.schema import Bounds, Distribution
+from benchbcss.results.judge import estimands
 from benchbcss.tracks.base import number
+
+if TYPE_CHECKING:
+    from benchbcss.results.schema import Bounds, Distribution
 
 CONVENTIONS = {
     "both_empty_nan": "class in neither counts as nothing",
@@ -34,7 +39,7 @@ def lines_of(row: Row) -> list[str]:
             f"{number(tissue.painter)}, skill {number(tissue.skill)}: "
             f"{tissue.warning or 'not misleading here'}"
         )
-    for name, part in scores.headline.estimands().items():
+    for name, part in estimands(scores.headline).items():
         if part.mean_interval_institutes:
             lines.append(
                 f"  mean ({name}) {number(part.mean)}, 95 % over ROIs "

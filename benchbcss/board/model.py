@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import calendar
 import gc
-import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,15 +14,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchbcss.board import unfinished, variants
 from benchbcss.board.unfinished import Failure, Unfinished
 from benchbcss.errors import DataError, UnknownNameError
-from benchbcss.results import judge, store
-from benchbcss.results.schema import RunResult, TrackResult
+from benchbcss.results import judge
+from benchbcss.results.index import Index
 from benchbcss.scoring.verdicts import Verdict
 from benchbcss.tracks import TRACKS, Track
+
+if TYPE_CHECKING:
+    from benchbcss.results.schema import RunResult, TrackResult
 
 #: results compare only when all of these agree, in the order they are named to the user
 COMPARABLE = (
@@ -49,11 +51,8 @@ class Row:
     run: Path
     rank: int | None = None
     tied: tuple[int, int] | None = None  # the ranks it shares with what it cannot be told from
+    digest: str = ""  # SHA-256 of the record's file
     variant: str = ""  # tells runs of one backend and seed apart: 'lr=1e-4', or their given name
-
-    @property
-    def scores(self) -> TrackResult:
-        return self.result.tracks[self.track]
 
     @property
     def backend(self) -> str:
@@ -86,6 +85,10 @@ class Row:
         return judge.verdicts(self.result, self.track)
 
     @cached_property
+    def scores(self) -> TrackResult:
+        return self.result.tracks[self.track]
+
+    @cached_property
     def key(self) -> dict[str, Any]:
         """The values of ``COMPARABLE``."""
         result, prompting = self.result, self.scores.prompting
@@ -97,7 +100,7 @@ class Row:
             "preset": result.preset,
             "protocol": result.protocol,
             "mpp": result.mpp,
-            "prompting": None if prompting is None else prompting.model_dump(),
+            "prompting": None if prompting is None else dict(vars(prompting)),
             "scored": result.split.scored,
             "metrics_version": result.metrics_version,
         }
@@ -188,35 +191,42 @@ def load(
     seed: int | None = None,
     *,
     ties: bool = True,
+    glance: bool = False,
 ) -> Board:
     """Read every run under ``workspace/runs``; a torn or foreign file is listed, not fatal. What is
     left out by ``suite``, ``track`` or ``seed`` takes no part in the ranking. Without ``ties`` no
-    row says which ranks are shared, for those who show none."""
+    row says which ranks are shared, for those who show none. At a ``glance``, records that were
+    read before are glances (see ``results.glance``): for those who ask little of many."""
     rows: list[Row] = []
     results: list[RunResult] = []
     lost: list[Path] = []
     board = Board([], [], [])
-    for run_dir in sorted((workspace / "runs").glob("*/*/[!.]*")):
-        if suite is not None and run_dir.parent.parent.name != suite:
-            continue
-        if not store.has_record(run_dir):
-            if seed is None or unfinished.identity(run_dir)[2] == seed:
-                lost.append(run_dir)
-            continue
+    index = Index(workspace, glance=glance)
+    for run_dir, place in index.runs(suite):
         try:
-            result = store.load(run_dir)
+            read = index.read(run_dir, place)
         except DataError as error:
             board.unreadable.append(str(error))
             continue
+        if read is None:
+            if seed is None or unfinished.identity(run_dir)[2] == seed:
+                lost.append(run_dir)
+            continue
+        result, digest = read
         if seed not in (None, result.seed):
             continue
         results.append(result)
-        rows += [Row(result, name, run_dir) for name in result.tracks if track in (None, name)]
+        rows += [
+            Row(result, name, run_dir, digest=digest)
+            for name in result.tracks
+            if track in (None, name)
+        ]
         board.not_measured += [
             NotMeasured(result.suite.name, result.backend, str(run_dir), name, reason)
             for name, reason in result.not_measured.items()
             if track in (None, name)
         ]
+    index.close(complete=suite is None)
     _without_result(board, lost, results)
     groups: dict[tuple[str, int], list[Row]] = {}
     order = list(TRACKS)
@@ -310,9 +320,11 @@ def _table(suite: str, track: Track, group: list[Row]) -> Table:
 
     Among equally large sets the one with the newest result wins.
     """
-    keys = {id(row): json.dumps(row.key, sort_keys=True) for row in group}
+    keys = {id(row): str(row.key) for row in group}
     sizes = Counter(keys.values())
-    newest = {key: max(r.result.created for r in group if keys[id(r)] == key) for key in sizes}
+    newest: dict[str, str] = {}
+    for row in group:
+        newest[keys[id(row)]] = max(newest.get(keys[id(row)], ""), row.result.created)
     chosen = max(sizes, key=lambda key: (sizes[key], newest[key]))
     reference = next(row for row in group if keys[id(row)] == chosen)
     table = Table(suite, track, [])

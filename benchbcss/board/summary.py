@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from benchbcss.board.cells import interval, judged
 from benchbcss.board.model import Board, Row, Table
 from benchbcss.board.ties import MOST
+from benchbcss.results.judge import estimands
 from benchbcss.scoring.limits import LIMITS
 from benchbcss.scoring.verdicts import FAIL, NOT_APPLICABLE, PASS, UNDECIDED, unmet
 from benchbcss.tracks.base import number
@@ -167,7 +168,7 @@ def _few_rois(table: Table) -> list[str]:
         part.mean_effective_rois
         for row in judged(table)
         if any(v.metric == "mean_dice" and v.status == UNDECIDED for v in row.verdicts)
-        for part in row.scores.headline.estimands().values()
+        for part in estimands(row.scores.headline).values()
         if part.mean_effective_rois is not None
     ]
     enough = LIMITS.fewest_rois_for_a_verdict
@@ -220,7 +221,7 @@ _SECTION = {"--prompts": "promptings"}  # options named otherwise than their sec
 def more(board: Board) -> str:
     """Which options show what the board has beside this."""
     options = ["--details", "--costs"] if board.rows else []
-    if any(row.scores.others for row in board.rows):
+    if any(row.scores.other_promptings for row in board.rows):
         options.append("--prompts")
     options.append("--reported")
     left = [option for option in options if _SECTION.get(option, option[2:]) not in board.sections]

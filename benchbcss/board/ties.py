@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchbcss.board.model import Row, Table
 from benchbcss.memo import Memo
@@ -30,21 +30,23 @@ def share_ranks(table: Table, memo: Memo) -> None:
 
     ``memo`` knows it of rows that were compared before, without numpy or scipy."""
     ranked = [row for row in table.rows if row.rank is not None]
-    if not 2 <= len(ranked) <= MOST or any(row.scores.by_roi is None for row in ranked):
+    if not 2 <= len(ranked) <= MOST:
         return
-    for row, (first, last) in zip(
-        ranked, memo.answer(_key(ranked), lambda: _spans(ranked)), strict=True
-    ):
-        row.tied = (first, last)
+    for row, span in zip(ranked, memo.answer(_key(ranked), lambda: _said(ranked)), strict=False):
+        row.tied = (span[0], span[1])
 
 
 def _key(ranked: Sequence[Row]) -> str:
-    """Digest of all that ``_spans`` follows from: its numbers, and the code that compares them."""
-    content: list[Any] = [provenance.scoring_digest()]
-    for row in ranked:
-        assert row.scores.by_roi is not None
-        content.append([row.sort_value(), row.scores.by_roi.model_dump()])
+    """Digest of all that ``_spans`` follows from: records, and the code that compares them."""
+    content = [provenance.scoring_digest(), *([row.track, row.digest] for row in ranked)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _said(ranked: Sequence[Row]) -> list[tuple[int, int]]:
+    """[] where it cannot be said."""
+    if any(row.scores.by_roi is None for row in ranked):
+        return []
+    return _spans(ranked)
 
 
 def _spans(ranked: Sequence[Row]) -> list[tuple[int, int]]:

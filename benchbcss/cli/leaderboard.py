@@ -81,9 +81,10 @@ def leaderboard(
 
     gc.disable()  # a thousand records are many small objects, and none of them is garbage
     exporter = exporters.choose(form, output)
-    board = model.load(workspace, suite=suite, track=track, seed=seed)
-    shown = model.only(board, backends)
     asked = {name for name, wanted in sections.items() if wanted or everything}
+    plain = exporter.name == "table" and not asked
+    board = model.load(workspace, suite=suite, track=track, seed=seed, glance=plain)
+    shown = model.only(board, backends)
     if reported is None:
         reported = everything or exporter.name != "table"
     if reported:

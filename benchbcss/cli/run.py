@@ -348,7 +348,7 @@ def _show(outcomes: Sequence[Outcome], suite: Suite, how: Launch, form: str) -> 
         from benchbcss.board import model
         from benchbcss.board.exporters import terminal
 
-        terminal.table(model.load(how.workspace, suite=suite.name), sys.stdout)
+        terminal.table(model.load(how.workspace, suite=suite.name, glance=True), sys.stdout)
 
 
 def rehearse(specs: Sequence[RunSpec], rois: dict[str, Roi], how: Launch, form: str) -> None:

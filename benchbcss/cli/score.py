@@ -85,5 +85,5 @@ def score(
     from benchbcss.board import model
     from benchbcss.board.exporters import terminal
 
-    terminal.table(model.load(workspace, suite=run_dir.parent.parent.name), sys.stdout)
+    terminal.table(model.load(workspace, suite=run_dir.parent.parent.name, glance=True), sys.stdout)
     say(f"kept in {run_dir}")

@@ -23,20 +23,23 @@ TAIL = 8192
 def status(suite: str | None, form: str, workspace: Path) -> None:
     """Show runs at work, queued, interrupted, failed, held by a sweep and done, with the last line
     of their logs."""
-    runs = collect(workspace, suite)
+    runs = collect(workspace, suite, logs_of_done=form == "json")
     if form == "json":
         click.echo(json.dumps(runs, indent=1))
         return
     _show(runs)
 
 
-def collect(workspace: Path, suite: str | None = None) -> list[dict[str, Any]]:
+def collect(
+    workspace: Path, suite: str | None = None, *, logs_of_done: bool = True
+) -> list[dict[str, Any]]:
     """One entry per run: running ones first, then queued in their order, then interrupted, failed,
-    held by a sweep, and done, newest first."""
+    held by a sweep, and done, newest first. Without ``logs_of_done`` their last lines are empty."""
     from benchbcss.board import model
     from benchbcss.board.unfinished import Failure
+    from benchbcss.results import RESULT
 
-    board = model.load(workspace, suite=suite, ties=False)
+    board = model.load(workspace, suite=suite, ties=False, glance=True)
     running = [run for run in board.unfinished if run.state == "running"]
     queue = _queue(workspace, suite, {Path(run.run) for run in running})
     waiting = {Path(entry["path"]) for entry in queue}
@@ -61,8 +64,9 @@ def collect(workspace: Path, suite: str | None = None) -> list[dict[str, Any]]:
     finished = {row.run: row for row in (*board.rows, *apart)}
     done = sorted(finished.values(), key=lambda row: row.result.created, reverse=True)
     for row in done:
-        made = os.path.getmtime(row.run / "result.json")
-        runs.append(_entry(row.result.suite.name, row.backend, str(row.run), "done", "", made))
+        made = os.path.getmtime(row.run / RESULT)
+        head = (row.result.suite.name, row.backend, str(row.run), "done", "", made)
+        runs.append(_entry(*head, log=logs_of_done))
     return runs
 
 
@@ -75,9 +79,13 @@ def _rank(entry: dict[str, Any], waiting: set[Path]) -> tuple[int, float]:
 
 def _held(workspace: Path, suite: str | None, known: set[Path]) -> list[dict[str, Any]]:
     """Runs that are trained and validated, and that a sweep scores only if it chooses them."""
+    from benchbcss.results import VALIDATION
+
+    marks = sorted((workspace / "runs").glob(f"*/*/[!.]*/{VALIDATION}"))
+    if not marks:
+        return []
     from benchbcss.results import store
 
-    marks = sorted((workspace / "runs").glob(f"*/*/[!.]*/{store.VALIDATION}"))
     detail = "trained and validated for a sweep, without a test score"
     return [
         _entry(
@@ -97,6 +105,8 @@ def _held(workspace: Path, suite: str | None, known: set[Path]) -> list[dict[str
 
 def _submitted(run_dirs: list[Path]) -> dict[Path, tuple[str, str]]:
     """What queues say of runs that were handed to them: state and words."""
+    if not run_dirs:
+        return {}
     from benchbcss import registry
     from benchbcss.errors import BenchError
     from benchbcss.runs.executors.protocol import status_of, submission
@@ -159,7 +169,7 @@ def _queue(workspace: Path, suite: str | None, running: set[Path]) -> list[dict[
 
 
 def _entry(
-    suite: str, backend: str, run: str, state: str, detail: str, when: float
+    suite: str, backend: str, run: str, state: str, detail: str, when: float, *, log: bool = True
 ) -> dict[str, Any]:
     return {
         "suite": suite,
@@ -169,7 +179,7 @@ def _entry(
         "detail": detail,
         "when": when,
         "path": run,
-        "last_line": last_line(Path(run) / "log.txt"),
+        "last_line": last_line(Path(run) / "log.txt") if log else "",
     }
 
 

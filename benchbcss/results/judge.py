@@ -10,20 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from benchbcss import registry, yaml_text
 from benchbcss.io import read_bytes
 from benchbcss.presets import merge
-from benchbcss.results.schema import (
-    Criterion,
-    Estimand,
-    Regions,
-    RunResult,
-    SuiteUsed,
-    TrackResult,
-)
 from benchbcss.scoring.verdicts import (
     NOT_MEASURED,
     Estimate,
@@ -33,6 +26,18 @@ from benchbcss.scoring.verdicts import (
     not_applicable,
 )
 from benchbcss.tracks import TRACKS
+
+if TYPE_CHECKING:
+    from benchbcss.results.schema import (
+        Criterion,
+        Estimand,
+        Headline,
+        Regions,
+        RunResult,
+        Stability,
+        SuiteUsed,
+        TrackResult,
+    )
 
 CLIP_TRACK = "CLIP names the regions of the prompted track; region accuracy never stands in for it"
 
@@ -45,14 +50,14 @@ def verdicts(result: RunResult, track: str) -> list[Verdict]:
 
 def criteria_of(suite: SuiteUsed, preset: str) -> Sequence[Criterion]:
     """Of the suite's file as it is now; the record's own where there is none."""
-    now = _current(suite.name, suite.file, preset)
+    now = _current(suite.name, suite.file, preset, tuple(suite.criteria))
     return suite.criteria if now is None else now.criteria
 
 
 def highlight_of(suite: SuiteUsed, preset: str) -> str | None:
     """The class that the suite's boards show first; where it names none, the first that one of its
     criteria asks for."""
-    now = _current(suite.name, suite.file, preset)
+    now = _current(suite.name, suite.file, preset, tuple(suite.criteria))
     wanted = suite.highlight if now is None else now.highlight
     metrics = [criterion.metric.partition(".") for criterion in criteria_of(suite, preset)]
     return wanted or next((name for _, _, name in metrics if name), None)
@@ -62,13 +67,22 @@ def highlight_of(suite: SuiteUsed, preset: str) -> str | None:
 class _Now:
     """What a suite file says today that changes no number."""
 
-    criteria: tuple[Criterion, ...]
+    criteria: Sequence[Criterion]
     highlight: str | None
 
 
+def estimands(headline: Headline) -> dict[str, Estimand]:
+    """Those that there are, by name."""
+    parts = {"per_roi": headline.per_roi, "pooled": headline.pooled}
+    return {name: part for name, part in parts.items() if part is not None}
+
+
 @lru_cache(maxsize=256)
-def _current(name: str, file: str | None, preset: str) -> _Now | None:
-    """Read from the file alone: validating the whole suite would import what reads images."""
+def _current(
+    name: str, file: str | None, preset: str, recorded: tuple[Criterion, ...]
+) -> _Now | None:
+    """Read from the file alone: validating the whole suite would import what reads images. Most
+    often its criteria are those that were ``recorded``."""
     path = Path(file) if file else None
     if path is None:
         known = registry.load().suites
@@ -79,37 +93,55 @@ def _current(name: str, file: str | None, preset: str) -> _Now | None:
         raw = yaml_text.load(read_bytes(path).decode("utf-8"))
         presets = raw.pop("presets", None) or {}
         content = merge(raw, presets.get(preset) or {})
-        criteria = tuple(Criterion.model_validate(one) for one in content.get("criteria") or ())
+        criteria = _valid(list(content.get("criteria") or ()), recorded)
     except (OSError, TypeError, ValueError, AttributeError, yaml.YAMLError, RecursionError):
         return None
     return _Now(criteria, content.get("highlight"))
 
 
+def _valid(written: list[Any], recorded: tuple[Criterion, ...]) -> tuple[Criterion, ...]:
+    """What a suite's file says, as criteria. Those in a record are valid: where it says the same,
+    pydantic is not needed. Raises ValueError."""
+    if len(written) == len(recorded) and all(
+        isinstance(one, dict) and {**dict.fromkeys(vars(known)), **one} == vars(known)
+        for one, known in zip(written, recorded, strict=True)
+    ):
+        return recorded
+    from benchbcss.results.schema import Criterion
+
+    return tuple(Criterion.model_validate(one) for one in written)
+
+
 def _verdict(criterion: Criterion, result: RunResult, track: str) -> Verdict:
     metric, part = criterion.metric, result.tracks[track]
     if metric == "stability":
-        stability = result.stability
-        return judge_stability(None if stability is None else stability.model_dump())
+        return _stability_verdict(result.stability)
     label, bound = _label(criterion)
     if metric == "clip_accuracy":
         if not TRACKS[track].labels_regions:
             return not_applicable(metric, label, CLIP_TRACK)
-        return _clip_verdict(label, bound, part.regions or Regions(not_measured="not recorded"))
+        return _clip_verdict(label, bound, part.regions)
     name, _, wanted = metric.partition(".")
     if wanted and wanted not in part.all_classes:
         return not_applicable(metric, label, f"'{wanted}' is not scored in this track")
-    chosen = [wanted] if wanted else part.classes
-    lost = [cls for cls in chosen if not part.rois_with_class.get(cls)]
-    if lost:
+    chosen, present = [wanted] if wanted else part.classes, part.rois_with_class
+    if not all(present.get(cls) for cls in chosen):
+        lost = [cls for cls in chosen if not present.get(cls)]
         why = f"no ground truth of {', '.join(lost)} in the scored ROIs"
         return Verdict(metric, label, NOT_MEASURED, why)
     if metric != "mean_dice" and name != "dice":
         return _metric_verdict(criterion, part, label, bound)
     estimates = [
-        _estimate(estimand, values, wanted)
-        for estimand, values in part.headline.estimands().items()
+        _estimate(estimand, values, wanted) for estimand, values in estimands(part.headline).items()
     ]
     return judge(metric, label, bound, estimates)
+
+
+def _stability_verdict(stability: Stability | None) -> Verdict:
+    if stability is None:
+        return judge_stability(None)
+    names = ("status", "reason", "note")
+    return judge_stability({name: getattr(stability, name) for name in names})
 
 
 def _label(criterion: Criterion) -> tuple[str, float]:
@@ -148,10 +180,11 @@ def _metric_verdict(criterion: Criterion, part: TrackResult, label: str, bound: 
     return judge(criterion.metric, label, bound, estimates, at_most=at_most)
 
 
-def _clip_verdict(label: str, bound: float, regions: Regions) -> Verdict:
+def _clip_verdict(label: str, bound: float, regions: Regions | None) -> Verdict:
     metric = "clip_accuracy"
-    if regions.predicted is None:
-        return Verdict(metric, label, NOT_MEASURED, regions.not_measured or "not recorded")
+    if regions is None or regions.predicted is None:
+        why = regions and regions.not_measured
+        return Verdict(metric, label, NOT_MEASURED, why or "not recorded")
     predicted = regions.predicted
     rois = predicted.effective_rois or float(regions.rois)
     estimate = Estimate(

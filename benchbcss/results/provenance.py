@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import platform
 import resource
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -48,6 +46,8 @@ SOURCE = (".py", ".yaml", ".yml", ".json", ".tsv", ".csv")
 
 def versions(*modules: str) -> dict[str, str]:
     """Of Python, of what every run uses, and of the distributions that own ``modules``."""
+    import platform
+
     owners = metadata.packages_distributions() if modules else {}
     names = [*PACKAGES, *(name for module in modules for name in owners.get(module, ()))]
     installed = {"python": platform.python_version()}
@@ -109,6 +109,8 @@ def _reached(package: str, others: frozenset[str]) -> set[str]:
 
 def _imported(place: Path, others: frozenset[str]) -> set[str]:
     """Those of ``others`` that the modules at ``place`` import, also inside functions."""
+    import ast  # this and platform take as long to import as a small board takes to read
+
     names = set()
     for path in place.rglob("*.py") if place.is_dir() else [place]:
         source = path.read_bytes()
@@ -137,6 +139,12 @@ def core_digest() -> str:
 def scoring_digest() -> str:
     """SHA-256 over the source of what computes and compares scores."""
     return _digest([Path(__file__).parents[1] / "scoring"])
+
+
+@lru_cache(maxsize=1)
+def records_digest() -> str:
+    """SHA-256 over the source of what reads and writes records."""
+    return _digest([Path(__file__).parent])
 
 
 def extensions(used: Mapping[str, Iterable[str]]) -> dict[str, str]:
@@ -173,4 +181,6 @@ def peak_host_bytes(*, children: bool = False) -> int:
 
 
 def processor() -> str:
+    import platform
+
     return platform.processor() or platform.machine()

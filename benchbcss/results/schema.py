@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from benchbcss.protocols import CORE
+
 SCHEMA_VERSION: Literal[3] = 3
 #: rises whenever the meaning of a number changes; results of different versions do not compare
 METRICS_VERSION = 3
@@ -70,11 +72,6 @@ class Headline(Record):
 
     per_roi: Estimand
     pooled: Estimand | None = None
-
-    def estimands(self) -> dict[str, Estimand]:
-        """Those that there are, by name."""
-        parts = {"per_roi": self.per_roi, "pooled": self.pooled}
-        return {name: part for name, part in parts.items() if part is not None}
 
 
 class Convention(Record):
@@ -299,6 +296,19 @@ class TrackResult(Record):
     others: list[OtherPrompting] = []
     regions: Regions | None = None
     metrics: dict[str, MetricUsed] = Field({}, description="what the names in per_class mean")
+
+    @property
+    def other_promptings(self) -> int:
+        """How many ``others`` there are."""
+        return len(self.others)
+
+    @property
+    def foreign_metrics(self) -> dict[str, str]:
+        """{name: label} of ``metrics`` that are not the core's."""
+        core = f"plugin '{CORE}' "
+        return {
+            k: used.label for k, used in self.metrics.items() if not used.plugin.startswith(core)
+        }
 
 
 # -- the run ---------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ A run folder has one owner at a time, who holds the lock beside it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from benchbcss import io
 from benchbcss.errors import DataError, RunError
 from benchbcss.io import write_json
 from benchbcss.memo import Memo
+from benchbcss.results import RESULT, VALIDATION
 from benchbcss.results.migrate import lift
 from benchbcss.results.schema import (
     METRICS_VERSION,
@@ -41,15 +43,12 @@ if TYPE_CHECKING:
     from benchbcss.results.spec import RunSpec
     from benchbcss.weights import Provenance
 
-RESULT = "result.json"
 SPEC = "spec.json"
 FAILURE = "failure.json"
 LOG = "log.txt"
 #: by which executor, and as which jobs, the run was handed to a queue
 SUBMITTED = "submitted.json"
 STATUS = "status.json"
-#: the validation of a run that was asked to go no further, by its final weights
-VALIDATION = "validation.json"
 #: what training leaves at its end
 _TRAINED = ("training.json", "checkpoints/final.safetensors")
 _PRESENT = f'"schema_version": {SCHEMA_VERSION},'.encode()
@@ -177,12 +176,18 @@ def set_aside_record(run_dir: Path) -> None:
 
 def load(run_dir: Path) -> RunResult:
     """The record of any schema version. Raises DataError naming the file and what is wrong."""
+    return read(run_dir)[0]
+
+
+def read(run_dir: Path) -> tuple[RunResult, str]:
+    """The same, and the SHA-256 of its file."""
     path = run_dir / RESULT
     try:
         raw = io.read_bytes(path)
+        digest = hashlib.sha256(raw).hexdigest()
         if _PRESENT in raw[:40]:  # parsed and checked in one pass
-            return parsed(RunResult, raw)
-        return RunResult.model_validate(lift(io.parse_json(raw)))
+            return parsed(RunResult, raw), digest
+        return RunResult.model_validate(lift(io.parse_json(raw))), digest
     except (DataError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: {_first(error)}") from error
 

@@ -60,7 +60,9 @@ def test_help_names_every_command_and_is_quick():
     assert seconds(sys.executable, "-m", "benchbcss", "--help") < bare + 0.2  # 0.13 when alone
 
 
-@pytest.mark.parametrize("command", [["--help"], ["leaderboard"], ["backends"], ["suites"]])
+@pytest.mark.parametrize(
+    "command", [["--help"], ["leaderboard"], ["backends"], ["suites"], ["status"]]
+)
 def test_nothing_heavy_is_imported(command, tmp_path):
     code = (
         "import sys; from benchbcss.cli.main import cli; "

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from benchbcss.board import cells, summary
 from benchbcss.board.model import Board, Row, Table
+from benchbcss.results import judge
 from benchbcss.results.schema import Estimand, TrackResult
 
 #: columns before those of the suites' criteria and of registered metrics
@@ -242,7 +243,7 @@ def _head(part: Table, row: Row) -> dict[str, Any]:
 
 def _lines(part: Table, row: Row, metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
     scores, head = row.scores, _head(part, row)
-    for name, estimand in scores.headline.estimands().items():
+    for name, estimand in judge.estimands(scores.headline).items():
         key = scores.prompting.key if scores.prompting else ""
         for line in _values(estimand, scores):
             values = {
@@ -251,7 +252,7 @@ def _lines(part: Table, row: Row, metrics: Sequence[str]) -> Iterator[dict[str, 
             }
             yield {**head, "prompting": key, "estimand": name, **line, **values}
     for other in scores.others:
-        for name, estimand in other.headline.estimands().items():
+        for name, estimand in judge.estimands(other.headline).items():
             for line in _values(estimand, scores):
                 yield {**head, "prompting": other.prompting.key, "estimand": name, **line}
 

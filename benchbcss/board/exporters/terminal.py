@@ -72,7 +72,7 @@ class Page:
         colours = stream.isatty() and "NO_COLOR" not in os.environ
         return cls(stream, max(width, 40), colours, sections)
 
-    @property
+    @cached_property
     def marks(self) -> dict[str, str]:
         """Verdict -> one character."""
         return cells.MARKS if self._shows("".join(cells.MARKS.values())) else cells.ASCII_MARKS
@@ -210,9 +210,13 @@ def _interval(row: Row) -> str:
 
 
 def _marks(page: Page, criteria: Sequence[str]) -> Callable[[Row], str]:
+    marks = page.marks
+
     def cell(row: Row) -> str:
-        given = {v.label: page.marks[v.status] for v in row.verdicts}
-        return "" if row.floor else " ".join(given.get(label, " ") for label in criteria)
+        if row.floor:
+            return ""
+        given = {v.label: marks[v.status] for v in row.verdicts}
+        return " ".join(given.get(label, " ") for label in criteria)
 
     return cell
 

@@ -1,0 +1,131 @@
+"""A record at a glance: the few fields that a plain board shows, as lists of JSON and back.
+
+Which fields there are, and what is a part with fields of its own, is the schema's to say; here it
+is only said what is kept. A glance has the values that the schema made of the record; whoever asks
+it for more gets that from the record itself. Reading one back imports no pydantic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+#: what is kept of the parts of a record of which not everything is: fields, and properties
+KEPT: dict[str, tuple[str, ...]] = {
+    "RunResult": (
+        *("backend", "floor", "name", "seed", "created", "preset", "protocol", "mpp"),
+        *("metrics_version", "suite", "label_map", "split", "data", "weights", "recipe"),
+        *("selection", "evaluated", "not_measured", "training", "stability", "tracks"),
+    ),
+    "Training": ("monitor",),
+    "Stability": ("status", "reason", "note"),
+    "TrackResult": (
+        *("classes", "all_classes", "rois", "view", "headline", "rois_with_class", "tissue"),
+        *("region_accuracy", "prompting", "ceiling", "regions", "other_promptings"),
+        "foreign_metrics",
+    ),
+    "Regions": ("not_measured", "rois", "predicted", "ground_truth"),
+    "NamedRegions": ("accuracy", "interval", "effective_rois", "reason"),
+    "MeanDice": ("mean",),
+}
+
+Shape = dict[str, Any]
+#: returns what a left-out field is to be read from
+Whole = Callable[[], Any]
+
+
+def shape_of(model: type[BaseModel]) -> Shape:
+    """``fields`` that are kept; ``parts``: place, name, kind and shape of those that have fields of
+    their own, or of which there is a list or a mapping; ``whole``: nothing is left out. Plain
+    JSON."""
+    fields = KEPT.get(model.__name__, tuple(model.model_fields))
+    parts: list[tuple[int, str, str, Shape]] = []
+    for place, name in enumerate(fields):
+        field = model.model_fields.get(name)
+        inner = field and _model_in(field.annotation)
+        if inner:
+            parts.append((place, name, inner[0], shape_of(inner[1])))
+    whole = set(fields) == set(model.model_fields) and all(part[3]["whole"] for part in parts)
+    return {"fields": list(fields), "parts": parts, "whole": whole}
+
+
+def _model_in(annotation: Any, kind: str = "one") -> tuple[str, type[BaseModel]] | None:
+    if hasattr(annotation, "model_fields"):
+        return kind, annotation
+    kind = {list: "list", dict: "dict"}.get(get_origin(annotation), kind)  # type: ignore[call-overload]
+    inner = (_model_in(argument, kind) for argument in get_args(annotation))
+    return next((model for model in inner if model is not None), None)
+
+
+def encode(shape: Shape, part: Any) -> list[Any]:
+    """The kept values of ``part``, in the order of its shape's fields."""
+    values = [getattr(part, name) for name in shape["fields"]]
+    for place, _, kind, inner in shape["parts"]:
+        value = values[place]
+        if value is None:
+            continue
+        if kind == "one":
+            values[place] = encode(inner, value)
+        elif kind == "dict":
+            values[place] = {key: encode(inner, item) for key, item in value.items()}
+        else:
+            values[place] = [encode(inner, item) for item in value]
+    return values
+
+
+def decode(shape: Shape, values: Sequence[Any], whole: Whole | None = None) -> Any:
+    """The inverse of ``encode``: an object with the kept values as attributes, and the others from
+    what ``whole`` returns; without it, there must be none."""
+    part = Part(whole)
+    kept = vars(part)
+    kept.update(zip(shape["fields"], values, strict=True))
+    for _, name, kind, inner in shape["parts"]:
+        value = kept[name]
+        if not value:
+            continue  # nothing, or empty
+        of = None if whole is None or inner["whole"] else _Of(whole, name)
+        if kind == "one":
+            kept[name] = decode(inner, value, of)
+        elif kind == "dict":
+            kept[name] = {
+                key: decode(inner, item, of and of.at(key)) for key, item in value.items()
+            }
+        else:
+            kept[name] = [
+                decode(inner, item, of and of.at(place)) for place, item in enumerate(value)
+            ]
+    return part
+
+
+class Part:
+    """A part of a record: what is kept of it, in its ``__dict__`` as that of the part itself would
+    have it, and the rest when it is asked for."""
+
+    __slots__ = ("__dict__", "_whole")
+
+    def __init__(self, whole: Whole | None) -> None:
+        self._whole = whole
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or self._whole is None:  # what Python itself looks for
+            raise AttributeError(name)
+        return getattr(self._whole(), name)
+
+
+class _Of:
+    """Finds a field, or an item of it, in what ``whole`` returns."""
+
+    __slots__ = ("_item", "_name", "_whole")
+
+    def __init__(self, whole: Whole, name: str, item: Any = None) -> None:
+        self._whole, self._name, self._item = whole, name, item
+
+    def at(self, item: Any) -> _Of:
+        return _Of(self._whole, self._name, item)
+
+    def __call__(self) -> Any:
+        value = getattr(self._whole(), self._name)
+        return value if self._item is None else value[self._item]
