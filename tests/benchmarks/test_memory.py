@@ -51,9 +51,12 @@ def test_what_is_computed_is_what_is_allocated():
 
 
 def test_the_page_shows_what_was_computed():
+    """Of every recipe, but four ablations that take what sam2_v3 does."""
     rows = json.loads(memory.RECORD.read_text(encoding="utf-8"))
     assert memory.table(rows) in memory.PAGE.read_text(encoding="utf-8")
-    assert set(rows) <= set(memory.trained())
+    computed = {key.split()[0] for key in rows}
+    same_as_v3 = {name for name in memory.trained() if name.startswith("sam2_v3_no_")}
+    assert computed | same_as_v3 == set(memory.trained())
 
 
 def test_every_full_recipe_that_was_computed_fits_24_gb():
