@@ -118,9 +118,9 @@ class Embeddings:
                 handle.write(hashlib.sha256(blob).digest())
                 handle.write(blob)
             os.replace(temporary, path)
-        except FileNotFoundError:  # the folder was deleted meanwhile; the next entry makes it anew
-            return
         except OSError as error:  # a full disk must not cost a run
+            if _deleted_meanwhile(error, self.root, path.parent):
+                return  # the next entry makes the folder anew
             self.limit = 0
             temporary.unlink(missing_ok=True)
             what = error.strerror or error
@@ -173,6 +173,14 @@ def _listed(folder: os.PathLike[str]) -> list[os.DirEntry[str]]:
             return list(listing)
     except OSError:
         return []
+
+
+def _deleted_meanwhile(error: OSError, *folders: Path) -> bool:
+    """Also where ``mkdir`` found a folder that was gone when it looked again: then it says that
+    one exists, as it does of a file in the folder's place."""
+    if isinstance(error, FileExistsError):
+        return not any(folder.is_file() for folder in folders)
+    return isinstance(error, FileNotFoundError)
 
 
 def _read(path: Path) -> list[Tensor] | None:

@@ -1,10 +1,12 @@
 """Kept embeddings: the same bits as computed ones, whatever happens to the folder."""
 
+import errno
 import hashlib
 import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -170,6 +172,29 @@ def test_deleted_again_and_again_while_runs_use_it(tmp_path, capsys):
     assert all(same(maps, expected) for maps in made)
     assert capsys.readouterr().out == ""
     assert [cache.limit for cache in caches] == [6000] * 3
+
+
+def test_a_folder_that_goes_while_it_is_made_is_no_error(cache, monkeypatch, capsys):
+    """``mkdir`` looks again where a folder exists, and says so where it is gone by then."""
+
+    def gone(*_, **__):
+        raise FileExistsError(errno.EEXIST, "File exists")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "mkdir", gone)
+        cache.maps(ENCODER, images(1), Counted())
+    assert capsys.readouterr().out == ""
+    cache.maps(ENCODER, images(1), Counted())
+    assert len(entries(cache.root)) == 1
+
+
+def test_a_file_in_the_folders_place_is_said_once(cache, capsys):
+    cache.root.parent.mkdir(parents=True, exist_ok=True)
+    cache.root.write_text("a note", encoding="utf-8")
+    for _ in range(2):
+        cache.maps(ENCODER, images(2), Counted())
+    assert capsys.readouterr().out.count("warning") == 1
+    assert cache.root.read_text(encoding="utf-8") == "a note"
 
 
 def test_entries_that_may_not_be_removed_cost_no_run(cache, monkeypatch):
