@@ -19,6 +19,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -122,7 +123,8 @@ class Embeddings:
             if _deleted_meanwhile(error, self.root, path.parent):
                 return  # the next entry makes the folder anew
             self.limit = 0
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
             what = error.strerror or error
             print(f"warning: {self.root} cannot be written: {what}; no more embeddings are kept")
             return
