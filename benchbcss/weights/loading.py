@@ -39,7 +39,8 @@ class Layout:
     ``unpretrained`` what the record says where there is none; ``filename`` gives a repository's
     file. ``parts`` maps prefixes of submodules that may come alone to a function that loads their
     state dict (None: by name). ``ignored`` are beginnings of names in files that the network has
-    no use for.
+    no use for; ``towers`` are prefixes under which a file keeps all of a part beside networks that
+    are not asked for.
     """
 
     what: str = "this network"
@@ -48,6 +49,7 @@ class Layout:
     filename: Callable[[str], str] = _model_safetensors
     parts: Mapping[str, Loader | None] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    towers: tuple[str, ...] = ()
 
 
 def load_into(model: nn.Module, context: Context, layout: Layout | None = None) -> Provenance:
@@ -62,7 +64,7 @@ def load_into(model: nn.Module, context: Context, layout: Layout | None = None) 
         return report(model, context, source, ())
     content = read(path)
     network = model.state_dict()
-    fit = best(content, network, tuple(layout.parts))
+    fit = best(content, network, tuple(layout.parts), layout.towers)
     given = f"The weights {short(path)} are not of {layout.what}"
     if fit is None:
         raise WeightsError(f"{given}: {_nothing_fits(content, network)}")

@@ -85,11 +85,15 @@ def _state_dicts(
 
 
 def best(
-    content: Mapping[Any, Any], network: Mapping[str, Tensor], parts: Sequence[str] = ()
+    content: Mapping[Any, Any],
+    network: Mapping[str, Tensor],
+    parts: Sequence[str] = (),
+    towers: Sequence[str] = (),
 ) -> Fit | None:
     """The reading of ``content`` that fits best; None where no name fits the ``network``.
 
-    ``parts`` are prefixes of submodules whose tensors may come alone, such as ``net.encoder.``.
+    ``parts`` are prefixes of submodules whose tensors may come alone, such as ``net.encoder.``;
+    ``towers`` are prefixes in the file, such as ``visual.trunk.``, beside which there is more.
     """
     network_names = {transparent(name): name for name in network}
     placed = {part: None for part in ("", *parts)}
@@ -98,7 +102,7 @@ def best(
     fits = []
     for path, state in state_dicts(content):
         plain = {transparent(name): (name, tensor) for name, tensor in state.items()}
-        prefixes = dict.fromkeys(p for name in plain for p in _prefixes(name))
+        prefixes = dict.fromkeys(p for name in plain for p in _prefixes(name, towers))
         fits += [
             _fit(path, prefix, part, plain, network_names, network)
             for prefix in prefixes
@@ -113,14 +117,15 @@ def transparent(name: str) -> str:
     return ".".join(word for word in name.split(".") if word not in TRANSPARENT)
 
 
-def _prefixes(name: str) -> Iterator[str]:
-    """'' and each run of wrappers at the beginning of a name."""
-    yield ""
+def _prefixes(name: str, towers: Sequence[str] = ()) -> Iterator[str]:
+    """'' and each run of wrappers at the beginning of a name, also with one of ``towers``."""
     words = name.split(".")
-    for count, word in enumerate(words[:-1], start=1):
-        if word not in WRAPPERS:
+    for count in range(len(words)):
+        prefix = "".join(f"{word}." for word in words[:count])
+        yield prefix
+        yield from (prefix + tower for tower in towers if name.startswith(prefix + tower))
+        if words[count] not in WRAPPERS:
             return
-        yield ".".join(words[:count]) + "."
 
 
 def _deeper(part: str, network_names: Mapping[str, str]) -> set[str]:

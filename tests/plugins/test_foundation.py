@@ -107,6 +107,7 @@ def test_named_encoders_have_the_published_number_of_parameters():
         "foundation_hoptimus1": 1135,
         "foundation_gigapath": 1135,
         "foundation_phikon2": 303,
+        "foundation_conch": 86,
     }
     assert set(published) == set(FOUNDATION)
     for name, millions in published.items():
@@ -277,6 +278,27 @@ def test_a_published_encoder_loads_under_every_adaptation_and_is_never_scored(ki
     assert torch.allclose(ours, theirs, atol=1e-5)
     with pytest.raises(WeightsError, match="cannot be evaluated"):
         built(tmp_path / "pytorch_model.bin", evaluating=True, **overrides)
+
+
+@pytest.mark.parametrize("wrapper", ["", "module."])
+def test_a_vision_tower_is_taken_out_of_a_file_with_a_text_tower(wrapper, tmp_path):
+    """As CONCH's file has it: a trunk of timm, attentional poolers, text, and a temperature."""
+    published = vit(num_classes=0)
+    beside = {"visual.attn_pool_contrast.query": 3, "visual.ln_contrast.weight": 5}
+    beside |= {"text.transformer.resblocks.0.ln_1.weight": 7, "text_decoder.ln_final.bias": 7}
+    state = {f"{wrapper}visual.trunk.{name}": t for name, t in published.state_dict().items()}
+    state |= {wrapper + name: torch.ones(size) for name, size in beside.items()}
+    torch.save({"state_dict": state} if wrapper else state, tmp_path / "pytorch_model.bin")
+    _, net, said = built(tmp_path / "pytorch_model.bin")
+    assert "visual.trunk." in said.wrapping
+    assert all(is_adapter(name) or name.startswith("head.") for name in said.missing)
+    encoder = net.encoder.state_dict()
+    for name, tensor in published.state_dict().items():
+        assert torch.equal(encoder[f"net.{name}"], tensor), name
+    short = {name: t for name, t in state.items() if "blocks.3" not in name}
+    torch.save(short, tmp_path / "short.bin")
+    with pytest.raises(WeightsError, match=r"short\.bin are not of .*: it lacks blocks\.3\."):
+        built(tmp_path / "short.bin")
 
 
 def test_an_encoder_of_another_size_is_named(tmp_path):

@@ -18,6 +18,7 @@ FOUNDATION = {
     "foundation_hoptimus0": "H-optimus-0 with LoRA and a head",
     "foundation_hoptimus1": "H-optimus-1 with LoRA and a head",
     "foundation_gigapath": "Prov-GigaPath's tile encoder with LoRA and a head",
+    "foundation_conch": "CONCH's vision tower with LoRA and a head",
     "foundation_phikon2": "Phikon-v2 with LoRA and a head; TCGA was in its pretraining",
 }
 

@@ -35,6 +35,8 @@ from benchbcss_hf.encoders import (
 ADAPTATIONS = ("frozen", "lora", "dora", "full")
 FILES = ("model.safetensors", "pytorch_model.bin")  # what a repository's weights may be called
 _INSIDE = "encoder.net."
+#: where open_clip, and packages made after it, keep a timm encoder beside a text tower
+TOWERS = ("visual.trunk.",)
 
 
 class Foundation(TakesRgb):
@@ -233,6 +235,7 @@ class FoundationBackend(DenseBackend):
             unpretrained="random (smoke size has no pretrained weights)",
             filename=_filename,
             parts={_INSIDE: load},
+            towers=TOWERS,
         )
 
     def _by_transformers(self, given: Hub | Folder) -> Foundation:
