@@ -21,6 +21,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: measures what finished runs lack for want of weights, as several messages advise
+COMPLETE = "benchbcss rescore --complete"
+
 
 class BenchError(Exception):
     """Base of all errors raised on purpose; ``exit_code`` is the process's exit status."""

@@ -256,7 +256,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     for key, row in sorted(rows.items()):
         name, *changed = key.split()
         again = row.get("checkpointed", {})
-        peaks = [*row["plain"].values(), *(again.get(key) for key in row["plain"])]
+        peaks = [*row["plain"].values(), *(again.get(precision) for precision in row["plain"])]
         sizes = [_gigabytes(row["weights"] + row["optimizer"] + row["average"])]
         cells = [*sizes, *map(_gigabytes, peaks)]
         recipe = " with ".join(f"`{part}`" for part in (name, " ".join(changed)) if part)

@@ -76,9 +76,9 @@ class Run:
         mean, and every other metric."""
         import pandas as pd
 
-        scores = self.track(track)
         from benchbcss.results import judge
 
+        scores = self.track(track)
         estimands = judge.estimands(scores.headline)
         if estimand not in estimands:
             raise UnknownNameError("estimand of this track", estimand, estimands)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbcss.board.model import Board, Row, Table
 from benchbcss.board.unfinished import one_line
+from benchbcss.errors import COMPLETE
 from benchbcss.results import judge
 from benchbcss.tracks.base import Column, number
 from benchbcss.tracks.semantic import mean_cell as mean
@@ -26,8 +27,6 @@ MARKS = {
     "not applicable": "·",
 }
 ASCII_MARKS = dict(zip(MARKS, "+x?-.", strict=True))
-#: that of ``weights.hub``, whose package would import pydantic
-COMPLETE = "benchbcss rescore --complete"
 PHANTOM = "phantom: synthetic images, not BCSS"
 ESTIMANDS = (
     "Dice per class is the mean over ROIs that have the class (per ROI); pooled sums pixels over "

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchbcss.errors import WeightsError
+from benchbcss.errors import COMPLETE, WeightsError
 
 PROBE_SECONDS = 3.0
 #: what to do with downloaded weights, after "Download them on a machine with network access"
 OF_MODELS = "and pass them with --weights PATH, or start from random weights with --weights none"
-#: measures what finished runs lack for want of weights
-COMPLETE = "benchbcss rescore --complete"
 OF_CLIP = (
     "into the cache that runs read (HF_HOME); what finished runs lack is then measured, without "
     f"training, by: {COMPLETE}"
