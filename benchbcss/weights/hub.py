@@ -6,6 +6,7 @@ there is no network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchbcss.errors import COMPLETE, WeightsError
@@ -42,20 +43,36 @@ def missing(source: str, reason: str, download: str, remedy: str = OF_MODELS) ->
 
 
 def fetch(
-    repository: str, filename: str, revision: str | None = None, remedy: str = OF_MODELS
+    repository: str,
+    filename: str | Sequence[str],
+    revision: str | None = None,
+    remedy: str = OF_MODELS,
 ) -> Path:
-    """A file of a hub repository, from the local cache or the hub. Raises WeightsError."""
+    """A file of a hub repository, from the local cache or the hub; of several names, the first that
+    can be had. Raises WeightsError, whose advice is to get the whole repository where it is not
+    known which of several names the file has."""
+    names = (filename,) if isinstance(filename, str) else filename
+    reason = ""
+    for name in names:
+        fetched = _fetched(repository, name, revision)
+        if isinstance(fetched, Path):
+            return fetched
+        reason = fetched
+    what = names[0] if len(names) == 1 else "--local-dir DIR"
+    raise missing(repository, reason, f"hf download {repository} {what}", remedy)
+
+
+def _fetched(repository: str, name: str, revision: str | None) -> Path | str:
+    """The file, or why it cannot be had."""
     from huggingface_hub import constants, hf_hub_download
 
     try:
-        return Path(hf_hub_download(repository, filename, revision=revision, local_files_only=True))
+        return Path(hf_hub_download(repository, name, revision=revision, local_files_only=True))
     except Exception as error:
         reason = f"not in the cache ({type(error).__name__})"
-    if reachable():
-        try:
-            return Path(hf_hub_download(repository, filename, revision=revision))
-        except Exception as error:
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-    else:
-        reason += f", and {constants.ENDPOINT} cannot be reached"
-    raise missing(repository, reason, f"hf download {repository} {filename}", remedy)
+    if not reachable():
+        return f"{reason}, and {constants.ENDPOINT} cannot be reached"
+    try:
+        return Path(hf_hub_download(repository, name, revision=revision))
+    except Exception as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[0]}"

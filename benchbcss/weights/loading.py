@@ -37,16 +37,16 @@ class Layout:
 
     ``what`` names the network in messages. ``pretrained`` is where 'auto' leads, and
     ``unpretrained`` what the record says where there is none; ``filename`` gives a repository's
-    file. ``parts`` maps prefixes of submodules that may come alone to a function that loads their
-    state dict (None: by name). ``ignored`` are beginnings of names in files that the network has
-    no use for; ``towers`` are prefixes under which a file keeps all of a part beside networks that
-    are not asked for.
+    file, or the names that it may have. ``parts`` maps prefixes of submodules that may come alone
+    to a function that loads their state dict (None: by name). ``ignored`` are beginnings of names
+    in files that the network has no use for; ``towers`` are prefixes under which a file keeps all
+    of a part beside networks that are not asked for.
     """
 
     what: str = "this network"
     pretrained: Hub | None = None
     unpretrained: str = "random"
-    filename: Callable[[str], str] = _model_safetensors
+    filename: Callable[[str], str | Sequence[str]] = _model_safetensors
     parts: Mapping[str, Loader | None] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     towers: tuple[str, ...] = ()

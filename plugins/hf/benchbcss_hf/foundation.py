@@ -19,7 +19,7 @@ from benchbcss.inference.views import pad
 from benchbcss.training.adapters import adapt, is_adapter, load_plain
 from benchbcss.training.dense import DenseBackend
 from benchbcss.training.recompute import innermost
-from benchbcss.weights import Auto, Folder, Hub, Provenance, fetch
+from benchbcss.weights import Auto, Folder, Hub, Provenance
 from benchbcss.weights.loading import Layout, load_into, report
 from benchbcss.weights.pretrained import from_pretrained, has_config
 from benchbcss.weights.value import short
@@ -233,7 +233,7 @@ class FoundationBackend(DenseBackend):
             what=what,
             pretrained=self.automatic_weights(self.recipe),
             unpretrained="random (smoke size has no pretrained weights)",
-            filename=_filename,
+            filename=lambda repository: FILES,
             parts={_INSIDE: load},
             towers=TOWERS,
         )
@@ -266,14 +266,3 @@ class FoundationBackend(DenseBackend):
             f"{error} They are gated under the licence {about['licence']}: ask for access at "
             f"https://huggingface.co/{given.id}, then log in with `hf auth login`."
         )
-
-
-def _filename(repository: str) -> str:
-    """What the weights in a repository are called: the first that can be had, else the usual."""
-    for name in FILES:
-        try:
-            fetch(repository, name)
-        except WeightsError:
-            continue
-        return name
-    return FILES[0]
