@@ -22,6 +22,7 @@ from benchbcss.temporary import beside
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
 SUMS = "files.sha256"
 _DEPTH = 4  # folders above a file in which its list is looked for
@@ -289,16 +290,37 @@ def write_table(path: Path, columns: Mapping[str, np.ndarray | Coded]) -> None:
     import pyarrow.parquet as pq
 
     arrays = {
-        name: pa.DictionaryArray.from_arrays(
-            pa.array(values.codes, pa.int32()), pa.array(list(values.names), pa.string())
-        )
+        name: pa.DictionaryArray.from_arrays(_plain(values.codes, "i4"), _text(values.names))
         if isinstance(values, Coded)
-        else pa.array(values)
+        else _plain(values, values.dtype)
         for name, values in columns.items()
     }
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(arrays), sink)
     write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def _plain(values: np.ndarray, dtype: Any) -> pa.Array:
+    """Numbers or truths [N] as they are: ``pa.array`` would import pandas, to see whether they are
+    a Series, and with it half a second and 60 MB that a run has no other use for."""
+    import numpy as np
+    import pyarrow as pa
+
+    kind, data = pa.from_numpy_dtype(dtype), np.ascontiguousarray(values, dtype)
+    if data.dtype == bool:
+        data = np.packbits(data, bitorder="little")
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(data)])
+
+
+def _text(names: Sequence[str]) -> pa.Array:
+    import numpy as np
+    import pyarrow as pa
+
+    encoded = [name.encode() for name in names]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(
+        len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))
+    )
 
 
 class _Columns(dict[str, "np.ndarray"]):

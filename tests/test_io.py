@@ -3,8 +3,11 @@
 import errno
 import os
 import subprocess
+import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from benchbcss import io
@@ -118,6 +121,42 @@ def test_a_pipe_or_a_folder_in_the_place_of_a_file(tmp_path, make):
         io.read_table(path)
     make(tmp_path / "files.sha256")
     assert io.check(path) == "missing"
+
+
+def test_a_table_is_as_arrow_makes_it_of_arrays(tmp_path):
+    rng = np.random.default_rng(0)
+    numbers = {
+        "int64": rng.integers(-9, 9, 50),
+        "uint8": rng.integers(0, 255, 50, dtype=np.uint8),
+        "double": np.where(rng.random(50) < 0.3, np.nan, rng.random(50)),
+        "float": rng.random(50).astype(np.float32),
+        "bool": rng.random(50) < 0.5,
+        "strided": np.arange(100)[::2],
+    }
+    names = ("", "TCGA-A1", "µm²", 'x"y\n')
+    codes = rng.integers(0, 4, 50)
+    io.write_table(tmp_path / "t.parquet", {**numbers, "name": io.Coded(codes, names)})
+    table = pq.read_table(tmp_path / "t.parquet")
+    coded = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names))
+    expected = pa.table({**{k: pa.array(v) for k, v in numbers.items()}, "name": coded})
+    assert table.schema == expected.schema
+    assert all(column.null_count == 0 for column in table.columns)
+    for name, column in io.read_table(tmp_path / "t.parquet").items():
+        wanted = [names[code] for code in codes] if name == "name" else numbers[name]
+        np.testing.assert_array_equal(column, wanted)
+
+
+def test_writing_a_table_imports_no_pandas(tmp_path):
+    program = (
+        "import sys, numpy as np; from pathlib import Path; from benchbcss import io\n"
+        "coded = io.Coded(np.zeros(2, int), ['a'])\n"
+        "io.write_table(Path('t.parquet'), {'n': np.arange(2), 'name': coded})\n"
+        "print('pandas' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout == "False\n", done.stderr
 
 
 def test_a_column_that_is_not_there_is_named(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import resource
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -48,8 +49,7 @@ def versions(*modules: str) -> dict[str, str]:
     """Of Python, of what every run uses, and of the distributions that own ``modules``."""
     import platform
 
-    owners = metadata.packages_distributions() if modules else {}
-    names = [*PACKAGES, *(name for module in modules for name in owners.get(module, ()))]
+    names = [*PACKAGES, *(_owners(modules) if modules else ())]
     installed = {"python": platform.python_version()}
     for name in names:
         try:
@@ -57,6 +57,24 @@ def versions(*modules: str) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return installed
+
+
+def _owners(modules: Iterable[str]) -> list[str]:
+    """Names of the distributions that top-level ``modules`` came with, by what
+    ``metadata.packages_distributions`` goes by; that parses the path of every installed file, which
+    takes ten times as long."""
+    wanted = set(modules)
+    listed = re.compile(rf"^({'|'.join(map(re.escape, sorted(wanted)))})[/.]", re.MULTILINE)
+    owners = []
+    for distribution in metadata.distributions():
+        declared = distribution.read_text("top_level.txt")
+        if (
+            not wanted.isdisjoint(declared.split())
+            if declared
+            else listed.search(distribution.read_text("RECORD") or "")
+        ):
+            owners.append(distribution.metadata["Name"])
+    return sorted(owners)
 
 
 @lru_cache(maxsize=64)

@@ -106,9 +106,17 @@ def board(workspace: Path, runs: int) -> Case:
     )
 
 
+#: what any training of this model waits for; torch imports its compiler for an optimiser
+BARE = (
+    "import torch, segmentation_models_pytorch\n"
+    "torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1)"
+)
+
+
 def overhead(folder: Path) -> Case:
     """Data drawn and decoded, one step, validation, prediction, scores and record: the first run in
-    a workspace."""
+    a workspace. The peers: torch imported, and what the model's own libraries and an optimiser
+    take."""
     suite = folder / "tiny.yaml"
     suite.write_text(TINY, encoding="utf-8")
     numbers = itertools.count()
@@ -124,7 +132,11 @@ def overhead(folder: Path) -> Case:
 
     return Case(
         "a run of one step, six ROIs of 64 px",
-        {OURS: run, "python -c 'import torch'": lambda: _run("-c", "import torch")},
+        {
+            OURS: run,
+            "its libraries and an optimiser": lambda: _run("-c", BARE),
+            "python -c 'import torch'": lambda: _run("-c", "import torch"),
+        },
         check,
     )
 

@@ -1,6 +1,7 @@
 """An edited plugin, or an edited core, is run again."""
 
 import sys
+from importlib import metadata
 
 import pytest
 from tests_support import cli
@@ -139,3 +140,15 @@ def test_a_module_that_is_no_package_is_hashed_alone(tmp_path, monkeypatch):
     (tmp_path / "lonely_plugin.py").write_text("x = 2")
     assert provenance.code_digest("lonely_plugin:x") != first
     sys.modules.pop("lonely_plugin", None)
+
+
+def test_versions_are_of_the_distributions_that_own_the_modules():
+    """The oracle reads every path of every installed file."""
+    owners = metadata.packages_distributions()
+    some = [name for name in owners if name in ("sklearn", "hydra", "PIL", "timm", "yaml", "cv2")]
+    assert len(some) > 3
+    for module in [*some, "torch", "no_such_module"]:
+        expected = {name: metadata.version(name) for name in owners.get(module, ())}
+        added = provenance.versions(module).items() - provenance.versions().items()
+        assert added == expected.items() - provenance.versions().items(), module
+    assert sorted(set(owners["torch"])) == provenance._owners(["torch"])
