@@ -202,12 +202,13 @@ def load(
     lost: list[Path] = []
     board = Board([], [], [])
     index = Index(workspace, glance=glance)
-    for run_dir, place in index.runs(suite):
+    for run in index.runs(suite):
         try:
-            read = index.read(run_dir, place)
+            read = index.read(run)
         except DataError as error:
             board.unreadable.append(str(error))
             continue
+        run_dir = index.root / run
         if read is None:
             if seed is None or unfinished.identity(run_dir)[2] == seed:
                 lost.append(run_dir)
@@ -320,9 +321,9 @@ def _table(suite: str, track: Track, group: list[Row]) -> Table:
 
     Among equally large sets the one with the newest result wins.
     """
-    keys = {id(row): str(row.key) for row in group}
+    keys = {id(row): _hashable(row.key) for row in group}
     sizes = Counter(keys.values())
-    newest: dict[str, str] = {}
+    newest: dict[tuple[Any, ...], str] = {}
     for row in group:
         newest[keys[id(row)]] = max(newest.get(keys[id(row)], ""), row.result.created)
     chosen = max(sizes, key=lambda key: (sizes[key], newest[key]))
@@ -341,6 +342,12 @@ def _table(suite: str, track: Track, group: list[Row]) -> Table:
             rank += 1
             row.rank = rank
     return table
+
+
+def _hashable(key: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(
+        [tuple(value.items()) if isinstance(value, dict) else value for value in key.values()]
+    )
 
 
 def _difference(row: Row, reference: Row) -> str:

@@ -8,7 +8,7 @@ it for more gets that from the record itself. Reading one back imports no pydant
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_origin
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -32,15 +32,28 @@ KEPT: dict[str, tuple[str, ...]] = {
     "MeanDice": ("mean",),
 }
 
-Shape = dict[str, Any]
 #: returns what a left-out field is to be read from
 Whole = Callable[[], Any]
 
 
-def shape_of(model: type[BaseModel]) -> Shape:
+class Shape(NamedTuple):
     """``fields`` that are kept; ``parts``: place, name, kind and shape of those that have fields of
-    their own, or of which there is a list or a mapping; ``whole``: nothing is left out. Plain
-    JSON."""
+    their own, or of which there is a list or a mapping; ``whole``: nothing is left out. As JSON,
+    lists."""
+
+    fields: list[str]
+    parts: list[tuple[int, str, str, Shape]]
+    whole: bool
+
+    @classmethod
+    def from_json(cls, value: Sequence[Any]) -> Shape:
+        fields, parts, whole = value
+        inner = [(place, name, kind, cls.from_json(shape)) for place, name, kind, shape in parts]
+        return cls(fields, inner, whole)
+
+
+def shape_of(model: type[BaseModel]) -> Shape:
+    """What is kept of a record that ``model`` describes."""
     fields = KEPT.get(model.__name__, tuple(model.model_fields))
     parts: list[tuple[int, str, str, Shape]] = []
     for place, name in enumerate(fields):
@@ -48,8 +61,8 @@ def shape_of(model: type[BaseModel]) -> Shape:
         inner = field and _model_in(field.annotation)
         if inner:
             parts.append((place, name, inner[0], shape_of(inner[1])))
-    whole = set(fields) == set(model.model_fields) and all(part[3]["whole"] for part in parts)
-    return {"fields": list(fields), "parts": parts, "whole": whole}
+    whole = set(fields) == set(model.model_fields) and all(part[3].whole for part in parts)
+    return Shape(list(fields), parts, whole)
 
 
 def _model_in(annotation: Any, kind: str = "one") -> tuple[str, type[BaseModel]] | None:
@@ -62,8 +75,8 @@ def _model_in(annotation: Any, kind: str = "one") -> tuple[str, type[BaseModel]]
 
 def encode(shape: Shape, part: Any) -> list[Any]:
     """The kept values of ``part``, in the order of its shape's fields."""
-    values = [getattr(part, name) for name in shape["fields"]]
-    for place, _, kind, inner in shape["parts"]:
+    values = [getattr(part, name) for name in shape.fields]
+    for place, _, kind, inner in shape.parts:
         value = values[place]
         if value is None:
             continue
@@ -79,14 +92,13 @@ def encode(shape: Shape, part: Any) -> list[Any]:
 def decode(shape: Shape, values: Sequence[Any], whole: Whole | None = None) -> Any:
     """The inverse of ``encode``: an object with the kept values as attributes, and the others from
     what ``whole`` returns; without it, there must be none."""
-    part = Part(whole)
-    kept = vars(part)
-    kept.update(zip(shape["fields"], values, strict=True))
-    for _, name, kind, inner in shape["parts"]:
-        value = kept[name]
+    fields, parts, _ = shape
+    kept = dict(zip(fields, values, strict=True))
+    for place, name, kind, inner in parts:
+        value = values[place]
         if not value:
             continue  # nothing, or empty
-        of = None if whole is None or inner["whole"] else _Of(whole, name)
+        of = None if whole is None or inner.whole else _Of(whole, name)
         if kind == "one":
             kept[name] = decode(inner, value, of)
         elif kind == "dict":
@@ -97,7 +109,7 @@ def decode(shape: Shape, values: Sequence[Any], whole: Whole | None = None) -> A
             kept[name] = [
                 decode(inner, item, of and of.at(place)) for place, item in enumerate(value)
             ]
-    return part
+    return Part(kept, whole)
 
 
 class Part:
@@ -106,7 +118,8 @@ class Part:
 
     __slots__ = ("__dict__", "_whole")
 
-    def __init__(self, whole: Whole | None) -> None:
+    def __init__(self, kept: dict[str, Any], whole: Whole | None) -> None:
+        self.__dict__ = kept
         self._whole = whole
 
     def __getattr__(self, name: str) -> Any:

@@ -38,39 +38,38 @@ class Index:
     ``close`` keeps glances of the others; without it, records are read as they are."""
 
     def __init__(self, workspace: Path, *, glance: bool) -> None:
-        self._path, self._root, self._glance = workspace / FILE, workspace / "runs", glance
+        self._path, self.root, self._glance = workspace / FILE, workspace / "runs", glance
         content = memo.read(self._path) if glance else {}
         if content.get("made_by") != provenance.records_digest():
             content = {"runs": {}, "shared": {name: [] for name in SHARED}, "shape": None}
         self._runs: dict[str, list[Any]] = content["runs"]
         self._shared: dict[str, list[Any]] = content["shared"]
-        self._shape: Shape | None = content["shape"]
+        self._shape = content["shape"] and Shape.from_json(content["shape"])
         self._new: dict[str, list[Any]] = {}
         self._seen: set[str] = set()
         if self._shape is not None:
-            parts = self._shape["parts"]
-            inner = {name: shape for _, name, _, shape in parts if name in SHARED}
+            inner = {name: shape for _, name, _, shape in self._shape.parts if name in SHARED}
             self._views = {
                 name: [decode(inner[name], value) if name in inner else value for value in values]
                 for name, values in self._shared.items()
             }
-            unshared = [part for part in parts if part[1] not in SHARED]
-            self._unshared_shape = {**self._shape, "parts": unshared}
+            unshared = [part for part in self._shape.parts if part[1] not in SHARED]
+            self._unshared_shape = self._shape._replace(parts=unshared)
 
-    def runs(self, suite: str | None = None) -> Iterator[tuple[Path, str]]:
-        """Folders of runs, those of one ``suite`` or all, and their names, in whose order."""
-        for first in _names(self._root):
+    def runs(self, suite: str | None = None) -> Iterator[str]:
+        """Names of the runs of one ``suite``, or of all, in order: their folders below ``root``."""
+        for first in _names(self.root):
             if suite not in (None, first):
                 continue
-            for second in _names(self._root / first):
-                folder = self._root / first / second
-                for third in _names(folder):
+            for second in _names(f"{self.root}/{first}"):
+                for third in _names(f"{self.root}/{first}/{second}"):
                     if third[0] != ".":
-                        yield folder / third, f"{first}/{second}/{third}"
+                        yield f"{first}/{second}/{third}"
 
-    def read(self, run_dir: Path, name: str) -> tuple[RunResult, str] | None:
+    def read(self, name: str) -> tuple[RunResult, str] | None:
         """The record of a run, or a glance of it, and the SHA-256 of its file; None where it has
         none. Raises DataError."""
+        run_dir = f"{self.root}/{name}"
         status = _status(f"{run_dir}/{RESULT}")  # before it is read: later changes leave marks
         if status is None:
             return None
@@ -80,7 +79,7 @@ class Index:
             return self._view(run_dir, kept[2]), kept[1]
         from benchbcss.results import store
 
-        result, digest = store.read(run_dir)
+        result, digest = store.read(Path(run_dir))
         if self._glance and memo.settled(status):
             self._keep(name, [memo.marks(status), digest], result)
         return result, digest
@@ -116,7 +115,7 @@ class Index:
             self._shape = shape_of(RunResult)
         self._new[name] = [*head, encode(self._shape, result)]
 
-    def _view(self, run_dir: Path, kept: list[Any]) -> Any:
+    def _view(self, run_dir: str, kept: list[Any]) -> Any:
         values = list(kept)
         for name, place in _PLACES:
             values[place] = self._views[name][values[place]]
@@ -142,7 +141,7 @@ class _Shared:
         return values
 
 
-def _names(folder: Path) -> list[str]:
+def _names(folder: Path | str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries)
@@ -168,7 +167,7 @@ class _Record:
 
     __slots__ = ("_result", "_run_dir")
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: str) -> None:
         self._run_dir = run_dir
         self._result: RunResult | None = None
 
@@ -176,5 +175,5 @@ class _Record:
         if self._result is None:
             from benchbcss.results import store
 
-            self._result = store.load(self._run_dir)
+            self._result = store.load(Path(self._run_dir))
         return self._result

@@ -7,8 +7,7 @@ pass · fail · undecided · not measured (it could be, with more data or weight
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchbcss.scoring.limits import LIMITS
 
@@ -24,12 +23,12 @@ STABILITY = {
     "not applicable": NOT_APPLICABLE,
     "undefined": NOT_MEASURED,
 }
+NOWHERE = "no ground truth of it in the scored ROIs"
 # Over several tracks, the first of these that any track has.
 _ORDER = (FAIL, UNDECIDED, NOT_MEASURED, PASS, NOT_APPLICABLE)
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """``metric`` and ``label`` name the criterion. ``point`` holds what was compared, in words, and
     ``by_point`` what the point estimates alone would say: pass, fail, or undecided where they
     disagree (None where nothing was compared)."""
@@ -42,11 +41,10 @@ class Verdict:
     by_point: str | None = None
 
     def plain(self) -> dict[str, Any]:
-        return dict(vars(self))
+        return self._asdict()
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(NamedTuple):
     """A point estimate (None: undefined), its interval (None: withheld, ``reason`` says why), and
     the effective number of ROIs behind it. ``name`` is that of the estimand."""
 
@@ -69,50 +67,49 @@ def judge(
     when every one lies on the other side, else ``undecided``. Below ten effective ROIs it is
     ``undecided`` in any case, and ``not measured`` where an estimate is undefined or there is
     none."""
-    lost = next((estimate for estimate in estimates if estimate.point is None), None)
-    if lost is not None or not estimates:
-        reason = lost.reason if lost is not None else None
-        return Verdict(
-            metric, label, NOT_MEASURED, reason or "no ground truth of it in the scored ROIs"
-        )
-
-    def meets(value: float) -> bool:
-        return value <= bound if at_most else value >= bound
-
-    points = [e.point for e in estimates if e.point is not None]
-    shown = ", ".join(f"{e.point:.3f} {e.name}" for e in estimates)
-    by_point = _of([meets(p) for p in points], [not meets(p) for p in points])
-
-    def verdict(status: str, reason: str) -> Verdict:
-        return Verdict(metric, label, status, reason, shown, by_point)
-
+    points, bounds, withheld = [], [], None
     for estimate in estimates:
-        if estimate.interval is None:
-            why = estimate.reason or "too few ROIs"
-            return verdict(UNDECIDED, f"no interval for {estimate.name}: {why}")
-    bounds = [e.interval for e in estimates if e.interval is not None]
-    status = _of(
-        [meets(low) and meets(high) for low, high in bounds],
-        [not meets(low) and not meets(high) for low, high in bounds],
-    )
+        if estimate.point is None:
+            return Verdict(metric, label, NOT_MEASURED, estimate.reason or NOWHERE)
+        points.append(estimate.point)
+        if estimate.interval is not None:
+            bounds.append(estimate.interval)
+        elif withheld is None:
+            withheld = estimate
+    if not points:
+        return Verdict(metric, label, NOT_MEASURED, NOWHERE)
+    shown = ", ".join([f"{e.point:.3f} {e.name}" for e in estimates])
+    by_point = _of(points, points, bound, at_most)
+    if withheld is not None:
+        why = f"no interval for {withheld.name}: {withheld.reason or 'too few ROIs'}"
+        return Verdict(metric, label, UNDECIDED, why, shown, by_point)
+    lows, highs = zip(*bounds, strict=True)
+    status = _of(lows, highs, bound, at_most)
     text = "; ".join(
-        f"{e.name} [{low:.3f}, {high:.3f}]"
-        for e, (low, high) in zip(estimates, bounds, strict=True)
+        [
+            f"{e.name} [{low:.3f}, {high:.3f}]"
+            for e, (low, high) in zip(estimates, bounds, strict=True)
+        ]
     )
     better, worse = ("below", "above") if at_most else ("above", "below")
     side = {PASS: better, FAIL: worse, UNDECIDED: "against"}[status]
-    fewest = min(estimate.rois for estimate in estimates)
+    fewest = min([estimate.rois for estimate in estimates])
     if status != UNDECIDED and fewest < LIMITS.fewest_rois_for_a_verdict:
-        return verdict(
-            UNDECIDED,
+        why = (
             f"{text} {side} {bound:g}, but it rests on effectively {fewest:.1f} ROIs (fewer "
-            f"than {LIMITS.fewest_rois_for_a_verdict:g})",
+            f"than {LIMITS.fewest_rois_for_a_verdict:g})"
         )
-    return verdict(status, f"{text} {side} {bound:g}")
+        return Verdict(metric, label, UNDECIDED, why, shown, by_point)
+    return Verdict(metric, label, status, f"{text} {side} {bound:g}", shown, by_point)
 
 
-def _of(met: Sequence[bool], missed: Sequence[bool]) -> str:
-    return PASS if all(met) else FAIL if all(missed) else UNDECIDED
+def _of(lows: Sequence[float], highs: Sequence[float], bound: float, at_most: bool) -> str:
+    """PASS where every span meets ``bound`` whole, FAIL where every one misses it whole."""
+    if at_most:
+        met, missed = max(highs) <= bound, min(lows) > bound
+    else:
+        met, missed = min(lows) >= bound, max(highs) < bound
+    return PASS if met else FAIL if missed else UNDECIDED
 
 
 def not_applicable(metric: str, label: str, reason: str) -> Verdict:

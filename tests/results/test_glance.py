@@ -8,7 +8,7 @@ from board_support import result as made_up
 from pydantic import BaseModel
 
 from benchbcss.results import store
-from benchbcss.results.glance import KEPT, Part, decode, encode, shape_of
+from benchbcss.results.glance import KEPT, Part, Shape, decode, encode, shape_of
 from benchbcss.results.migrate import lift
 from benchbcss.results.schema import RunResult
 
@@ -75,6 +75,10 @@ def test_every_field_of_hostile_records(name):
     assert_same(glance_of(record), record)
 
 
+def test_a_shape_comes_back_from_json():
+    assert Shape.from_json(json.loads(json.dumps(SHAPE))) == SHAPE
+
+
 def test_what_is_kept_needs_no_record():
     record = store.load(RECORDS[0].parent)
     seen = decode(SHAPE, encode(SHAPE, record))
@@ -108,8 +112,8 @@ def test_what_is_left_out_is_asked_of_the_record():
 
 def test_no_name_of_a_field_is_one_that_python_looks_for():
     def names(shape):
-        yield from shape["fields"]
-        for _, _, _, inner in shape["parts"]:
+        yield from shape.fields
+        for _, _, _, inner in shape.parts:
             yield from names(inner)
 
     assert not [name for name in names(SHAPE) if name.startswith("_") or hasattr(Part, name)]

@@ -152,8 +152,11 @@ def _standings(part: Table, page: Page) -> None:
         page.gap()
         shown = _choose(part, page)
         page.write(page.styled(_joined(shown, None), "bold"))
-        for index, row in enumerate(part.rows):
-            page.write(_coloured(_joined(shown, index), row, shown, page))
+        lines = [
+            _coloured(_joined(shown, index), row, shown, page)
+            for index, row in enumerate(part.rows)
+        ]
+        page.write("\n".join(lines))
         page.gap()
         _legend(part, page, [column.title for column in shown])
     for text in summary.warnings(part, "details" in page.sections):
