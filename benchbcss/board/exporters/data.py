@@ -121,8 +121,9 @@ def records(board: Board) -> tuple[list[str], list[dict[str, Any]]]:
     and reason of every criterion of its run, and the values of registered metrics for its class.
     Runs without a result come last, without a class."""
     tables = board.tables
-    criteria = dict.fromkeys(label for part in tables for label in cells.criteria(part))
     rows = [row for part in tables for row, _ in _with_status(part)]
+    # Those that stand apart may be judged by criteria that no comparable row has.
+    criteria = dict.fromkeys(v.label for row in rows if not row.floor for v in row.verdicts)
     metrics = cells.strangers([row.scores for row in rows])
     verdicts = [name for label in criteria for name in (f"verdict: {label}", f"reason: {label}")]
     lines: list[dict[str, Any]] = []

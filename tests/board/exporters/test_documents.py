@@ -116,6 +116,17 @@ def test_csv_is_tidy(board):
         assert line["reason: mean_dice >= 0.65"]
 
 
+def test_csv_has_the_criteria_of_what_stands_apart(tmp_path):
+    """Where only baselines compare, no comparable row has any."""
+    suite = {"name": "theirs", "fingerprint": "a" * 64}
+    for name in ("majority", "colour"):
+        write(tmp_path, result(name, 0.2, suite=suite, floor=True))
+    write(tmp_path, result("net", 0.7, suite=suite, preset="smoke"))
+    by_model = {line["model"]: line for line in lines(model.load(tmp_path))}
+    assert by_model["net"]["verdict: mean_dice >= 0.65"] == "undecided"
+    assert by_model["majority"]["verdict: mean_dice >= 0.65"] == ""
+
+
 def test_a_shared_rank_is_no_date(board):
     board.tables[0].rows[0].tied = (1, 3)
     line = lines(board)[0]
