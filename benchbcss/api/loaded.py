@@ -67,6 +67,7 @@ class Run:
 
         from benchbcss.results import judge
 
+        judge.look_again()
         given = judge.verdicts(self.result, self._track(track))
         lines = [(v.label, v.status, v.point or None, v.reason) for v in given]
         return pd.DataFrame(lines, columns=["criterion", "status", "point", "reason"])

@@ -201,6 +201,7 @@ def load(
     results: list[RunResult] = []
     lost: list[Path] = []
     board = Board([], [], [])
+    judge.look_again()
     index = Index(workspace, glance=glance)
     for run in index.runs(suite):
         try:

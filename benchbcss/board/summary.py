@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from benchbcss.board.cells import interval, judged
 from benchbcss.board.model import Board, Row, Table
 from benchbcss.board.ties import MOST
-from benchbcss.results.judge import estimands
+from benchbcss.results.judge import estimands, invalid_file
 from benchbcss.scoring.limits import LIMITS
 from benchbcss.scoring.verdicts import FAIL, NOT_APPLICABLE, PASS, UNDECIDED, unmet
 from benchbcss.tracks.base import number
@@ -122,6 +122,8 @@ def warnings(table: Table, every: bool = False) -> list[str]:
     lines = []
     for flaw in table.rows[0].result.suite.flaws if table.rows else []:
         lines.append(f"flaw of the suite: {flaw}")
+    files = {invalid_file(row.result.suite, row.result.preset) for row in table.rows} - {None}
+    lines += [f"no valid criteria in {file}: judged by those of the records" for file in files]
     withheld = {row.scores.headline.per_roi.mean_reason for row in table.rows} - {None}
     lines += [f"no interval: {why}" for why in sorted(withheld, key=str)]
     lines += untestable(table)

@@ -125,12 +125,12 @@ def _result(track: Track, counts: Any, frame: Frame, run_dir: Path, facts: Facts
             points, spans = measured[estimand]
             values[estimand][name] = by_class(classes, points)
             intervals[estimand] = {c: bounds(s) for c, s in zip(classes, spans, strict=True)}
-        from_plugin = entry.source.plugin != registry.CORE
         used[name] = MetricUsed(
             label=entry.info.label,
             direction=entry.info.direction,
             plugin=str(entry.source),
-            intervals=intervals if from_plugin else {},
+            # Those of Dice stand in the headline, made for Dice.
+            intervals=intervals if name != "dice" else {},
         )
     number, label = np.indices((len(frame.rois), len(classes))).reshape(2, -1)
     columns = {name: scores.reshape(-1) for name, scores in by_roi.items()}

@@ -19,6 +19,7 @@ from benchbcss.io import read_bytes
 from benchbcss.presets import merge
 from benchbcss.scoring.verdicts import (
     NOT_MEASURED,
+    STABILITY,
     Estimate,
     Verdict,
     judge,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     )
 
 CLIP_TRACK = "CLIP names the regions of the prompted track; region accuracy never stands in for it"
+#: why a score has no interval, and how it gets one
+UNRECORDED = "its record holds none (benchbcss rescore --tables makes one)"
 
 
 def verdicts(result: RunResult, track: str) -> list[Verdict]:
@@ -48,17 +51,28 @@ def verdicts(result: RunResult, track: str) -> list[Verdict]:
     return [_verdict(criterion, result, track) for criterion in criteria]
 
 
+def look_again() -> None:
+    """Suite files are read once while a board is read, and anew for the next."""
+    _current.cache_clear()
+
+
 def criteria_of(suite: SuiteUsed, preset: str) -> Sequence[Criterion]:
-    """Of the suite's file as it is now; the record's own where there is none."""
+    """Of the suite's file as it is now; the record's own where there is none that is valid."""
     now = _current(suite.name, suite.file, preset, tuple(suite.criteria))
-    return suite.criteria if now is None else now.criteria
+    return suite.criteria if now is None or now.invalid else now.criteria
+
+
+def invalid_file(suite: SuiteUsed, preset: str) -> str | None:
+    """The suite's file, where it is there but says no criteria: the record's own then count."""
+    now = _current(suite.name, suite.file, preset, tuple(suite.criteria))
+    return now and now.invalid
 
 
 def highlight_of(suite: SuiteUsed, preset: str) -> str | None:
     """The class that the suite's boards show first; where it names none, the first that one of its
     criteria asks for."""
     now = _current(suite.name, suite.file, preset, tuple(suite.criteria))
-    wanted = suite.highlight if now is None else now.highlight
+    wanted = suite.highlight if now is None or now.invalid else now.highlight
     metrics = [criterion.metric.partition(".") for criterion in criteria_of(suite, preset)]
     return wanted or next((name for _, _, name in metrics if name), None)
 
@@ -67,8 +81,9 @@ def highlight_of(suite: SuiteUsed, preset: str) -> str | None:
 class _Now:
     """What a suite file says today that changes no number."""
 
-    criteria: Sequence[Criterion]
-    highlight: str | None
+    criteria: Sequence[Criterion] = ()
+    highlight: str | None = None
+    invalid: str | None = None  # the file's path
 
 
 def estimands(headline: Headline) -> dict[str, Estimand]:
@@ -94,8 +109,10 @@ def _current(
         presets = raw.pop("presets", None) or {}
         content = merge(raw, presets.get(preset) or {})
         criteria = _valid(list(content.get("criteria") or ()), recorded)
-    except (OSError, TypeError, ValueError, AttributeError, yaml.YAMLError, RecursionError):
+    except OSError:
         return None
+    except (TypeError, ValueError, AttributeError, yaml.YAMLError, RecursionError):
+        return _Now(invalid=str(path))
     return _Now(criteria, content.get("highlight"))
 
 
@@ -117,10 +134,13 @@ def _verdict(criterion: Criterion, result: RunResult, track: str) -> Verdict:
     if metric == "stability":
         return _stability_verdict(result.stability)
     label, bound = _label(criterion)
+    if metric == "clip_accuracy" and not TRACKS[track].labels_regions:
+        return not_applicable(metric, label, CLIP_TRACK)
+    if mistake := _mistake(criterion, result):
+        return Verdict(metric, label, NOT_MEASURED, mistake)
+    at_most = criterion.at_most is not None
     if metric == "clip_accuracy":
-        if not TRACKS[track].labels_regions:
-            return not_applicable(metric, label, CLIP_TRACK)
-        return _clip_verdict(label, bound, part.regions)
+        return _clip_verdict(label, bound, part.regions, at_most=at_most)
     name, _, wanted = metric.partition(".")
     if wanted and wanted not in part.all_classes:
         return not_applicable(metric, label, f"'{wanted}' is not scored in this track")
@@ -130,16 +150,40 @@ def _verdict(criterion: Criterion, result: RunResult, track: str) -> Verdict:
         why = f"no ground truth of {', '.join(lost)} in the scored ROIs"
         return Verdict(metric, label, NOT_MEASURED, why)
     if metric != "mean_dice" and name != "dice":
-        return _metric_verdict(criterion, part, label, bound)
+        return _metric_verdict(criterion, part, track, label, bound)
     estimates = [
-        _estimate(estimand, values, wanted) for estimand, values in estimands(part.headline).items()
+        _estimate(estimand, values, wanted, part)
+        for estimand, values in estimands(part.headline).items()
     ]
-    return judge(metric, label, bound, estimates)
+    return judge(metric, label, bound, estimates, at_most=at_most)
+
+
+def _mistake(criterion: Criterion, result: RunResult) -> str | None:
+    """Why nothing can be judged by a criterion as it is written: a suite is checked when it is run,
+    and its file may have changed since."""
+    if (criterion.at_least is None) == (criterion.at_most is None):
+        return "the criterion needs one bound, at_least or at_most"
+    if criterion.metric in ("mean_dice", "clip_accuracy"):
+        return None
+    name, _, wanted = criterion.metric.partition(".")
+    classes = result.label_map.classes
+    if not wanted or (classes and wanted not in classes):
+        known = ", ".join(classes)
+        missing = f"class '{wanted}'" if wanted else f"metric '{name}' without a class"
+        return f"there is no {missing}" + (f"; classes are {known}" if known else "")
+    if name != "dice" and name not in registry.load().metrics:
+        if not any(name in part.metrics for part in result.tracks.values()):
+            return f"there is no metric '{name}'"
+    return None
 
 
 def _stability_verdict(stability: Stability | None) -> Verdict:
     if stability is None:
         return judge_stability(None)
+    if stability.status not in STABILITY:  # of a newer edition
+        verdict = judge_stability(None)
+        why = f"the status '{stability.status}' is not known to this version"
+        return verdict._replace(status=NOT_MEASURED, reason=why)
     names = ("status", "reason", "note")
     return judge_stability({name: getattr(stability, name) for name in names})
 
@@ -151,36 +195,47 @@ def _label(criterion: Criterion) -> tuple[str, float]:
     return (criterion.metric if bound is None else f"{criterion.metric} >= {bound:g}"), bound or 0.0
 
 
-def _estimate(name: str, estimand: Estimand, wanted: str) -> Estimate:
+def _estimate(name: str, estimand: Estimand, wanted: str, part: TrackResult) -> Estimate:
     if not wanted:
         rois = estimand.mean_effective_rois or 0.0
         return Estimate(name, estimand.mean, estimand.mean_interval, rois, estimand.mean_reason)
-    return Estimate(
-        name,
-        estimand.dice.get(wanted, None),
-        estimand.intervals.get(wanted),
-        estimand.effective_rois.get(wanted, 0.0),
-        estimand.reasons.get(wanted),
-    )
+    if wanted in estimand.dice:
+        point = estimand.dice[wanted]
+    else:  # scored, but not in the mean
+        point = part.per_class.get(name, {}).get("dice", {}).get(wanted)
+    reason = estimand.reasons.get(wanted)
+    if reason is None and wanted not in estimand.intervals:
+        reason = UNRECORDED
+    rois = estimand.effective_rois.get(wanted, 0.0)
+    return Estimate(name, point, estimand.intervals.get(wanted), rois, reason)
 
 
-def _metric_verdict(criterion: Criterion, part: TrackResult, label: str, bound: float) -> Verdict:
+def _metric_verdict(
+    criterion: Criterion, part: TrackResult, track: str, label: str, bound: float
+) -> Verdict:
     """Of a registered metric, by the intervals that were computed for it."""
     name, _, wanted = criterion.metric.partition(".")
     used = part.metrics.get(name)
     if used is None:
+        entry = registry.load().metrics.get(name)
+        if entry is not None and entry.info.measures(track):
+            why = f"the record has no metric '{name}' (benchbcss rescore --tables measures it)"
+            return Verdict(criterion.metric, label, NOT_MEASURED, why)
         return not_applicable(criterion.metric, label, f"this track has no metric '{name}'")
     estimates = []
     for estimand, metrics in part.per_class.items():
         point = metrics.get(name, {}).get(wanted)
-        span = used.intervals.get(estimand, {}).get(wanted)
+        spans = used.intervals.get(estimand, {})
         rois = float(part.rois_with_class.get(wanted, 0))
-        estimates.append(Estimate(estimand, point, span, rois))
+        reason = f"{name} is undefined there" if point is None else None
+        if reason is None and wanted not in spans:
+            reason = UNRECORDED
+        estimates.append(Estimate(estimand, point, spans.get(wanted), rois, reason))
     at_most = criterion.at_most is not None
     return judge(criterion.metric, label, bound, estimates, at_most=at_most)
 
 
-def _clip_verdict(label: str, bound: float, regions: Regions | None) -> Verdict:
+def _clip_verdict(label: str, bound: float, regions: Regions | None, *, at_most: bool) -> Verdict:
     metric = "clip_accuracy"
     if regions is None or regions.predicted is None:
         why = regions and regions.not_measured
@@ -190,4 +245,4 @@ def _clip_verdict(label: str, bound: float, regions: Regions | None) -> Verdict:
     estimate = Estimate(
         "of regions", predicted.accuracy, predicted.interval, rois, predicted.reason
     )
-    return judge(metric, label, bound, [estimate])
+    return judge(metric, label, bound, [estimate], at_most=at_most)

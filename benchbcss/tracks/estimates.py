@@ -38,8 +38,10 @@ def whole(values: np.ndarray) -> Any:
 def estimand(
     triple: m.Triple, classes: Sequence[str], mean: Sequence[int], name: str
 ) -> schema.Estimand:
-    """One estimand's headline over the classes in the mean, with intervals or reasons for none."""
+    """One estimand's headline over the classes in the mean, with intervals or reasons for none;
+    these for the other classes too, which a criterion may ask for."""
     estimates = intervals(triple, mean, name, classes)
+    named = list(zip(classes, estimates.classes, strict=True))
     return schema.Estimand(
         mean=finite(estimates.mean.point),
         defined=estimates.defined,
@@ -48,9 +50,9 @@ def estimand(
         mean_effective_rois=finite(estimates.mean.effective_rois),
         mean_reason=estimates.mean.reason,
         dice={classes[c]: finite(estimates.classes[c].point) for c in mean},
-        intervals={classes[c]: bounds(estimates.classes[c].bounds) for c in mean},
-        effective_rois={classes[c]: round(estimates.classes[c].effective_rois, 12) for c in mean},
-        reasons={classes[c]: why for c in mean if (why := estimates.classes[c].reason)},
+        intervals={label: bounds(part.bounds) for label, part in named},
+        effective_rois={label: round(part.effective_rois, 12) for label, part in named},
+        reasons={label: part.reason for label, part in named if part.reason},
     )
 
 

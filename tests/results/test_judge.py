@@ -8,7 +8,7 @@ import pytest
 
 from benchbcss.results import judge
 from benchbcss.results.migrate import lift
-from benchbcss.results.schema import Criterion, RunResult
+from benchbcss.results.schema import Criterion, RunResult, Stability
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -66,6 +66,66 @@ def test_a_class_without_ground_truth_is_not_measured():
     )
 
 
+@pytest.mark.parametrize(
+    ("metric", "why"),
+    [
+        ("dice.tumour", "there is no class 'tumour'; classes are tumor, stroma"),
+        ("dicee.tumor", "there is no metric 'dicee'"),
+        ("iou", "there is no metric 'iou' without a class"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["semantic", "prompted"])
+def test_a_criterion_that_nothing_can_have_stops_a_check(kind, metric, why):
+    """A suite is validated when it is run; its file may be misspelt since."""
+    verdict = status(record(kind), metric, at_least=0.1)
+    assert (verdict.status, verdict.reason[: len(why)]) == ("not measured", why)
+
+
+@pytest.mark.parametrize("bounds", [{}, {"at_least": 0.1, "at_most": 0.9}])
+def test_a_criterion_has_one_bound(bounds):
+    verdict = status(record("semantic"), "mean_dice", **bounds)
+    assert (verdict.status, "one bound" in verdict.reason) == ("not measured", True)
+
+
+def test_a_bound_on_either_side_is_judged_as_it_is_written():
+    result = record("semantic", mean=(0.70, 0.80))
+    assert status(result, "mean_dice", at_most=0.3).status == "fail"
+    assert status(result, "mean_dice", at_most=0.9).status == "pass"
+
+
+def test_a_metric_that_the_record_lacks_is_not_passed_over():
+    """Records of older editions, and metrics that failed when the run was scored."""
+    result = record("semantic")
+    part = result.tracks["semantic"].model_copy(update={"metrics": {}})
+    result = result.model_copy(update={"tracks": {"semantic": part}})
+    assert status(result, "recall.tumor", at_least=0.1).status == "not measured"
+
+
+def test_dice_of_a_class_outside_the_mean_is_judged():
+    result = record("semantic")
+    part = result.tracks["semantic"]
+    points = {name: {"dice": {"other": 0.8}} for name in ("per_roi", "pooled")}
+    part = part.model_copy(update={"per_class": points})
+
+    def judged(part):
+        changed = result.model_copy(update={"tracks": {"semantic": part}})
+        return status(changed, "dice.other", at_least=0.5)
+
+    verdict = judged(part)
+    assert verdict.status == "undecided" and "its record holds none" in verdict.reason
+    update = {"intervals": {"other": (0.7, 0.9)}, "effective_rois": {"other": 20.0}}
+    headline = {name: getattr(part.headline, name).model_copy(update=update) for name in points}
+    part = part.model_copy(update={"headline": part.headline.model_copy(update=headline)})
+    assert judged(part).status == "pass"
+
+
+def test_a_stability_of_a_newer_edition_is_not_measured():
+    stability = Stability(status="plateau", reason="r")
+    result = record("semantic").model_copy(update={"stability": stability})
+    verdict = status(result, "stability")
+    assert (verdict.status, "'plateau' is not known" in verdict.reason) == ("not measured", True)
+
+
 def test_a_suite_file_is_read_anew_and_its_last_word_counts(tmp_path):
     judge._current.cache_clear()
     path = tmp_path / "own.yaml"
@@ -73,7 +133,7 @@ def test_a_suite_file_is_read_anew_and_its_last_word_counts(tmp_path):
     result = record("semantic", file=str(path))
     assert [v.status for v in judge.verdicts(result, "semantic")] == ["pass"]
     path.write_text("criteria: [{metric: mean_dice, at_least: 0.85}]\n")
-    judge._current.cache_clear()  # once per process: a board is read in one go
+    judge.look_again()  # as every board does
     assert [v.status for v in judge.verdicts(result, "semantic")] == ["fail"]
 
 
@@ -86,6 +146,8 @@ def test_a_suite_that_is_gone_or_broken_leaves_the_records_own_bounds(tmp_path, 
     own = [{"metric": "mean_dice", "at_least": 0.65}]
     result = record("semantic", file=str(path), criteria=own)
     assert [v.label for v in judge.verdicts(result, "semantic")] == ["mean_dice >= 0.65"]
+    said = judge.invalid_file(result.suite, result.preset)
+    assert said == (None if content is None else str(path))
 
 
 @pytest.mark.timeout(30)
