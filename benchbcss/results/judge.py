@@ -168,13 +168,13 @@ def _mistake(criterion: Criterion, result: RunResult) -> str | None:
     name, _, wanted = criterion.metric.partition(".")
     classes = result.label_map.classes
     if not wanted or (classes and wanted not in classes):
-        known = ", ".join(classes)
+        among = ", ".join(classes)
         missing = f"class '{wanted}'" if wanted else f"metric '{name}' without a class"
-        return f"there is no {missing}" + (f"; classes are {known}" if known else "")
-    if name != "dice" and name not in registry.load().metrics:
-        if not any(name in part.metrics for part in result.tracks.values()):
-            return f"there is no metric '{name}'"
-    return None
+        return f"there is no {missing}" + (f"; classes are {among}" if among else "")
+    known = name == "dice" or name in registry.load().metrics
+    if known or any(name in part.metrics for part in result.tracks.values()):
+        return None
+    return f"there is no metric '{name}'"
 
 
 def _stability_verdict(stability: Stability | None) -> Verdict:

@@ -140,7 +140,18 @@ def test_their_tables_give_the_records_again(refresh, tmp_path):
     """So a new version of metrics needs no new runs."""
     run = tmp_path / "runs" / refresh.SUITE / "unetpp" / "seed0-x"
     shutil.copytree(kept_run(refresh), run)
-    assert evaluate.rebuild(run).tracks == store.load(run).tracks
+    (old,), (new,) = (
+        result.model_dump(mode="json")["tracks"].values()
+        for result in (store.load(run), evaluate.rebuild(run))
+    )
+    assert within(old, new)
+
+
+def within(old, new):
+    """Whether ``new`` says all that ``old`` says; records made today may say more."""
+    if isinstance(old, dict):
+        return old.keys() <= new.keys() and all(within(old[name], new[name]) for name in old)
+    return old == new
 
 
 # -- the command -----------------------------------------------------------------------------------

@@ -112,7 +112,8 @@ def test_dice_of_a_class_outside_the_mean_is_judged():
         return status(changed, "dice.other", at_least=0.5)
 
     verdict = judged(part)
-    assert verdict.status == "undecided" and "its record holds none" in verdict.reason
+    assert verdict.status == "undecided"
+    assert "its record holds none" in verdict.reason
     update = {"intervals": {"other": (0.7, 0.9)}, "effective_rois": {"other": 20.0}}
     headline = {name: getattr(part.headline, name).model_copy(update=update) for name in points}
     part = part.model_copy(update={"headline": part.headline.model_copy(update=headline)})
