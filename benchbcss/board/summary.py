@@ -46,6 +46,8 @@ def _unranked(table: Table) -> str:
     why = next((row.not_ranked for row in table.rows if row.not_ranked), None)
     if why:
         return f"Nothing is ranked here: {why}."
+    if table.rows and any(not row.floor for row, _ in table.not_comparable):
+        return "Only baselines can be compared here: every model stands apart."
     return "No model yet, only baselines." if table.rows else "Nothing comparable yet."
 
 
@@ -60,27 +62,58 @@ def _standing(ranked: Sequence[Row]) -> str:
     # The next by score may be significantly worse while one below it, with more spread, is not.
     second = sharing[1] if len(sharing) > 1 else ranked[1]
     noun = "models" if len({row.backend for row in ranked}) == len(ranked) else "results"
-    more = first.sort_value() - second.sort_value()
-    gap = f"{f'{more:.3f}' if more >= 0.0005 else 'less than 0.001'} above {second.name}"
+    total = f"{len(ranked)} {noun} on {rois}"
+    if headline.mean is None:
+        return f"None of {total} has a mean Dice: {headline.mean_reason or 'it is undefined'}"
+    lead = f"{mean}, {gap(first, second)}"
+    level = [row for row in ranked if _level(first, row)]
+    if len(level) > 1:
+        lead = f"the same mean Dice {number(headline.mean)}"
     if first.tied is None:
         why = (
             f"of more than {MOST} results none are tested: benchbcss compare"
             if len(ranked) > MOST
             else "records of an older edition: benchbcss rescore"
         )
+        who = f"{names(level)} lead{'s' * (len(level) == 1)}"
+        return f"{who} {total}: {lead}; not known whether that is certain ({why})"
+    if first.tied == (1, 1):
+        return f"{first.name} is best of {total}: {lead}, and the difference is significant"
+    if len(sharing) == 1:  # with few ROIs, some further down may still not be told from it
+        others = first.tied[1] - 1
         return (
-            f"{first.name} leads {len(ranked)} {noun} on {rois}: {mean}, {gap}; not known whether "
-            f"that is certain ({why})"
+            f"{first.name} leads {total}: {lead}, and that difference is significant, but {others} "
+            f"further down cannot be told from it"
         )
-    if len(sharing) == 1:
-        return (
-            f"{first.name} is best of {len(ranked)} {noun} on {rois}: {mean}, {gap}, and the "
-            f"difference is significant"
-        )
-    return (
-        f"{names(sharing)} share rank 1 of {len(ranked)} {noun} on {rois}: {first.name} leads with "
-        f"{mean}, {gap}, but the difference is not significant"
-    )
+    said = f"{names(sharing)} share rank 1 of {total}: "
+    if len(level) == len(sharing) > 1:
+        return f"{said}they have {lead}"
+    if len(level) > 1:
+        who = names(level)
+        return f"{said}{who} have {lead}, and the difference to the others is not significant"
+    alone = lone_class(first)
+    why = f"cannot be tested: only one ROI has {alone}" if alone else "is not significant"
+    return f"{said}{first.name} leads with {lead}, but the difference {why}"
+
+
+def lone_class(row: Row) -> str | None:
+    """A class of the mean that a single ROI has: without that ROI there is no mean, so no two
+    models can be told apart."""
+    present = row.scores.rois_with_class
+    return next((name for name in row.scores.classes if present.get(name) == 1), None)
+
+
+def gap(first: Row, second: Row) -> str:
+    """How far one row is above another that is not above it."""
+    more = first.sort_value() - second.sort_value()
+    if _level(first, second):
+        return f"level with {second.name}"
+    return f"{f'{more:.3f}' if more >= 0.0005 else 'less than 0.001'} above {second.name}"
+
+
+def _level(first: Row, second: Row) -> bool:
+    """Records keep twelve digits."""
+    return abs(first.sort_value() - second.sort_value()) < 1e-11
 
 
 def _rois(row: Row) -> str:
@@ -100,7 +133,16 @@ def _criteria(ranked: Sequence[Row]) -> str:
         if not unmet(row.verdicts) and any(v.status == PASS for v in row.verdicts)
     ]
     if meeting:
-        return f"{names(meeting)} meet{'s' * (len(meeting) == 1)} {total}"
+        by_extent: dict[str, list[Row]] = {total: [], "every criterion that applies": []}
+        full, part = by_extent.values()
+        for row in meeting:  # weights that were evaluated, say, had no training to be stable
+            passed = {v.label for v in row.verdicts if v.status == PASS}
+            (full if able <= passed else part).append(row)
+        return "; ".join(
+            f"{names(rows)} meet{'s' * (len(rows) == 1)} {extent}"
+            for extent, rows in by_extent.items()
+            if rows
+        )
     best = rows[0]
     counts = Counter(v.status for v in unmet(best.verdicts))
     words = [f"{count} {'failed' if s == FAIL else s}" for s, count in sorted(counts.items())]
@@ -151,7 +193,7 @@ def untestable(table: Table) -> list[str]:
     """Whether so few ROIs are compared so often that no difference at all could be significant: the
     smallest p-value of k ROIs whose signs are flipped is 2 / 2^k, before Holm's adjustment."""
     ranked = table.ranked
-    if any(row.tied is None for row in ranked):
+    if any(row.tied is None or lone_class(row) for row in ranked):
         return []
     rois = max((row.scores.rois for row in ranked), default=0)
     pairs = len(ranked) * (len(ranked) - 1) // 2

@@ -46,7 +46,8 @@ def answers(table: Table) -> list[Answer]:
 
 def _best(table: Table, best: Row) -> Answer:
     part = best.scores.headline.per_roi
-    lines = [f"mean Dice {number(part.mean)} {cells.interval(part.mean_interval)}".rstrip()]
+    span = cells.interval(part.mean_interval, part.mean)
+    lines = [f"mean Dice {number(part.mean)} {span}".rstrip()]
     if best.verdicts:
         open_ = unmet(best.verdicts)
         met = sum(v.status == PASS for v in best.verdicts)
@@ -63,7 +64,8 @@ def _best(table: Table, best: Row) -> Answer:
             [best.not_ranked or "", f"{best.name}: {lines[0]}"],
             OPEN,
         )
-    mood = GOOD if best.verdicts and not unmet(best.verdicts) else ""
+    passes = any(v.status == PASS for v in best.verdicts)
+    mood = GOOD if passes and not unmet(best.verdicts) else ""
     return Answer("Which model is best?", best.name, lines, mood)
 
 
@@ -71,16 +73,20 @@ def _certain(table: Table, best: Row, ranked: Sequence[Row]) -> Answer:
     question = "Is it certain?"
     if len(ranked) < 2:
         return Answer(question, "nothing to compare with", ["a single ranked result"], OPEN)
-    gap = f"{best.sort_value() - ranked[1].sort_value():.3f} above {ranked[1].name}"
+    gap = summary.gap(best, ranked[1])
     if best.tied is None:
         return Answer(question, "not known", [gap, "not tested: benchbcss compare"], OPEN)
     sharing = [row for row in ranked if row.tied and row.tied[0] == 1]
+    significant = "significant after adjusting for all pairs (Holm)"
+    if best.tied == (1, 1):
+        return Answer(question, "yes", [gap, significant], GOOD)
     if len(sharing) == 1:
-        return Answer(
-            question, "yes", [gap, "significant after adjusting for all pairs (Holm)"], GOOD
-        )
+        others = f"{best.tied[1] - 1} further down cannot be told from it"
+        return Answer(question, "not of all", [f"{gap}, {significant}", others], OPEN)
     others = summary.names(row for row in sharing if row is not best)
     lines = [gap, f"cannot be told from {others}"]
+    if alone := summary.lone_class(best):
+        lines.append(f"cannot be tested: only one ROI has {alone}")
     if summary.untestable(table):  # the warning below says why
         lines.append(f"too few ROIs to tell {len(ranked)} models apart")
     return Answer(question, f"no: {len(sharing)} share rank 1", lines, OPEN)

@@ -82,6 +82,67 @@ def test_the_gap_of_a_shared_rank_is_to_a_model_that_shares_it(tmp_path):
     assert "0.170 above wild, but the difference is not significant" in text
 
 
+def test_models_of_the_same_mean_are_level(tmp_path):
+    """The ablations of one recipe may score the same to the last digit: none leads."""
+    values = [0.7 + w for w in WAVE]
+    found = board(tmp_path, with_rois("one", values), with_rois("two", values))
+    said = "one and two share rank 1 of 2 models on 45 test ROIs: they have the same mean Dice"
+    assert summary.sentence(found).startswith(f"{said} 0.720;")
+
+
+def test_level_models_share_rank_1_with_one_below(tmp_path):
+    values = [0.7 + w for w in WAVE]
+    below = [0.6995 + w for w in reversed(WAVE)]
+    found = board(
+        tmp_path, *(with_rois(n, v) for n, v in (("a", values), ("b", values), ("c", below)))
+    )
+    text = summary.sentence(found)
+    assert text.startswith("a, b and c share rank 1 of 3 models on 45 test ROIs: a and b have the")
+    assert "0.720, and the difference to the others is not significant;" in text
+
+
+def test_level_models_that_were_not_tested(table):
+    text = summary.sentence(table(("a", 0.6), ("b", 0.6)))
+    assert text.startswith("a and b lead 2 models on 45 test ROIs: the same mean Dice 0.600; not")
+
+
+def test_best_of_all_is_only_who_is_told_from_all(tmp_path):
+    """With sign flips, A may be told from B and B from C, but A not from C."""
+    waves = (WAVE, WAVE[::-1], WAVE[3:] + WAVE[:3])
+    values = [[0.7 - i / 10 + w for w in wave] for i, wave in enumerate(waves)]
+    found = board(tmp_path, *(with_rois("abc"[i], part) for i, part in enumerate(values)))
+    assert "a is best of 3 models" in summary.sentence(found)
+    for row, tied in zip(found.rows, [(1, 2), (2, 2), (2, 3)], strict=True):
+        row.tied = tied
+    text = summary.sentence(found)
+    assert "best" not in text
+    assert "that difference is significant, but 1 further down cannot be told from it" in text
+
+
+def test_what_cannot_be_tested_is_not_called_insignificant(tmp_path):
+    """A class in a single ROI: without that ROI, there is no mean to compare."""
+    contents = [
+        with_rois("one", [0.8 + w for w in WAVE]),
+        with_rois("two", [0.2 - w for w in WAVE]),
+    ]
+    for content in contents:
+        track = content["tracks"]["semantic"]
+        track["by_roi"]["influence"][0] = None
+        track["rois_with_class"]["necrosis"] = 1
+    text = summary.sentence(board(tmp_path, *contents))
+    assert "but the difference cannot be tested: only one ROI has necrosis" in text
+
+
+def test_no_mean_is_no_lead(tmp_path):
+    found = board(tmp_path, *(with_rois(name, [0.5] * 20) for name in "ab"))
+    for row in found.rows:
+        part = row.scores.headline.per_roi.model_copy(update={"mean": None, "mean_reason": "why"})
+        headline = row.scores.headline.model_copy(update={"per_roi": part})
+        row.scores = row.scores.model_copy(update={"headline": headline})
+    text = summary.sentence(found)
+    assert text.startswith("None of 2 models on 45 test ROIs has a mean Dice: why")
+
+
 def test_older_records_say_that_certainty_is_not_known(table):
     text = summary.sentence(table(("a", 0.6), ("b", 0.5)))
     assert "a leads 2 models on 45 test ROIs: mean Dice 0.600 [0.50, 0.70], 0.100 above b" in text
@@ -101,6 +162,13 @@ def test_only_floors(table):
     assert summary.sentence(table(("f", 0.3, {"floor": True}))) == "No model yet, only baselines."
 
 
+def test_models_that_stand_apart_are_not_passed_over(tmp_path):
+    floors = [result(name, 0.2, floor=True) for name in ("majority", "colour")]
+    found = board(tmp_path, *floors, result("net", 0.7, preset="smoke"))
+    said = "Only baselines can be compared here: every model stands apart."
+    assert summary.sentence(found) == said
+
+
 OURS = {"name": "theirs", "fingerprint": "a" * 64}
 
 
@@ -114,6 +182,19 @@ def test_criteria_are_answered(tmp_path):
     bounds = {"mean_dice": 0.65, "dice.tumor": 0.45}
     found = board(tmp_path, judged("a", 0.8, 0.05, bounds), judged("b", 0.6, 0.1, bounds))
     assert summary.sentence(found).endswith("; a meets both criteria.")
+
+
+def test_who_was_not_trained_meets_what_applies(tmp_path):
+    """It is not said to meet all where training cannot have been stable."""
+    stable = {"metric": "stability", "label": "stable training", "status": "pass", "reason": "r"}
+    contents = [judged(name, 0.8, 0.05, {"mean_dice": 0.65}) for name in ("net", "own")]
+    for content in contents:
+        content["tracks"]["semantic"]["criteria"].append(stable)
+    contents[0]["stability"] = {"status": "stable", "reason": "r"}
+    contents[1]["evaluated"] = True
+    assert summary.sentence(board(tmp_path, *contents)).endswith(
+        "; net meets both criteria; own (evaluated) meets every criterion that applies."
+    )
 
 
 def test_nobody_meets_them(tmp_path):

@@ -39,6 +39,16 @@ def test_what_cannot_be_told_apart_is_not_certain(tmp_path, data):
     assert certain.mood == "open"
 
 
+def test_best_but_not_told_from_all_is_not_certain(workspace):
+    table = support.table(workspace)
+    for row in table.ranked[1:]:
+        row.tied = (2, 2)
+    table.ranked[0].tied = (1, 2)
+    certain = of(table)["Is it certain?"]
+    assert (certain.short, certain.mood) == ("not of all", "open")
+    assert certain.lines[-1] == "1 further down cannot be told from it"
+
+
 def test_records_without_rois_are_not_certain(tmp_path):
     for name, mean in (("one", 0.6), ("two", 0.4)):
         board_support.write(tmp_path, board_support.result(name, mean))
