@@ -101,7 +101,8 @@ class Leaderboard:
         shown = replace(self.board, sections=frozenset(model.SECTIONS), reported=load())
         stream = io.StringIO()
         exporters.choose(form, target).load()(shown, stream)
-        write_output(target, stream.getvalue().encode())
+        text = stream.getvalue()
+        write_output(target, text.encode("utf-8", "backslashreplace"))  # paths hold any bytes
         return target
 
     def __len__(self) -> int:

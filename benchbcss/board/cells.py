@@ -238,13 +238,13 @@ def judged(table: Table) -> list[Row]:
 
 def reasons(table: Table) -> list[str]:
     """Why each criterion stands as it does; models of the same reason in one line."""
-    models_by_reason: dict[str, list[str]] = {}
+    models_by_reason: dict[tuple[str, str, str], list[str]] = {}
     for row in judged(table):
         for v in row.verdicts:
-            models_by_reason.setdefault(f"{v.label}: {v.status}: {v.reason}", []).append(row.name)
+            models_by_reason.setdefault((v.label, v.status, v.reason), []).append(row.name)
     order = {label: i for i, label in enumerate(criteria(table))}
-    texts = sorted(models_by_reason.items(), key=lambda item: order[item[0].partition(": ")[0]])
-    return [f"{text} ({', '.join(names)})" for text, names in texts]
+    reasons = sorted(models_by_reason.items(), key=lambda item: order[item[0][0]])
+    return [f"{': '.join(reason)} ({', '.join(names)})" for reason, names in reasons]
 
 
 def monitored(table: Table) -> list[str]:

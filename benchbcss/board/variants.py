@@ -31,9 +31,11 @@ def tell_apart(rows: Sequence[Row]) -> None:
         if max(kinds.values()) > 1 and not _all_alike(group):
             for row, variant in zip(group, differences([_settings(r) for r in group]), strict=True):
                 row.variant = variant
-    same = Counter((row.backend, row.seed, row.result.evaluated, row.variant) for row in rows)
-    for row in rows:
-        if same[row.backend, row.seed, row.result.evaluated, row.variant] > 1:
+    # By whole names: a run that was named 's1' is not seed 1, nor a backend 'net s1'.
+    names = [row.name for row in rows]
+    same = Counter(names)
+    for row, name in zip(rows, names, strict=True):
+        if same[name] > 1:
             number = "#" + row.run.name.rpartition("-")[2][:6]
             row.variant = f"{row.variant} {number}".strip()
 

@@ -190,6 +190,13 @@ def rebuild(run_dir: Path) -> RunResult:
     """The record of a finished run with its scores computed anew from its tables alone, where its
     predictions are gone. Raises DataError where the tables do not serve for that."""
     old, spec = store.load(run_dir), store.load_spec(run_dir)
+    check_tables(run_dir, old)
+    return old.model_copy(update={"tracks": from_tables(spec, run_dir, old)})
+
+
+def check_tables(run_dir: Path, old: RunResult) -> None:
+    """Raises DataError where the record ``old`` does not follow from the tables beside it by this
+    program's metrics."""
     if old.metrics_version != METRICS_VERSION:
         raise DataError(
             f"The tables in {run_dir} were counted by metrics version {old.metrics_version}, this "
@@ -200,7 +207,6 @@ def rebuild(run_dir: Path) -> RunResult:
         state = check(run_dir / name)
         if state in ("missing", "altered") and not name.startswith(SCORES):  # written anew
             raise DataError(f"{run_dir / name} is {state}. {AGAIN}.")
-    return old.model_copy(update={"tracks": from_tables(spec, run_dir, old)})
 
 
 def mask_hashes(rois: Mapping[str, Roi]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbcss import memo
+from benchbcss.errors import DataError
 from benchbcss.results import RESULT, provenance
 from benchbcss.results.glance import KEPT, Shape, decode, encode, shape_of
 
@@ -70,7 +71,11 @@ class Index:
         """The record of a run, or a glance of it, and the SHA-256 of its file; None where it has
         none. Raises DataError."""
         run_dir = f"{self.root}/{name}"
-        status = _status(f"{run_dir}/{RESULT}")  # before it is read: later changes leave marks
+        path = f"{run_dir}/{RESULT}"
+        try:
+            status = _status(path)  # before it is read: later changes leave marks
+        except PermissionError as error:  # a colleague's run is no reason to show none
+            raise DataError(f"{path}: {error.strerror}") from error
         if status is None:
             return None
         self._seen.add(name)

@@ -65,7 +65,7 @@ def criteria_of(suite: SuiteUsed, preset: str) -> Sequence[Criterion]:
 def invalid_file(suite: SuiteUsed, preset: str) -> str | None:
     """The suite's file, where it is there but says no criteria: the record's own then count."""
     now = _current(suite.name, suite.file, preset, tuple(suite.criteria))
-    return now and now.invalid
+    return None if now is None else now.invalid
 
 
 def highlight_of(suite: SuiteUsed, preset: str) -> str | None:
@@ -218,7 +218,7 @@ def _metric_verdict(
     used = part.metrics.get(name)
     if used is None:
         entry = registry.load().metrics.get(name)
-        if entry is not None and entry.info.measures(track):
+        if entry is not None and entry.info.measures(TRACKS[track].name):
             why = f"the record has no metric '{name}' (benchbcss rescore --tables measures it)"
             return Verdict(criterion.metric, label, NOT_MEASURED, why)
         return not_applicable(criterion.metric, label, f"this track has no metric '{name}'")

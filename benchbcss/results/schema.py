@@ -13,8 +13,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
+from benchbcss.contract import TRACKS
 from benchbcss.protocols import CORE
 
 SCHEMA_VERSION: Literal[3] = 3
@@ -499,6 +507,13 @@ class RunResult(Record):
     cost: Cost = Field(default_factory=Cost)
     packages: dict[str, str] = {}
     tracks: dict[str, TrackResult]
+
+    @field_validator("tracks")
+    @classmethod
+    def _tracks_are_known(cls, value: dict[str, TrackResult]) -> dict[str, TrackResult]:
+        if foreign := [name for name in value if name not in TRACKS]:
+            raise ValueError(f"there is no track '{foreign[0]}' in this version")
+        return value
 
 
 def schemas() -> dict[str, dict[str, Any]]:

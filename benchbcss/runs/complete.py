@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchbcss.errors import RunError, WeightsError
+from benchbcss.errors import DataError, RunError, WeightsError
 from benchbcss.progress import SILENT, Progress
 from benchbcss.results import evaluate, store
+from benchbcss.results.schema import METRICS_VERSION
 from benchbcss.runs.rehearse import CLIP_ACCURACY
 from benchbcss.tracks import TRACKS, parts
 
@@ -58,6 +59,12 @@ def _with_regions(run_dir: Path, old: RunResult, progress: Progress) -> RunResul
 
     from benchbcss.inference.clip import Source
 
+    if old.metrics_version != METRICS_VERSION:
+        raise DataError(
+            f"{run_dir} was scored by metrics version {old.metrics_version}, this program's is "
+            f"{METRICS_VERSION}. Run first: benchbcss rescore"
+        )
+    evaluate.check_tables(run_dir, old)
     spec = store.load_spec(run_dir)
     device = "cuda" if torch.cuda.is_available() and spec.device != "cpu" else "cpu"
     source = Source(spec.clip, torch.device(device))

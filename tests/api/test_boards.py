@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+import os
 
 import pandas as pd
 import pytest
+from board_support import result, write
 from tests_support import cli
 
 import benchbcss as bb
@@ -69,6 +71,14 @@ def test_named_backends_alone(filled, board):
         bb.leaderboard(track="semantik", workspace=filled / "w")
     done = cli("leaderboard", "bad", "--check", "--workspace", filled / "w", check=3)
     assert [f"not met: {line}" for line in board.unmet(["bad"])] == done.stderr.splitlines()
+
+
+@pytest.mark.parametrize("name", ["b.csv", "b.json", "b.html"])
+def test_save_takes_a_workspace_whose_name_is_no_utf8(tmp_path, name):
+    workspace = tmp_path / os.fsdecode(b"w\xff")
+    write(workspace, result("net", 0.5))
+    saved = bb.leaderboard(workspace=workspace).save(tmp_path / name)
+    assert b"net" in saved.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["board.html", "board.csv", "board.md", "board.txt", "board.json"])

@@ -1,4 +1,6 @@
 import csv
+import errno
+import os
 import subprocess
 import sys
 import time
@@ -134,6 +136,35 @@ def test_a_given_name_tells_runs_apart(tmp_path):
     write(tmp_path, result("a", 0.6, name="wide"), "wide-seed0-2")
     rows = model.load(tmp_path).tables[0].rows
     assert [row.name for row in rows] == ["a wide", "a"]
+
+
+def test_a_record_with_a_track_of_another_version_is_listed(tmp_path):
+    write(tmp_path, result("net", 0.5))
+    content = result("newer", 0.6)
+    content["tracks"]["instance"] = content["tracks"].pop("semantic")
+    write(tmp_path, content)
+    board = model.load(tmp_path)
+    assert [row.backend for row in board.rows] == ["net"]
+    (said,) = board.unreadable
+    assert "there is no track 'instance' in this version" in said
+
+
+def test_a_record_that_may_not_be_looked_at_is_listed(tmp_path, monkeypatch):
+    """In a workspace that several people share."""
+    for name in ("net", "theirs"):
+        write(tmp_path, result(name, 0.5))
+    stat = os.stat
+
+    def refuse(path, *args, **options):
+        if "theirs" in str(path) and str(path).endswith("result.json"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    board = model.load(tmp_path)
+    assert [row.backend for row in board.rows] == ["net"]
+    (said,) = board.unreadable
+    assert said.endswith("theirs/seed0-x/result.json: Permission denied")
 
 
 def test_reported_rows_carry_a_source_and_no_rank():

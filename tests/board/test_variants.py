@@ -66,3 +66,11 @@ def test_runs_of_the_same_settings_are_told_apart_by_their_fingerprint(tmp_path)
     third = result("a", 0.4, recipe={"lr": 1})
     write(tmp_path, third, "seed0-777777777777")
     assert names(tmp_path) == ["a lr=none #123456", "a lr=none #fedcba", "a lr=1"]
+
+
+def test_no_two_rows_have_one_name(tmp_path):
+    """What was named 's1' is not seed 1, and neither is a backend that is called so."""
+    write(tmp_path, result("net", 0.5, seed=1), run="seed1-aaaaaa")
+    write(tmp_path, result("net", 0.6, name="s1"), run="s1-seed0-bbbbbb")
+    write(tmp_path, result("net s1", 0.7), run="seed0-cccccc")
+    assert sorted(names(tmp_path)) == [f"net s1 #{letter * 6}" for letter in "abc"]

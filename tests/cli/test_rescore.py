@@ -8,6 +8,7 @@ from runs_support import finished_run
 
 from benchbcss.cli.rescore import rescore as command
 from benchbcss.results import store
+from benchbcss.results.schema import METRICS_VERSION, Regions
 
 
 @pytest.fixture(scope="module", params=["floor_colour", "floor_box_fill"])
@@ -120,3 +121,34 @@ def test_tables_that_are_damaged_are_not_believed(run_dir):
     ended, said = rescore(run_dir, "--tables")
     assert not ended
     assert "rois.parquet is altered" in said
+
+
+@pytest.fixture
+def without_clip(run_dir):
+    """A run of which CLIP named no regions yet."""
+    result = store.load(run_dir)
+    if "prompted" not in result.tracks:
+        pytest.skip("names no regions")
+    part = result.tracks["prompted"]
+    lacking = part.model_copy(update={"regions": Regions(not_measured="no weights")})
+    store.save(run_dir, result.model_copy(update={"tracks": {"prompted": lacking}}))
+    return run_dir
+
+
+def test_what_other_metrics_scored_is_not_completed_by_these(without_clip):
+    """Its record would say one version and hold another's numbers."""
+    old = store.load(without_clip).model_copy(update={"metrics_version": METRICS_VERSION - 1})
+    store.save(without_clip, old)
+    ended, said = rescore(without_clip, "--complete")
+    assert not ended
+    assert f"scored by metrics version {METRICS_VERSION - 1}" in said
+    assert "Run first: benchbcss rescore" in said
+    assert store.load(without_clip) == old
+
+
+def test_what_is_completed_follows_from_tables_as_they_were_written(without_clip):
+    table = min(without_clip.glob("prompted*.parquet"))
+    table.write_bytes(table.read_bytes() + b"!")
+    ended, said = rescore(without_clip, "--complete")
+    assert not ended
+    assert f"{table.name} is altered" in said

@@ -116,6 +116,16 @@ def test_csv_is_tidy(board):
         assert line["reason: mean_dice >= 0.65"]
 
 
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_class_may_be_named_with_a_colon(tmp_path, name):
+    content = result("net", 0.7, suite={"name": "theirs", "fingerprint": "a" * 64})
+    label = "dice.tumor: high grade >= 0.5"
+    verdict = {"metric": "dice.tumor: high grade", "label": label, "status": "", "reason": ""}
+    content["tracks"]["semantic"]["criteria"] = [verdict]
+    write(tmp_path, content)
+    assert "tumor: high grade" in shown(model.load(tmp_path), name)
+
+
 def test_csv_has_the_criteria_of_what_stands_apart(tmp_path):
     """Where only baselines compare, no comparable row has any."""
     suite = {"name": "theirs", "fingerprint": "a" * 64}
