@@ -11,6 +11,7 @@ from benchbcss import defaults
 from benchbcss.board import model
 from benchbcss.board.compare import Compared, of_names
 from benchbcss.errors import UnknownNameError
+from benchbcss.results.index import suite_with_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +137,8 @@ def compare(
 
     if track is not None:
         get(track)
-    return Comparison(of_names(model.load(defaults.workspace(workspace), suite, track), names))
+    where = defaults.workspace(workspace)
+    return Comparison(of_names(model.load(where, suite_with_runs(where, suite), track), names))
 
 
 def _line(difference: Difference) -> dict[str, Any]:

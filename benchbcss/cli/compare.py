@@ -30,8 +30,9 @@ def compare(
     from benchbcss.board import compare as comparing
     from benchbcss.board import model
     from benchbcss.board.exporters import comparison
+    from benchbcss.results.index import suite_with_runs
 
-    board = model.load(workspace, suite=suite, track=track)
+    board = model.load(workspace, suite=suite_with_runs(workspace, suite), track=track)
     compared = comparing.of_names(board, names)
     if form == "json":
         click.echo(json.dumps(compared.plain(), indent=1, allow_nan=False))

@@ -44,7 +44,9 @@ def report(
     from benchbcss.board import model
     from benchbcss.io import write_output
     from benchbcss.report import page
+    from benchbcss.results.index import suite_with_runs
 
+    suite = suite_with_runs(workspace, suite)
     board = model.only(model.load(workspace, suite=suite, track=track, seed=seed), backends)
     if reported:
         from benchbcss.board.reported import load

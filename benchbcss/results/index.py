@@ -17,8 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchbcss import memo
-from benchbcss.errors import DataError
+import yaml
+
+from benchbcss import memo, yaml_text
+from benchbcss.errors import DataError, UnknownNameError
+from benchbcss.io import read_bytes
 from benchbcss.results import RESULT, provenance
 from benchbcss.results.glance import KEPT, Shape, decode, encode, shape_of
 
@@ -125,6 +128,24 @@ class Index:
         for name, place in _PLACES:
             values[place] = self._views[name][values[place]]
         return decode(self._unshared_shape, values, _Record(run_dir))
+
+
+def suite_with_runs(workspace: Path, wanted: str | None) -> str | None:
+    """The name of the suite that ``wanted`` names, or of that in the file there, as ``run`` takes
+    either. Raises UnknownNameError where others have runs and it has none."""
+    known = [name for name in _names(workspace / "runs") if name[0] != "."]
+    if wanted is None or wanted in known or not known:
+        return wanted
+    if wanted.endswith((".yaml", ".yml")) and (name := _name_in(Path(wanted))) in known:
+        return name
+    raise UnknownNameError("suite with runs in this workspace", wanted, known)
+
+
+def _name_in(file: Path) -> str:
+    """Of the suite in a file: that of the file where it says none, or says nothing."""
+    with suppress(OSError, ValueError, AttributeError, yaml.YAMLError, RecursionError):
+        return str(yaml_text.load(read_bytes(file).decode()).get("name") or file.stem)
+    return file.stem
 
 
 class _Shared:

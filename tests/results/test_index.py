@@ -16,10 +16,12 @@ from board_support import result, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import benchbcss as bb
 from benchbcss import memo
 from benchbcss.board import cells, model
 from benchbcss.board.check import unmet
 from benchbcss.board.exporters import terminal
+from benchbcss.errors import UnknownNameError
 from benchbcss.results import index, judge, provenance, store
 from benchbcss.results.migrate import lift
 from benchbcss.results.schema import RunResult
@@ -283,3 +285,25 @@ def test_a_second_look_imports_no_pydantic(tmp_path):
 
 def test_how_to_complete_is_said_as_where_it_is_needed():
     assert hub.OF_CLIP.endswith(cells.COMPLETE)
+
+
+# -- the suite that is asked for -------------------------------------------------------------------
+
+
+def test_a_suite_is_named_as_for_run(tmp_path):
+    assert index.suite_with_runs(tmp_path, "nothing") == "nothing"  # there are no results at all
+    write(tmp_path, result("one", 0.5))
+    (tmp_path / "mine.yaml").write_text("name: bcss5\n")
+    (tmp_path / "bcss5.yml").write_text("summary: named by its file\n")
+    for wanted in ("bcss5", str(tmp_path / "mine.yaml"), str(tmp_path / "bcss5.yml"), None):
+        assert index.suite_with_runs(tmp_path, wanted) == (wanted and "bcss5")
+
+
+@pytest.mark.parametrize("wanted", ["bcss", "bcss5.yam", "gone.yaml"])
+def test_a_suite_without_runs_is_not_an_empty_board(tmp_path, wanted):
+    """'No results yet' is not true of a workspace that has some."""
+    write(tmp_path, result("one", 0.5))
+    with pytest.raises(UnknownNameError, match=r"no suite with runs .* Known: bcss5"):
+        bb.leaderboard(suite=wanted, workspace=tmp_path)
+    with pytest.raises(UnknownNameError, match=r"no suite with runs .* Known: bcss5"):
+        bb.compare("one", "two", suite=wanted, workspace=tmp_path)
