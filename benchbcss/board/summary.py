@@ -57,6 +57,8 @@ def _standing(ranked: Sequence[Row]) -> str:
     bounds = interval(headline.mean_interval, headline.mean)
     mean = f"mean Dice {number(headline.mean)} {bounds}".rstrip()
     if len(ranked) == 1:
+        if headline.mean is None:
+            mean = f"no mean Dice ({headline.mean_reason or 'it is undefined'})"
         return f"{first.name} is the only ranked model: {mean} on {rois}"
     sharing = [row for row in ranked if row.tied and row.tied[0] == 1]
     # The next by score may be significantly worse while one below it, with more spread, is not.
@@ -249,14 +251,19 @@ def _swept(table: Table) -> list[str]:
 
 def _below_floor(table: Table, every: bool) -> list[str]:
     """Models that do not beat a trivial baseline have learned nothing beyond it."""
-    floors = [row for row in (*table.rows, *table.hidden) if row.floor and row.sort_value() >= 0]
-    if not floors:
+    best = best_floor(table)
+    if best is None:
         return []
-    best = max(floors, key=Row.sort_value)
     below = [row for row in table.rows if not row.floor and row.sort_value() <= best.sort_value()]
     if not below:
         return []
     return [f"not above the floor {best.name} ({number(best.sort_value())}): {names(below, every)}"]
+
+
+def best_floor(table: Table) -> Row | None:
+    """The best trivial baseline whose mean is defined, also where it is hidden."""
+    floors = [row for row in (*table.rows, *table.hidden) if row.floor and row.sort_value() >= 0]
+    return max(floors, key=Row.sort_value, default=None)
 
 
 _SECTION = {"--prompts": "promptings"}  # options named otherwise than their section

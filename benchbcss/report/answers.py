@@ -65,12 +65,16 @@ def _best(table: Table, best: Row) -> Answer:
             OPEN,
         )
     passes = any(v.status == PASS for v in best.verdicts)
+    if part.mean is None:
+        return Answer("Which model is best?", "not known", [part.mean_reason or "no mean"], OPEN)
     mood = GOOD if passes and not unmet(best.verdicts) else ""
     return Answer("Which model is best?", best.name, lines, mood)
 
 
 def _certain(table: Table, best: Row, ranked: Sequence[Row]) -> Answer:
     question = "Is it certain?"
+    if best.scores.headline.per_roi.mean is None:
+        return Answer(question, "nothing to compare", ["no model has a mean Dice"], OPEN)
     if len(ranked) < 2:
         return Answer(question, "nothing to compare with", ["a single ranked result"], OPEN)
     gap = summary.gap(best, ranked[1])
@@ -103,7 +107,7 @@ def _fails(table: Table, best: Row) -> Answer:
     spread = best.scores.spread
     if spread and spread.worst:
         lines.append(f"worst ROI: {number(spread.worst[0].mean_dice)}")
-    floor = max((row for row in table.rows if row.floor), key=Row.sort_value, default=None)
+    floor = summary.best_floor(table)
     if floor is not None and best.sort_value() <= floor.sort_value():
         lines.insert(0, f"not above the floor {floor.name} ({number(floor.sort_value())})")
     if not known:

@@ -63,6 +63,25 @@ def test_a_model_below_a_floor_fails_there(tmp_path):
     assert fails.lines[0] == "not above the floor ground (0.300)"
 
 
+def test_what_has_no_mean_is_neither_best_nor_below_a_floor(tmp_path):
+    for name, floor in (("one", False), ("two", False), ("ground", True)):
+        content = board_support.result(name, 0.5, floor=floor)
+        part = content["tracks"]["semantic"]["headline"]["per_roi"]
+        part |= {"mean": None, "mean_interval": None, "dice": {}, "mean_reason": "no class"}
+        board_support.write(tmp_path, content)
+    said = of(support.table(tmp_path))
+    assert said["Which model is best?"].short == "not known"
+    assert said["Is it certain?"].short == "nothing to compare"
+    assert not any("floor" in line for line in said["Where does it fail?"].lines)
+
+
+def test_a_floor_counts_where_it_is_not_shown(tmp_path):
+    board_support.write(tmp_path, board_support.result("model", 0.2))
+    board_support.write(tmp_path, board_support.result("ground", 0.3, floor=True))
+    (table,) = model.only(model.load(tmp_path), ["model"]).tables
+    assert "not above the floor ground" in of(table)["Where does it fail?"].lines[0]
+
+
 def test_floors_alone_are_no_answer(tmp_path):
     board_support.write(tmp_path, board_support.result("ground", 0.3, floor=True))
     (answer,) = answers(support.table(tmp_path))
