@@ -34,7 +34,15 @@ from benchbcss.scoring.influence import (
     over_classes,
     over_seeds,
 )
-from benchbcss.scoring.intervals import FEW, NO_SPREAD, SAME, SINGLE, UNDEFINED, Bounded
+from benchbcss.scoring.intervals import (
+    FEW,
+    NO_SPREAD,
+    SAME,
+    SINGLE,
+    UNDEFINED,
+    Bounded,
+    seed_sd,
+)
 from benchbcss.scoring.limits import LIMITS
 from benchbcss.scoring.metrics import Triple, dice_of, nanmean
 
@@ -140,7 +148,7 @@ def compare(entries: Sequence[Entry], mean_classes: Sequence[int], estimand: str
                 1 + int((points > points[i]).sum()),
                 tied,
                 spans[i],
-                float(np.std(values, ddof=1)) if len(values) > 1 else None,
+                seed_sd(values),
             )
         )
     return Comparison(

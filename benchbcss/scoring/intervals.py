@@ -207,8 +207,15 @@ def intervals(
         of_mean,
         int((classes.rois[list(mean_classes)] > 0).sum()),
         len(mean_classes),
-        float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        seed_sd(values),
     )
+
+
+def seed_sd(values: Sequence[float]) -> float | None:
+    """Standard deviation of a score over seeds; None for one seed, and for a score that is
+    undefined (NaN)."""
+    known = len(values) > 1 and bool(np.isfinite(values).all())
+    return float(np.std(values, ddof=1)) if known else None
 
 
 def fewest_of_a_mean(estimand: str) -> dict[str, int]:

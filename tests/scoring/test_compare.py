@@ -1,5 +1,7 @@
 """Paired comparison: against scipy, against enumerated sign flips, and against itself."""
 
+import json
+from dataclasses import asdict
 from itertools import product
 
 import numpy as np
@@ -291,6 +293,17 @@ def test_seeds_are_averaged_and_their_spread_stands_apart():
     values = [mean_of_classes(of_counts(t, "per_roi"), [0, 1]).point[0] for t in a.triples]
     assert first.point == pytest.approx(np.mean(values))
     assert found.pairs[0].mean.point == pytest.approx(first.point - second.point)
+
+
+@pytest.mark.parametrize("estimand", ["per_roi", "pooled"])
+@pytest.mark.parametrize("rois", [1, 7, 20])
+def test_without_any_truth_nothing_is_a_number(estimand, rois):
+    """``compare --format json`` holds no NaN, whatever is undefined."""
+    nothing = np.zeros((rois, 2), np.int64)
+    triple = Triple(nothing, nothing, nothing + 3)
+    found = compare([Entry("a", (triple, triple)), Entry("b", (triple,))], (0, 1), estimand)
+    json.dumps(asdict(found), allow_nan=False)
+    assert [one.seed_sd for one in found.standings] == [None, None]
 
 
 def test_wins_count_rois():
