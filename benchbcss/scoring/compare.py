@@ -319,6 +319,7 @@ def sign_flips(parts: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.n
         first = np.where(1 - weight > tiny, (total - flipped) / (1 - weight), np.nan)
         second = np.where(1 + weight > tiny, (total + flipped) / (1 + weight), np.nan)
     none = np.isnan(first) | np.isnan(second)  # all flipped or none: as extreme for every d
+    none[[0, -1]] = True  # also where weights are rounded, as those of records are
     low = np.where(none, -np.inf, np.minimum(first, second))
     high = np.where(none, np.inf, np.maximum(first, second))
     p = ((low <= tiny) & (high >= -tiny)).mean(0)
@@ -330,7 +331,7 @@ def sign_flips(parts: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.n
 
 @lru_cache(maxsize=16)
 def _signs(rois: int) -> np.ndarray:
-    """float64 [2^ROI, ROI] of all vectors of 1 and -1."""
+    """float64 [2^ROI, ROI] of all vectors of 1 and -1, from none flipped to all."""
     bits = (np.arange(2**rois)[:, None] >> np.arange(rois)) & 1
     signs: np.ndarray = 1.0 - 2.0 * bits
     signs.setflags(write=False)

@@ -3,12 +3,17 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from board_support import result
 
 from benchbcss.board import model, ties
 from benchbcss.results import provenance
+from benchbcss.scoring.influence import mean_of_classes, of_counts
+from benchbcss.scoring.metrics import Triple
+from benchbcss.tracks import estimates
 
 
 def by_roi(values):
@@ -48,6 +53,25 @@ def worked_out(monkeypatch):
 
 def shared(workspace):
     return {row.name: row.tied for row in model.load(workspace).rows}
+
+
+def test_a_board_says_what_compare_says_of_few_rois(tmp_path):
+    """Up to twelve ROIs, signs are flipped: of the records, whose shares are rounded, as of the
+    counts."""
+    draw = np.random.default_rng(1)
+    frame = SimpleNamespace(rois=[f"r{i}.png" for i in range(5)])
+    for _ in range(300):
+        true = draw.integers(1, 1000, (5, 3)) * (draw.random((5, 3)) < 0.8)
+        if not true.any(0).all():
+            continue
+        triples = [Triple((true * share).astype(np.int64), true, true + 9) for share in (0.8, 0.3)]
+        rows = []
+        for triple in triples:
+            parts = estimates._by_roi(frame, triple, range(3))
+            mean = mean_of_classes(of_counts(triple, "per_roi"), range(3)).point[0]
+            row = SimpleNamespace(by_roi=parts), round(float(mean), 12)
+            rows.append(SimpleNamespace(scores=row[0], sort_value=lambda mean=row[1]: mean))
+        assert not ties._apart(rows).any()  # five ROIs can tell nothing apart
 
 
 def test_a_second_look_needs_no_tests(workspace, worked_out):

@@ -295,6 +295,20 @@ def test_seeds_are_averaged_and_their_spread_stands_apart():
     assert found.pairs[0].mean.point == pytest.approx(first.point - second.point)
 
 
+@pytest.mark.parametrize("rois", [2, 5, 9])
+def test_no_p_value_is_below_what_so_few_rois_allow(rois):
+    """A board has contributions and shares as records keep them, rounded to twelve digits, so that
+    shares need not sum to 1 exactly."""
+    draw = np.random.default_rng(0)
+    for _ in range(300):
+        weights = draw.random(rois) + 0.1
+        weights = np.round(weights / weights.sum(), 12)
+        parts = np.round(weights * draw.uniform(0.1, 0.9, rois), 12)
+        low, high, p = sign_flips(parts, weights)
+        assert p == pytest.approx(2 / 2**rois)
+        assert np.isfinite(low) == np.isfinite(high) == (rois > 5)
+
+
 @pytest.mark.parametrize("estimand", ["per_roi", "pooled"])
 @pytest.mark.parametrize("rois", [1, 7, 20])
 def test_without_any_truth_nothing_is_a_number(estimand, rois):
