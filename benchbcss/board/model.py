@@ -211,7 +211,7 @@ def load(
             continue
         run_dir = index.root / run
         if read is None:
-            if seed is None or unfinished.identity(run_dir)[2] == seed:
+            if seed is None or unfinished.identity(run_dir).seed == seed:
                 lost.append(run_dir)
             continue
         result, digest = read
@@ -287,14 +287,16 @@ def _must_know(backends: Sequence[str], known: set[str]) -> None:
 
 def _without_result(board: Board, run_dirs: Iterable[Path], results: Sequence[RunResult]) -> None:
     """Failed and unfinished runs, newest first, without those that a later result replaces."""
-    finished: dict[tuple[str, str, int, str], float] = {}
+    finished: dict[Any, dict[unfinished.Identity, float]] = {}
     for run_dir in run_dirs:
         item = unfinished.look(run_dir)
         if item is None:
             continue
         if not finished:
             finished = _finished(results)
-        if finished.get(unfinished.identity(run_dir), -1.0) >= int(item.when):
+        lost = unfinished.identity(run_dir)
+        later = finished.get(lost[:4], {}).items()
+        if any(made >= int(item.when) and one.replaces(lost) for one, made in later):
             continue
         if isinstance(item, Failure):
             board.failures.append(item)
@@ -304,17 +306,25 @@ def _without_result(board: Board, run_dirs: Iterable[Path], results: Sequence[Ru
     board.unfinished.sort(key=lambda item: -item.when)
 
 
-def _finished(results: Sequence[RunResult]) -> dict[tuple[str, str, int, str], float]:
-    """When the last result of each suite, backend, seed and name was made."""
-    times: dict[tuple[str, str, int, str], float] = {}
+def _finished(results: Sequence[RunResult]) -> dict[Any, dict[unfinished.Identity, float]]:
+    """When the last result of each was made, by suite, backend, seed and name."""
+    finished: dict[Any, dict[unfinished.Identity, float]] = {}
     for result in results:
-        key = (result.suite.name, result.backend, result.seed, result.name)
+        key = unfinished.Identity(
+            result.suite.name,
+            result.backend,
+            result.seed,
+            result.name,
+            result.preset,
+            result.evaluated,
+        )
         try:
             made = calendar.timegm(time.strptime(result.created, "%Y-%m-%dT%H:%M:%SZ"))
         except ValueError:
             continue
+        times = finished.setdefault(key[:4], {})
         times[key] = max(times.get(key, 0.0), made)
-    return times
+    return finished
 
 
 def _table(suite: str, track: Track, group: list[Row]) -> Table:

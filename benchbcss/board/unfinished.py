@@ -11,7 +11,7 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from benchbcss.io import read_json
 from benchbcss.results.heartbeat import Heartbeat, clock
@@ -106,14 +106,39 @@ def _is_held(spec: Path) -> bool:
     return (_read(spec) or {}).get("until") == "training"
 
 
-def identity(run_dir: Path) -> tuple[str, str, int, str]:
-    """Suite, backend, seed and name: a later result of the same replaces a failure."""
+class Identity(NamedTuple):
+    """A later result of the same replaces a failure. A short run does not stand for a full one, nor
+    weights that were evaluated for a training; ``preset`` and ``evaluated`` are None where no
+    specification says them."""
+
+    suite: str
+    backend: str
+    seed: int
+    name: str
+    preset: str | None
+    evaluated: bool | None
+
+    def replaces(self, lost: Identity) -> bool:
+        """Whether a result of this takes a run off the board that ended without one."""
+        said = zip(self, lost, strict=True)
+        return all(own == other or other is None for own, other in said)
+
+
+def identity(run_dir: Path) -> Identity:
+    """Of a run without a result."""
     spec = _read(run_dir / "spec.json") or {}
     seed = spec.get("seed")
     if not isinstance(seed, int):
         match = re.search(r"seed(\d+)", run_dir.name)
         seed = int(match[1]) if match else 0
-    return run_dir.parent.parent.name, run_dir.parent.name, seed, str(spec.get("name") or "")
+    return Identity(
+        run_dir.parent.parent.name,
+        run_dir.parent.name,
+        seed,
+        str(spec.get("name") or ""),
+        spec.get("preset"),
+        spec["evaluate"] is not None if "evaluate" in spec else None,
+    )
 
 
 def _state(alive: bool) -> Literal["running", "interrupted"]:

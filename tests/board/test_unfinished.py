@@ -51,6 +51,18 @@ def test_a_fixed_run_replaces_its_failure(tmp_path, when, other, stays):
     assert bool(model.load(tmp_path, track="prompted").failures) is stays  # whatever is shown
 
 
+@pytest.mark.parametrize(
+    ("other", "stays"),
+    [({}, False), ({"preset": "smoke"}, True), ({"evaluated": True}, True)],
+    ids=["the same", "a short run", "weights that were evaluated"],
+)
+def test_another_kind_of_run_replaces_no_failure(tmp_path, other, stays):
+    run = fail(tmp_path, "a", when=MADE - 1)
+    (run / "spec.json").write_text('{"seed": 0, "name": "", "preset": "full", "evaluate": null}')
+    write(tmp_path, result("a", **other), "seed0-later")
+    assert bool(model.load(tmp_path).failures) is stays
+
+
 def test_the_specification_says_the_seed(tmp_path):
     run = fail(tmp_path, "a", run="odd", when=MADE - 1.0)
     (run / "spec.json").write_text('{"seed": 7}')
