@@ -107,6 +107,8 @@ def _meant(name: str, rows: Sequence[Row]) -> dict[str, list[Row]]:
     backend."""
     wanted = _bare(name)
     ways = (
+        lambda row: label_of(row) == name,
+        lambda row: row.name == name,
         lambda row: _bare(label_of(row)) == wanted,
         lambda row: _bare(row.name) == wanted,
         lambda row: row.run.name == name,

@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+from board_support import result, write
 from PIL import Image
 from tests_support import cli, write_folder
 
@@ -164,6 +165,21 @@ def test_a_plain_run_is_the_backend_beside_a_named_one(scored):
     again(good, "slow-seed0-cccccccccccc", name="slow")
     board = model.load(scored)
     assert chosen(board, "good", "slow") == {"good": [0], "good slow": [0]}
+
+
+def test_a_name_as_it_is_listed_means_one_result(tmp_path):
+    """What was named 'evaluated' and what was evaluated differ by parentheses alone."""
+    write(tmp_path, result("net", 0.5))
+    write(tmp_path, result("net", 0.6, evaluated=True), run="evaluated-x")
+    write(tmp_path, result("net", 0.7, name="evaluated"), run="evaluated-seed0-x")
+    board = model.load(tmp_path)
+    labels = ["net", "net (evaluated)", "net evaluated"]
+    _, chosen = comparing.choose(board, labels)
+    assert [[row.scores.headline.per_roi.mean for row in rows] for rows in chosen.values()] == [
+        [0.5],
+        [0.6],
+        [0.7],
+    ]
 
 
 def test_trained_and_evaluated_are_not_two_seeds_of_one(scored):
