@@ -98,7 +98,27 @@ def from_tables(spec: RunSpec, run_dir: Path, old: RunResult) -> dict[str, Track
         track = TRACKS[name]
         counts = track.read(frame, run_dir)
         results[name] = _result(track, counts, frame, run_dir, _facts(old, name))
-    return results
+    return _with_absent(results, old)
+
+
+def _with_absent(tracks: Mapping[str, TrackResult], old: RunResult) -> dict[str, TrackResult]:
+    """With the values that the record has of metrics whose plugins are not installed here: they
+    are of the same predictions and masks. Not of another version: their intervals are the core's."""
+    if old.metrics_version != METRICS_VERSION:
+        return dict(tracks)
+    registered = registry.load().metrics
+    kept = {}
+    for name, part in tracks.items():
+        before = old.tracks[name]
+        absent = {m: used for m, used in before.metrics.items() if m not in registered}
+        recorded = before.per_class
+        values = {
+            estimand: metrics | {m: v for m, v in recorded.get(estimand, {}).items() if m in absent}
+            for estimand, metrics in part.per_class.items()
+        }
+        update = {"metrics": part.metrics | absent, "per_class": values}
+        kept[name] = part.model_copy(update=update) if absent else part
+    return kept
 
 
 def _result(track: Track, counts: Any, frame: Frame, run_dir: Path, facts: Facts) -> TrackResult:
@@ -150,7 +170,7 @@ def rescore(run_dir: Path, progress: Progress = SILENT) -> RunResult:
     frame, rois = scored(run_dir, old, progress)
     facts = {name: _facts(old, name) for name in old.tracks}
     measured = [TRACKS[name] for name in old.tracks]
-    tracks = evaluate(frame, measured, rois, run_dir, facts, progress)
+    tracks = _with_absent(evaluate(frame, measured, rois, run_dir, facts, progress), old)
     data = old.data.model_copy(update={"masks": mask_hashes(rois)})
     return old.model_copy(
         update={"metrics_version": METRICS_VERSION, "tracks": tracks, "data": data}
