@@ -103,7 +103,8 @@ def from_tables(spec: RunSpec, run_dir: Path, old: RunResult) -> dict[str, Track
 
 def _with_absent(tracks: Mapping[str, TrackResult], old: RunResult) -> dict[str, TrackResult]:
     """With the values that the record has of metrics whose plugins are not installed here: they
-    are of the same predictions and masks. Not of another version: their intervals are the core's."""
+    are of the same predictions and masks. Of the same metrics version, that is: intervals are the
+    core's."""
     if old.metrics_version != METRICS_VERSION:
         return dict(tracks)
     registered = registry.load().metrics

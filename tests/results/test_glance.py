@@ -59,7 +59,7 @@ HOSTILE = {
     "empty parts": {"not_measured": {}, "recipe": {}, "tracks": {}},
     "a class called as a field": {
         "tracks": {
-            "dice": {
+            "semantic": {
                 **made_up("a")["tracks"]["semantic"],
                 "classes": ["headline", "get", ""],
                 "rois_with_class": {"headline": 0, "": 3},
