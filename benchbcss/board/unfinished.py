@@ -120,8 +120,8 @@ class Identity(NamedTuple):
 
     def replaces(self, lost: Identity) -> bool:
         """Whether a result of this takes a run off the board that ended without one."""
-        said = zip(self, lost, strict=True)
-        return all(own == other or other is None for own, other in said)
+        facts = zip(self, lost, strict=True)
+        return all(later == lost_fact or lost_fact is None for later, lost_fact in facts)
 
 
 def identity(run_dir: Path) -> Identity:
