@@ -64,12 +64,13 @@ def load_plain(
     given: str,
     *,
     needed: Callable[[str], bool] = lambda name: True,
-    extra: bool = False,
+    extra: Callable[[str], bool] = lambda name: False,
 ) -> Loaded:
     """Load tensors under the names of a network without adapters; adapters keep what they hold.
 
     What is absent is an error where ``needed`` says so of its plain name, and what is unknown is
-    one unless ``extra`` allows it. Raises WeightsError, which begins with ``given``.
+    one unless ``extra`` says of it that it may be left out. Raises WeightsError, which begins with
+    ``given``.
     """
     names = plain_names(network)
     placed = {names.get(name, name): tensor for name, tensor in state.items()}
@@ -80,8 +81,9 @@ def load_plain(
         if name in wanted and wanted[name].shape != tensor.shape
     ]
     problems += [f"it lacks {p}" for p, name in names.items() if name not in placed and needed(p)]
-    if not extra:
-        problems += [f"{name} is unknown" for name in placed if name not in wanted]
+    problems += [
+        f"{name} is unknown" for name in placed if name not in wanted and not extra(name)
+    ]
     if problems:
         raise WeightsError(f"{given}: {problems[0]}, and so on ({len(problems)} such tensors).")
     known = {name: tensor for name, tensor in placed.items() if name in wanted}

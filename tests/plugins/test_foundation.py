@@ -308,6 +308,22 @@ def test_an_encoder_of_another_size_is_named(tmp_path):
         built(tmp_path / "short.pt")
 
 
+def test_an_encoder_with_parts_that_the_recipes_has_not_is_refused(tmp_path):
+    """Shapes agree, and patches and positions are resampled, but the maps would be others."""
+    sizes = {"embed_dim": 96, "num_heads": 3, "dynamic_img_size": True, "img_size": 56}
+    scaled = timm.create_model("vit_large_patch14_dinov2", depth=4, **sizes)
+    torch.save(scaled.state_dict(), tmp_path / "scaled.pt")
+    with pytest.raises(WeightsError, match=r"blocks\.0\.ls1\.gamma is unknown"):
+        built(tmp_path / "scaled.pt", name="foundation_conch")
+    deep = timm.create_model("vit_large_patch14_reg4_dinov2", depth=5, **sizes)
+    torch.save(deep.state_dict(), tmp_path / "deep.pt")
+    with pytest.raises(WeightsError, match=r"blocks\.4\.norm1\.weight is unknown"):
+        built(tmp_path / "deep.pt")
+    pooled = {f"{name}.weight": torch.ones(96) for name in ("head", "fc_norm", "dino_head.mlp.0")}
+    torch.save({**vit(num_classes=0).state_dict(), **pooled}, tmp_path / "pooled.pt")
+    assert 0 < built(tmp_path / "pooled.pt")[2].share < 1
+
+
 @pytest.mark.parametrize("kind", ["frozen", "dora", "full"])
 def test_our_own_checkpoint_is_scored(kind, tmp_path):
     overrides = {"model.adaptation.kind": kind}
