@@ -477,6 +477,19 @@ def test_the_core_finds_out_by_itself(tmp_path):
     assert settled(boasting, about).source == "pretrained: a/b"
 
 
+def test_training_from_weights_of_which_nothing_came_is_refused(tmp_path):
+    """A library that loads by itself may only warn of names that it does not know."""
+    torch.save(network(0).state_dict(), tmp_path / "a.pt")
+    for weights, source in ((tmp_path / "a.pt", "file: 0"), ("auto", "pretrained: owner/name")):
+        model, about = network(1), context(weights, evaluating=False)
+        report(model, about, source, ["mean"])  # a buffer is no learnt weight
+        with pytest.raises(WeightsError, match="Nothing of the weights .* is in 'mine'"):
+            settle(model, about, "mine", made_here=("mean",))
+    model, about = network(1), context("auto", evaluating=False)
+    report(model, about, "our own start", ())
+    assert settle(model, about, "mine").share == 0
+
+
 def test_only_buffers_can_be_made_here(tmp_path):
     state = network(0).state_dict()
     torch.save({k: v for k, v in state.items() if "head" not in k}, tmp_path / "a.pt")

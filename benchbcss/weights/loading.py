@@ -142,8 +142,8 @@ def settle(
 
     Every parameter counts, and every buffer that is checkpointed but those below ``made_here``,
     which a recipe sets or a probe is fitted into. A network that is scored without being trained
-    here must come from its weights entirely, whoever loaded them and however they were packed:
-    else WeightsError.
+    here must come from its weights entirely, whoever loaded them and however they were packed; of
+    one that is trained from weights, something must: else WeightsError.
     """
     needed = _needed(model, made_here)
     started, weights = context.provenance, context.weights
@@ -169,7 +169,12 @@ def settle(
     made._evidence = []
     context.provenance = made
     explicit = not isinstance(weights, Random | Auto)
-    if isinstance(weights, Random) or not (context.evaluating or (explicit and not trains)):
+    if isinstance(weights, Random):
+        return made
+    if not (context.evaluating or (explicit and not trains)):
+        claimed = explicit or made.source.startswith("pretrained: ")
+        if started is not None and claimed and parameters and not learnt and not made.random:
+            raise WeightsError(_nothing_came(backend, made, weights if explicit else made.source))
         return made
     if started is None and not isinstance(weights, File | Folder):
         raise WeightsError(
@@ -262,6 +267,15 @@ def _refusal(
         f"{backend} cannot be evaluated with the weights {short(context.weights)}: of its "
         f"{made.of_tensors} tensors, {len(absent)} did not come from there "
         f"({made.share:.1%} of the parameters did), such as {names}. {hint}"
+    )
+
+
+def _nothing_came(backend: str, made: Provenance, weights: object) -> str:
+    """Why training from these weights would be training from random ones."""
+    return (
+        f"Nothing of the weights {short(weights)} is in '{backend}': none of its {made.of_tensors} "
+        f"tensors came from there. Pass weights whose names are this network's, or start from "
+        f"random ones with --weights none."
     )
 
 

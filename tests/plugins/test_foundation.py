@@ -1,5 +1,6 @@
 """foundation: encoders as their libraries run them, what adapts, heads, weights, gating, TCGA."""
 
+import json
 import re
 from importlib import resources
 from pathlib import Path
@@ -352,6 +353,41 @@ def test_a_transformers_folder_brings_its_architecture(tmp_path):
     with torch.no_grad():
         ours = net.encoder.eval()(pixels)[-1].flatten(2).transpose(1, 2)
         assert torch.allclose(ours, theirs(pixel_values=pixels).last_hidden_state[:, 1:], atol=1e-5)
+
+
+def vit_folder(folder, *, prefix="", without="\0", **said):
+    """A ViT of transformers with five blocks; its file with a prefix, or without some of its
+    tensors, beside a configuration that says otherwise."""
+    from transformers import ViTConfig, ViTModel
+
+    sizes = {"hidden_size": 48, "num_attention_heads": 2, "intermediate_size": 64, "image_size": 64}
+    made = ViTModel(ViTConfig(**sizes, num_hidden_layers=5), add_pooling_layer=False)
+    state = {prefix + k: v for k, v in made.state_dict().items() if without not in k}
+    made.save_pretrained(folder, state_dict=state)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **said}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"prefix": "student."}, "they lack embeddings"),
+        ({"without": ".3."}, r"they lack .*3\."),
+        ({"num_hidden_layers": 6}, r"they lack .*5\."),
+        ({"num_hidden_layers": 4}, r"it has no .*4\."),
+    ],
+    ids=str,
+)
+def test_a_transformers_folder_whose_parts_disagree_is_refused(wrong, words, tmp_path):
+    """transformers only warns, and leaves what it does not find at a random start."""
+    with pytest.raises(WeightsError, match=f"that their config.json describes: ({words})"):
+        built(vit_folder(tmp_path, **wrong), name="foundation_phikon2")
+
+
+def test_what_is_behind_the_maps_may_be_absent_and_is_not_said_to_be_loaded(tmp_path):
+    _, _, said = built(vit_folder(tmp_path), name="foundation_phikon2")
+    assert set(said.missing) >= {"encoder.net.pooler.dense.weight", "encoder.net.pooler.dense.bias"}
 
 
 def test_pretraining_on_tcga_is_recorded_for_the_recipes_own_weights_alone(tmp_path, monkeypatch):
