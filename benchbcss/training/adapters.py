@@ -81,9 +81,7 @@ def load_plain(
         if name in wanted and wanted[name].shape != tensor.shape
     ]
     problems += [f"it lacks {p}" for p, name in names.items() if name not in placed and needed(p)]
-    problems += [
-        f"{name} is unknown" for name in placed if name not in wanted and not extra(name)
-    ]
+    problems += [f"{name} is unknown" for name in placed if name not in wanted and not extra(name)]
     if problems:
         raise WeightsError(f"{given}: {problems[0]}, and so on ({len(problems)} such tensors).")
     known = {name: tensor for name, tensor in placed.items() if name in wanted}

@@ -137,6 +137,9 @@ def transformers_encoder(settings: dict[str, Any], count: int) -> TransformersVi
 
     Raises RecipeError."""
     try:
+        usual = AutoConfig.for_model(settings["name"])
+        if strange := [key for key in settings["config"] if not hasattr(usual, key)]:
+            raise ValueError(f"{type(usual).__name__} has no {', '.join(strange)}")
         config = AutoConfig.for_model(settings["name"], **settings["config"])
         net = AutoModel.from_config(config)
     except Exception as error:

@@ -228,9 +228,7 @@ class FoundationBackend(DenseBackend):
 
         def load(state: dict[str, Tensor]) -> Any:
             encoder = network.encoder
-            return load_plain(
-                encoder.net, encoder.plain_state(state), given, extra=encoder.spare
-            )
+            return load_plain(encoder.net, encoder.plain_state(state), given, extra=encoder.spare)
 
         return Layout(
             what=what,
