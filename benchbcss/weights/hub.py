@@ -58,8 +58,12 @@ def fetch(
         if isinstance(fetched, Path):
             return fetched
         reason = fetched
-    what = names[0] if len(names) == 1 else "--local-dir DIR"
-    raise missing(repository, reason, f"hf download {repository} {what}", remedy)
+    what = [names[0]] if len(names) == 1 else []
+    which = [] if revision is None else ["--revision", revision]
+    where = [] if what else ["--local-dir DIR"]
+    raise missing(
+        repository, reason, " ".join(["hf download", repository, *what, *which, *where]), remedy
+    )
 
 
 def _fetched(repository: str, name: str, revision: str | None) -> Path | str:

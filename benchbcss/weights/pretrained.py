@@ -59,11 +59,13 @@ def from_pretrained(
                     raise WeightsError(
                         f"Weights {short(source)} cannot be read: {reason}"
                     ) from error
-    raise missing(str(given), reason, _download(source, remedy), remedy)
+    assert isinstance(given, Hub)  # a folder's trouble is raised above
+    raise missing(str(given), reason, _download(given, remedy), remedy)
 
 
-def _download(source: str, remedy: str) -> str:
-    return f"hf download {source}" + " --local-dir DIR" * (remedy == OF_MODELS)
+def _download(given: Hub, remedy: str) -> str:
+    which = f" --revision {given.revision}" if given.revision else ""
+    return f"hf download {given.id}{which}" + " --local-dir DIR" * (remedy == OF_MODELS)
 
 
 def with_absent(
