@@ -280,6 +280,25 @@ def test_a_folder_holds_a_file_or_shards(tmp_path):
     index = {"weight_map": {name: file for file, part in shards.items() for name in part}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     assert torch.equal(evaluated(tmp_path)[0].net.head.weight, source.net.head.weight)
+    other = {"weight_map": {name: f"pytorch_model-{i}.bin" for i, name in enumerate(state)}}
+    (tmp_path / "a.bin.index.json").write_text(json.dumps(other))  # its shards were not fetched
+    assert torch.equal(evaluated(tmp_path)[0].net.head.weight, source.net.head.weight)
+    for file in shards:
+        (tmp_path / file).rename(tmp_path / f"not-{file}")
+    save_file(state, tmp_path / "model.safetensors")  # fetched instead of the shards
+    assert torch.equal(evaluated(tmp_path)[0].net.head.weight, source.net.head.weight)
+
+
+def test_shards_in_other_folders_are_not_read(tmp_path):
+    """A folder's identity is the content of the files in it."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    save_file(network(0).net.state_dict(), tmp_path / "a.safetensors")
+    save_file({"head.bias": torch.ones(6)}, folder / "b.safetensors")
+    index = {"weight_map": {"head.weight": "../a.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(WeightsError, match=r"names the file \.\./a\.safetensors"):
+        evaluated(folder)
 
 
 # -- what cannot be read -----------------------------------------------------------------------
@@ -381,6 +400,17 @@ def test_weights_of_another_network_are_refused_in_training_too(content, words, 
     with pytest.raises(WeightsError, match=words) as caught:
         load_into(network(0), context(tmp_path / "a.pt", evaluating=False), LAYOUT)
     assert len(str(caught.value)) < LIMIT
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.complex64])
+def test_quantised_numbers_are_not_taken_for_weights(dtype, tmp_path):
+    state = network(0).state_dict()
+    other = {k: (v * 99).to(dtype) if v.is_floating_point() else v for k, v in state.items()}
+    torch.save(other, tmp_path / "a.pt")
+    with pytest.raises(WeightsError, match=r"no floating-point numbers.*such as .* \(torch\."):
+        evaluated(tmp_path / "a.pt")
+    torch.save({k: v.half() for k, v in state.items()}, tmp_path / "b.pt")
+    assert evaluated(tmp_path / "b.pt")[1].share == 1
 
 
 def test_layers_that_the_network_has_not_are_refused(tmp_path):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from benchbcss.errors import RecipeError, WeightsError
+from benchbcss.weights.wrappings import is_other_kind
 
 _ADAPTED = "base_layer."  # where peft keeps the layer that it adapts
 _OURS = "lora_"  # how the names of its own parameters begin
@@ -79,6 +80,11 @@ def load_plain(
         f"{name} is {tuple(tensor.shape)} and not {tuple(wanted[name].shape)}"
         for name, tensor in placed.items()
         if name in wanted and wanted[name].shape != tensor.shape
+    ]
+    problems += [
+        f"{name} is {tensor.dtype} and not of floating-point numbers"
+        for name, tensor in placed.items()
+        if name in wanted and is_other_kind(wanted[name], tensor)
     ]
     problems += [f"it lacks {p}" for p, name in names.items() if name not in placed and needed(p)]
     problems += [f"{name} is unknown" for name in placed if name not in wanted and not extra(name)]

@@ -21,7 +21,7 @@ from benchbcss.weights.hub import fetch
 from benchbcss.weights.provenance import NAMED, Provenance
 from benchbcss.weights.reading import read
 from benchbcss.weights.value import Auto, File, Folder, Hub, Random, short
-from benchbcss.weights.wrappings import Fit, best, state_dicts
+from benchbcss.weights.wrappings import Fit, best, is_other_kind, state_dicts
 
 Loader = Callable[[dict[str, Tensor]], Any]
 _COUNTER = "num_batches_tracked"  # BatchNorm's; old files lack it, and it changes no prediction
@@ -73,6 +73,12 @@ def load_into(model: nn.Module, context: Context, layout: Layout | None = None) 
     if loader is None:
         if fit.shapes or unknown:
             raise WeightsError(f"{given}: {_differences(fit, unknown, network)}.")
+        if whole := [name for name, t in fit.tensors.items() if is_other_kind(network[name], t)]:
+            raise WeightsError(
+                f"{given}: {len(whole)} tensor(s) hold no floating-point numbers, such as "
+                f"{short(whole[0], 80)} ({fit.tensors[whole[0]].dtype}). Quantised weights must be "
+                f"scaled back first."
+            )
         model.load_state_dict(fit.tensors, strict=False)
         names = set(fit.tensors)
     else:

@@ -90,9 +90,7 @@ def with_absent(
     return network, set(about["missing_keys"]) | mismatched
 
 
-def encoder(
-    load: Callable[..., Any], given: Hub | Folder, **options: Any
-) -> tuple[Any, set[str]]:
+def encoder(load: Callable[..., Any], given: Hub | Folder, **options: Any) -> tuple[Any, set[str]]:
     """A transformers encoder of which every part that makes maps was there, and the names of what
     was not. Raises WeightsError, also where transformers itself would leave it at a random start.
     """

@@ -145,7 +145,9 @@ class UNetPP(DenseBackend):
         tensors = {k: v for k, v in content.items() if isinstance(v, torch.Tensor)}
         return {} if any("decoder." in name for name in tensors) else tensors
 
-    def _read_by_timm(self, model: dict[str, Any], overlay: dict[str, Any], note: str) -> Normalised:
+    def _read_by_timm(
+        self, model: dict[str, Any], overlay: dict[str, Any], note: str
+    ) -> Normalised:
         """With the encoder that timm publishes, in a hub's file or another's. timm passes over what
         a file lacks, so it is read into two random starts, and both must become the same.
 
