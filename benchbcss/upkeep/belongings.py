@@ -46,8 +46,8 @@ def weights(asked: Asked) -> Iterator[Finding]:
             option = "--clip-weights" if names[0].startswith("CLIP") else "--weights"
             which = f" --revision {hub.revision}" if hub.revision else ""
             remedy = (
-                f"Where there is a network: hf download {hub.id}{which}; or pass {option} PATH. --preset "
-                f"smoke does without."
+                f"Where there is a network: hf download {hub.id}{which}; or pass {option} PATH. "
+                f"--preset smoke does without."
             )
             yield Finding("weights", "note", f"{text}, and the hub cannot be reached", remedy)
     for text in asked.weights:
