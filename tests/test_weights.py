@@ -402,6 +402,19 @@ def test_weights_of_another_network_are_refused_in_training_too(content, words, 
     assert len(str(caught.value)) < LIMIT
 
 
+@pytest.mark.parametrize("evaluating", [True, False])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value, evaluating, tmp_path):
+    """Label maps made from them would be scored as any other."""
+    state = network(0).state_dict()
+    state["net.head.bias"][2] = value
+    torch.save(state, tmp_path / "a.pt")
+    model, about = network(1), context(tmp_path / "a.pt", evaluating=evaluating)
+    load_into(model, about, LAYOUT)
+    with pytest.raises(WeightsError, match=r"not finite, in 1 tensor\(s\), such as net\.head\.bias"):
+        settle(model, about, "mine", made_here=("mean",))
+
+
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.complex64])
 def test_quantised_numbers_are_not_taken_for_weights(dtype, tmp_path):
     state = network(0).state_dict()

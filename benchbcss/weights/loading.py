@@ -149,7 +149,8 @@ def settle(
     Every parameter counts, and every buffer that is checkpointed but those below ``made_here``,
     which a recipe sets or a probe is fitted into. A network that is scored without being trained
     here must come from its weights entirely, whoever loaded them and however they were packed; of
-    one that is trained from weights, something must: else WeightsError.
+    one that is trained from weights, something must; and what came must be finite: else
+    WeightsError.
     """
     needed = _needed(model, made_here)
     started, weights = context.provenance, context.weights
@@ -177,6 +178,13 @@ def settle(
     explicit = not isinstance(weights, Random | Auto)
     if isinstance(weights, Random):
         return made
+    broken = [n for n, p in parameters.items() if n in came and not bool(p.isfinite().all())]
+    if broken:
+        raise WeightsError(
+            f"The weights {short(weights if explicit else made.source)} hold values that are not "
+            f"finite, in {len(broken)} tensor(s), such as {short(broken[0], 80)}: their training "
+            f"diverged, or half precision overflowed."
+        )
     if not (context.evaluating or (explicit and not trains)):
         claimed = explicit or made.source.startswith("pretrained: ")
         if started is not None and claimed and parameters and not learnt and not made.random:
