@@ -411,7 +411,9 @@ def test_weights_that_are_not_finite_are_refused(value, evaluating, tmp_path):
     torch.save(state, tmp_path / "a.pt")
     model, about = network(1), context(tmp_path / "a.pt", evaluating=evaluating)
     load_into(model, about, LAYOUT)
-    with pytest.raises(WeightsError, match=r"not finite, in 1 tensor\(s\), such as net\.head\.bias"):
+    with pytest.raises(
+        WeightsError, match=r"not finite, in 1 tensor\(s\), such as net\.head\.bias"
+    ):
         settle(model, about, "mine", made_here=("mean",))
 
 
@@ -531,6 +533,30 @@ def test_training_from_weights_of_which_nothing_came_is_refused(tmp_path):
     model, about = network(1), context("auto", evaluating=False)
     report(model, about, "our own start", ())
     assert settle(model, about, "mine").share == 0
+
+
+def test_blocks_of_a_variant_of_another_depth_are_refused(tmp_path):
+    """Names and shapes agree as far as there are any."""
+
+    def deep(number):
+        return nn.ModuleDict(
+            {
+                "blocks": nn.ModuleList(nn.Linear(3, 3) for _ in range(number)),
+                "heads": nn.ModuleList([nn.Linear(3, 2), nn.Conv2d(3, 2, 1)]),
+            }
+        )
+
+    def settled(model, state):
+        torch.save(state, tmp_path / "a.pt")
+        about = context(tmp_path / "a.pt", evaluating=False)
+        load_into(model, about)
+        return settle(model, about, "mine")
+
+    state = deep(3).state_dict()
+    with pytest.raises(WeightsError, match=r"of the 5 blocks of blocks, 2 did not .* number 3"):
+        settled(deep(5), state)
+    settled(deep(3), {k: v for k, v in state.items() if k != "blocks.2.bias"})  # a part of one
+    settled(deep(3), {k: v for k, v in state.items() if "heads.0" not in k})  # no like blocks
 
 
 def test_only_buffers_can_be_made_here(tmp_path):

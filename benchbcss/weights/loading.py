@@ -149,8 +149,8 @@ def settle(
     Every parameter counts, and every buffer that is checkpointed but those below ``made_here``,
     which a recipe sets or a probe is fitted into. A network that is scored without being trained
     here must come from its weights entirely, whoever loaded them and however they were packed; of
-    one that is trained from weights, something must; and what came must be finite: else
-    WeightsError.
+    one that is trained from weights, something must, and of its blocks not some alone; and what
+    came must be finite: else WeightsError.
     """
     needed = _needed(model, made_here)
     started, weights = context.provenance, context.weights
@@ -189,6 +189,9 @@ def settle(
         claimed = explicit or made.source.startswith("pretrained: ")
         if started is not None and claimed and parameters and not learnt and not made.random:
             raise WeightsError(_nothing_came(backend, made, weights if explicit else made.source))
+        if started is not None and (some := _some_blocks(model, needed, came)):
+            named = short(weights if explicit else made.source)
+            raise WeightsError(f"The weights {named} are of another size than '{backend}': {some}.")
         return made
     if started is None and not isinstance(weights, File | Folder):
         raise WeightsError(
@@ -282,6 +285,26 @@ def _refusal(
         f"{made.of_tensors} tensors, {len(absent)} did not come from there "
         f"({made.share:.1%} of the parameters did), such as {names}. {hint}"
     )
+
+
+def _some_blocks(model: nn.Module, needed: Iterable[str], came: set[str]) -> str:
+    """Which list of like blocks has come in part, some of its blocks whole and others not at all,
+    as from a variant of another depth; empty where there is none."""
+    for name, blocks in model.named_modules():
+        if not isinstance(blocks, nn.ModuleList) or len({type(block) for block in blocks}) != 1:
+            continue
+        held = [
+            [tensor in came for tensor in needed if tensor.startswith(f"{name}.{index}.")]
+            for index in range(len(blocks))
+        ]
+        whole = sum(all(flags) for flags in held if flags)
+        absent = [index for index, flags in enumerate(held) if flags and not any(flags)]
+        if whole and absent:
+            return (
+                f"of the {len(blocks)} blocks of {short(name, 80)}, {len(absent)} did not come "
+                f"from there, such as number {absent[0]}; choose the variant that they are of"
+            )
+    return ""
 
 
 def _nothing_came(backend: str, made: Provenance, weights: object) -> str:
