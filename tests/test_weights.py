@@ -559,6 +559,47 @@ def test_blocks_of_a_variant_of_another_depth_are_refused(tmp_path):
     settled(deep(3), {k: v for k, v in state.items() if "heads.0" not in k})  # no like blocks
 
 
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """A folder of the hub's cache that holds one commit of owner/name, and that commit."""
+    from huggingface_hub import constants
+
+    commit = "0123456789" * 4
+    place = tmp_path / "hub" / "models--owner--name"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(commit)
+    (place / "snapshots" / commit).mkdir(parents=True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return place / "snapshots" / commit, commit
+
+
+def test_the_record_says_which_commit_of_a_repository_was_loaded(cached):
+    folder, commit = cached
+    save_file(network(0).state_dict(), folder / "model.safetensors")
+    model, about = network(1), context("owner/name", evaluating=False)
+    load_into(model, about, LAYOUT)
+    assert settle(model, about, "mine", made_here=("mean",)).record()["revision"] == commit
+    model, about = network(1), context(folder / "model.safetensors", evaluating=False)
+    load_into(model, about, LAYOUT)
+    assert "revision" not in settle(model, about, "mine").record()  # its content is recorded
+
+
+def test_transformers_knows_the_commit_that_it_loaded(cached):
+    from transformers import AutoModel, ViTConfig, ViTModel
+
+    from benchbcss.weights.pretrained import encoder
+
+    folder, commit = cached
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "image_size": 32}
+    ViTModel(ViTConfig(**sizes, num_attention_heads=1)).save_pretrained(folder)
+    model, lacking = encoder(AutoModel.from_pretrained, Hub(id="owner/name"))
+    assert not lacking
+    about = context("owner/name", evaluating=False)
+    report(nn.Sequential(model), about, "pretrained: owner/name")
+    assert settle(nn.Sequential(model), about, "mine").revision == commit
+
+
 def test_only_buffers_can_be_made_here(tmp_path):
     state = network(0).state_dict()
     torch.save({k: v for k, v in state.items() if "head" not in k}, tmp_path / "a.pt")

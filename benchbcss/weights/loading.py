@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from benchbcss.contract import Context
 from benchbcss.errors import WeightsError
-from benchbcss.weights.hub import fetch
+from benchbcss.weights.hub import COMMIT, commit_of, fetch
 from benchbcss.weights.provenance import NAMED, Provenance
 from benchbcss.weights.reading import read
 from benchbcss.weights.value import Auto, File, Folder, Hub, Random, short
 from benchbcss.weights.wrappings import Fit, best, is_other_kind, state_dicts
 
 Loader = Callable[[dict[str, Tensor]], Any]
+_PRETRAINED = "pretrained: "  # how a source begins that is a repository of the hub
 _COUNTER = "num_batches_tracked"  # BatchNorm's; old files lack it, and it changes no prediction
 
 
@@ -89,7 +90,8 @@ def load_into(model: nn.Module, context: Context, layout: Layout | None = None) 
             raise WeightsError(f"{given}: {reason}.") from error
         lacking = {fit.part + name for name in getattr(outcome, "missing_keys", ())}
         names = {name for name in network if name.startswith(fit.part)} - lacking
-    return report(model, context, source, names, wrapping=fit.wrapping)
+    revision = commit_of(path) if source.startswith(_PRETRAINED) else ""
+    return report(model, context, source, names, wrapping=fit.wrapping, revision=revision)
 
 
 def located(context: Context, layout: Layout) -> tuple[Path | None, str]:
@@ -110,7 +112,7 @@ def located(context: Context, layout: Layout) -> tuple[Path | None, str]:
         if context.strict_weights or not automatic:
             raise
         return None, f"random (pretrained weights {source.id} were not available)"
-    return path, f"pretrained: {source.id if automatic else source}"
+    return path, f"{_PRETRAINED}{source.id if automatic else source}"
 
 
 def report(
@@ -120,15 +122,20 @@ def report(
     names: Iterable[str] | None = None,
     *,
     wrapping: str = "",
+    revision: str = "",
 ) -> Provenance:
     """Say that the tensors ``names`` of ``model`` (all of them by default) came from ``source``.
 
     For backends whose library loads by itself; their values must not change any more until
-    ``build`` returns. Sets and returns ``context.provenance``.
+    ``build`` returns. ``revision`` is the hub's commit; a network that
+    ``weights.pretrained`` has loaded knows it. Sets and returns ``context.provenance``.
     """
     tensors = _tensors(model)
     chosen = tensors if names is None else {n: tensors[n] for n in names if n in tensors}
-    made = Provenance(source=source, wrapping=wrapping)
+    if source.startswith(_PRETRAINED) and not revision:
+        known = (getattr(module, COMMIT, "") for module in model.modules())
+        revision = next(filter(None, known), "")
+    made = Provenance(source=source, wrapping=wrapping, revision=revision)
     made._evidence = [
         (tensor, _digest(tensor) if context.evaluating else None) for tensor in chosen.values()
     ]
@@ -186,7 +193,7 @@ def settle(
             f"diverged, or half precision overflowed."
         )
     if not (context.evaluating or (explicit and not trains)):
-        claimed = explicit or made.source.startswith("pretrained: ")
+        claimed = explicit or made.source.startswith(_PRETRAINED)
         if started is not None and claimed and parameters and not learnt and not made.random:
             raise WeightsError(_nothing_came(backend, made, weights if explicit else made.source))
         if started is not None and (some := _some_blocks(model, needed, came)):

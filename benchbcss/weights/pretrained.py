@@ -15,7 +15,7 @@ from torch import nn
 
 from benchbcss.contract import Context
 from benchbcss.errors import WeightsError
-from benchbcss.weights.hub import OF_MODELS, missing, reachable
+from benchbcss.weights.hub import COMMIT, OF_MODELS, cached_commit, missing, reachable
 from benchbcss.weights.value import Auto, Folder, Hub, short
 
 N = TypeVar("N")
@@ -86,6 +86,8 @@ def with_absent(
             f"The weights {short(given)} are not of the network that their {CONFIG} describes: it "
             f"has no {short(sorted(foreign)[0], 80)}, and so on ({len(foreign)} such tensors)."
         )
+    if isinstance(given, Hub):
+        setattr(network, COMMIT, cached_commit(given.id, given.revision, CONFIG))
     mismatched = {name for name, *_ in about["mismatched_keys"]}
     return network, set(about["missing_keys"]) | mismatched
 

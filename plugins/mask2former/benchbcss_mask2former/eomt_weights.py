@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModel, EomtConfig, EomtDinov3Config
 
 from benchbcss.errors import RecipeError, WeightsError
 from benchbcss.weights import Folder, Hub
+from benchbcss.weights.hub import COMMIT
 from benchbcss.weights.loading import Layout
 from benchbcss.weights.pretrained import encoder, from_pretrained, with_absent
 from benchbcss.weights.value import short
@@ -118,6 +119,7 @@ def pretrained_network(
     if any(f"net.{name}".startswith(BACKBONE) for name in lacking):
         raise WeightsError(f"The weights {short(given)} lack {sorted(lacking)[0]} of EoMT's ViT.")
     net.load_state_dict(loaded, strict=False)
+    setattr(net, COMMIT, getattr(backbone, COMMIT, ""))  # for the record
     return net, lacking
 
 

@@ -16,6 +16,7 @@ from benchbcss.errors import DataError, RecipeError, WeightsError
 from benchbcss.training.dense import DenseBackend
 from benchbcss.training.recompute import innermost
 from benchbcss.weights import Auto, File, Folder, Hub
+from benchbcss.weights.hub import commit_of
 from benchbcss.weights.loading import load_into, located, report
 from benchbcss.weights.reading import read
 from benchbcss.weights.value import short
@@ -172,6 +173,10 @@ class UNetPP(DenseBackend):
                 f"{given}: {len(random)} of its tensors are not among them, such as "
                 f"{random[0].removeprefix(stored.ENCODER)}."
             )
-        wrapping = "of timm" if "state_dict" in overlay else ""
-        report(network, self.context, note, names, wrapping=wrapping)
+        file = overlay.get("file")
+        report(
+            *(network, self.context, note, names),
+            wrapping="" if file else "of timm",
+            revision=commit_of(Path(file)) if file else "",
+        )
         return network
