@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -19,6 +20,7 @@ from pydantic import BaseModel
 from benchbcss.errors import RecipeError
 
 FREE = ("model", "loss", "predict")  # a backend's own sections: its recipe says what there is
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")  # that YAML 1.1 reads as text
 NONE_FURTHER: Mapping[str, Collection[str] | None] = MappingProxyType({})
 
 
@@ -58,6 +60,7 @@ def parse(text: str) -> Override:
             value = float(value)
         except ValueError:
             pass
+    value = _numbers(value)
     if any(not math.isfinite(number) for number in _floats(value)):
         raise RecipeError(f"--set {text!r}: {dotted} must be a finite number.")
     return Override(text, backend.strip() or None, keys, value)
@@ -161,6 +164,15 @@ def idle(override: Override, recipe: Any) -> str | None:
             f"in epochs, add --set train.steps=null"
         )
     return None
+
+
+def _numbers(value: Any) -> Any:
+    """``value`` with numbers such as 1e-4 as numbers inside lists and mappings too."""
+    if isinstance(value, dict):
+        return {key: _numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_numbers(inner) for inner in value]
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
 
 
 def _floats(value: Any) -> Iterator[float]:

@@ -65,6 +65,10 @@ def test_a_mapping_takes_what_a_library_or_the_suites_classes_say_there_is():
     assert model["head"]["width"] == 8
     assert model["head"]["kind"] == "fpn"  # merged, not replaced
     assert model["encoder"]["arguments"]["init_values"] == 0.5
+    loss = recipes(["foundation"], "loss={dice: 1e-1, cross_entropy: 2}")["foundation"].loss
+    assert (loss["dice"], loss["cross_entropy"]) == (0.1, 2)  # YAML 1.1 reads 1e-1 as text
+    mean = recipes(["foundation"], "model.normalisation.mean=[5e-1, .5, 0.5]")["foundation"].model
+    assert mean["normalisation"]["mean"] == [0.5, 0.5, 0.5]
     for text in ("predict.phrases.mucus=[a]", "predict.phrases={mucus: [a]}"):
         assert recipes(["sam3_text"], text)["sam3_text"].predict["phrases"]["mucus"] == ["a"]
     weighted = recipes(["sam2_v3"], "loss.class_weights={mucus: 9}")["sam2_v3"]
