@@ -7,7 +7,7 @@ core then calls ``settle``: it counts what was loaded, and refuses to score what
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -294,7 +294,7 @@ def _refusal(
     )
 
 
-def _some_blocks(model: nn.Module, needed: Iterable[str], came: set[str]) -> str:
+def _some_blocks(model: nn.Module, needed: Collection[str], came: set[str]) -> str:
     """Which list of like blocks has come in part, some of its blocks whole and others not at all,
     as from a variant of another depth; empty where there is none."""
     for name, blocks in model.named_modules():
