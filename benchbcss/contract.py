@@ -58,6 +58,9 @@ class BackendInfo:
     modules it needs; ``extra`` is the pip extra of its distribution that installs them.
     ``trains`` is False for models used as they come (zero-shot). ``abstains``: its ``predict_roi``
     may answer 255, no class, where it names none; such a pixel counts as missed by its own class.
+    ``open_settings``: mappings of its recipe, such as ``model.arguments``, that ``--set`` may add
+    keys to, since a library says what there is; ``predict.phrases.CLASS`` is one whose keys are the
+    suite's classes. In all others an unknown key is refused.
     """
 
     name: str
@@ -69,6 +72,7 @@ class BackendInfo:
     trains: bool = True
     floor: bool = False
     abstains: bool = False
+    open_settings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tracks", frozenset(self.tracks))

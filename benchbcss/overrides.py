@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, get_args
 
 import yaml
@@ -18,6 +20,8 @@ from pydantic import BaseModel
 from benchbcss.errors import RecipeError
 
 FREE = ("model", "loss", "predict")  # a backend's own sections: its recipe says what there is
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")  # that YAML 1.1 reads as text
+NONE_FURTHER: Mapping[str, Collection[str] | None] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ def parse(text: str) -> Override:
             value = float(value)
         except ValueError:
             pass
+    value = _numbers(value)
     if any(not math.isfinite(number) for number in _floats(value)):
         raise RecipeError(f"--set {text!r}: {dotted} must be a finite number.")
     return Override(text, backend.strip() or None, keys, value)
@@ -69,8 +74,60 @@ def nested(override: Override) -> dict[str, Any]:
     return value  # type: ignore[no-any-return]
 
 
-def misfit(override: Override, raw: Mapping[str, Any], schema: type[BaseModel]) -> str | None:
-    """Why a recipe, as plain data of ``schema``, does not have the key; None where it does."""
+def single(override: Override) -> Iterator[Override]:
+    """What it sets, one by one: the entries of a mapping, which is merged over the recipe's."""
+    if not isinstance(override.value, dict) or not override.value:
+        yield override
+        return
+    for key, value in override.value.items():
+        inner = Override(override.text, override.backend, (*override.keys, str(key)), value)
+        yield from single(inner)
+
+
+def misfit(
+    override: Override,
+    raw: Mapping[str, Any],
+    schema: type[BaseModel],
+    further: Mapping[str, Collection[str] | None] = NONE_FURTHER,
+) -> str | None:
+    """Why a recipe, as plain data of ``schema``, does not have the key, or one of those in the
+    mapping that it is set to; None where it does. ``further``: by mapping, dotted, the keys that it
+    takes besides those that it has, or None for any."""
+    above = ".".join(override.keys[:-1])
+    if override.keys[-1] in (further.get(above) or ()):
+        return None
+    reason = _unknown(override, raw, schema)
+    if reason or not isinstance(override.value, dict):
+        return reason
+    node, names = _at(raw, override.keys), further.get(override.dotted)
+    if not isinstance(node, dict):
+        strange = [str(key) for key in override.value if names is not None and key not in names]
+        return f"there is no {override.dotted}.{strange[0]}." if strange else None
+    if not override.value:
+        return (
+            f"a mapping is merged over the recipe's, so that an empty one changes nothing of "
+            f"{override.dotted}."
+        )
+    if override.keys[0] not in FREE:
+        return None  # they are validated
+    if override.dotted in further and further[override.dotted] is None:
+        return None
+    for key, value in override.value.items():
+        inner = Override(override.text, override.backend, (*override.keys, str(key)), value)
+        if reason := misfit(inner, raw, schema, further):
+            return reason
+    return None
+
+
+def _at(raw: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    node: Any = raw
+    for key in keys:
+        node = node.get(key) if isinstance(node, dict) else None
+    return node
+
+
+def _unknown(override: Override, raw: Mapping[str, Any], schema: type[BaseModel]) -> str | None:
+    """Why a recipe does not have the key; None where it does."""
     top, *inner = override.keys
     dotted = override.dotted
     if top == "train" and raw.get("train") is None:
@@ -84,7 +141,8 @@ def misfit(override: Override, raw: Mapping[str, Any], schema: type[BaseModel]) 
                 return f"{whole} is a list here. Give it whole: --set '{whole}=[...]'"
     settable = ("view", "tracker", "train", *FREE)
     has = _in_data(raw, override.keys) if top in FREE else _in_schema(schema, override.keys)
-    if has and top in settable and (inner or top not in FREE):
+    by_key = inner or top not in FREE or isinstance(override.value, dict)
+    if has and top in settable and by_key:
         return None
     known = [key for key in _known(raw, schema) if key.split(".")[0] in settable]
     return f"there is no {dotted}.{_guess(override.keys, known)}"
@@ -106,6 +164,15 @@ def idle(override: Override, recipe: Any) -> str | None:
             f"in epochs, add --set train.steps=null"
         )
     return None
+
+
+def _numbers(value: Any) -> Any:
+    """``value`` with numbers such as 1e-4 as numbers inside lists and mappings too."""
+    if isinstance(value, dict):
+        return {key: _numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_numbers(inner) for inner in value]
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
 
 
 def _floats(value: Any) -> Iterator[float]:

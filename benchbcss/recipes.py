@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from benchbcss import yaml_text
 from benchbcss.errors import RecipeError
-from benchbcss.overrides import idle, misfit, nested, parse
+from benchbcss.overrides import idle, misfit, nested, parse, single
 from benchbcss.presets import merge
 
 
@@ -218,7 +218,7 @@ def resolve(reference: str, preset: str, overrides: tuple[str, ...] = ()) -> Rec
             raise override.refused(reason)
         raw = merge(raw, nested(override))
     recipe = validated(raw, path, preset)
-    for override in parsed:
+    for override in (part for whole in parsed for part in single(whole)):
         if reason := idle(override, recipe):
             raise override.refused(reason)
     return recipe

@@ -280,6 +280,25 @@ def test_a_folder_holds_a_file_or_shards(tmp_path):
     index = {"weight_map": {name: file for file, part in shards.items() for name in part}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     assert torch.equal(evaluated(tmp_path)[0].net.head.weight, source.net.head.weight)
+    other = {"weight_map": {name: f"pytorch_model-{i}.bin" for i, name in enumerate(state)}}
+    (tmp_path / "a.bin.index.json").write_text(json.dumps(other))  # its shards were not fetched
+    assert torch.equal(evaluated(tmp_path)[0].net.head.weight, source.net.head.weight)
+    for file in shards:
+        (tmp_path / file).rename(tmp_path / f"not-{file}")
+    save_file(state, tmp_path / "model.safetensors")  # fetched instead of the shards
+    assert torch.equal(evaluated(tmp_path)[0].net.head.weight, source.net.head.weight)
+
+
+def test_shards_in_other_folders_are_not_read(tmp_path):
+    """A folder's identity is the content of the files in it."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    save_file(network(0).net.state_dict(), tmp_path / "a.safetensors")
+    save_file({"head.bias": torch.ones(6)}, folder / "b.safetensors")
+    index = {"weight_map": {"head.weight": "../a.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(WeightsError, match=r"names the file \.\./a\.safetensors"):
+        evaluated(folder)
 
 
 # -- what cannot be read -----------------------------------------------------------------------
@@ -383,6 +402,32 @@ def test_weights_of_another_network_are_refused_in_training_too(content, words, 
     assert len(str(caught.value)) < LIMIT
 
 
+@pytest.mark.parametrize("evaluating", [True, False])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value, evaluating, tmp_path):
+    """Label maps made from them would be scored as any other."""
+    state = network(0).state_dict()
+    state["net.head.bias"][2] = value
+    torch.save(state, tmp_path / "a.pt")
+    model, about = network(1), context(tmp_path / "a.pt", evaluating=evaluating)
+    load_into(model, about, LAYOUT)
+    with pytest.raises(
+        WeightsError, match=r"not finite, in 1 tensor\(s\), such as net\.head\.bias"
+    ):
+        settle(model, about, "mine", made_here=("mean",))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.complex64])
+def test_quantised_numbers_are_not_taken_for_weights(dtype, tmp_path):
+    state = network(0).state_dict()
+    other = {k: (v * 99).to(dtype) if v.is_floating_point() else v for k, v in state.items()}
+    torch.save(other, tmp_path / "a.pt")
+    with pytest.raises(WeightsError, match=r"no floating-point numbers.*such as .* \(torch\."):
+        evaluated(tmp_path / "a.pt")
+    torch.save({k: v.half() for k, v in state.items()}, tmp_path / "b.pt")
+    assert evaluated(tmp_path / "b.pt")[1].share == 1
+
+
 def test_layers_that_the_network_has_not_are_refused(tmp_path):
     """A deeper network's weights fill a shallower one entirely, and are not its weights."""
     state = {**network(0).net.state_dict(), "deeper.weight": torch.ones(4)}
@@ -475,6 +520,84 @@ def test_the_core_finds_out_by_itself(tmp_path):
         settled(boasting, about)
     report(boasting, about, "pretrained: a/b")
     assert settled(boasting, about).source == "pretrained: a/b"
+
+
+def test_training_from_weights_of_which_nothing_came_is_refused(tmp_path):
+    """A library that loads by itself may only warn of names that it does not know."""
+    torch.save(network(0).state_dict(), tmp_path / "a.pt")
+    for weights, source in ((tmp_path / "a.pt", "file: 0"), ("auto", "pretrained: owner/name")):
+        model, about = network(1), context(weights, evaluating=False)
+        report(model, about, source, ["mean"])  # a buffer is no learnt weight
+        with pytest.raises(WeightsError, match="Nothing of the weights .* is in 'mine'"):
+            settle(model, about, "mine", made_here=("mean",))
+    model, about = network(1), context("auto", evaluating=False)
+    report(model, about, "our own start", ())
+    assert settle(model, about, "mine").share == 0
+
+
+def test_blocks_of_a_variant_of_another_depth_are_refused(tmp_path):
+    """Names and shapes agree as far as there are any."""
+
+    def deep(number):
+        return nn.ModuleDict(
+            {
+                "blocks": nn.ModuleList(nn.Linear(3, 3) for _ in range(number)),
+                "heads": nn.ModuleList([nn.Linear(3, 2), nn.Conv2d(3, 2, 1)]),
+            }
+        )
+
+    def settled(model, state):
+        torch.save(state, tmp_path / "a.pt")
+        about = context(tmp_path / "a.pt", evaluating=False)
+        load_into(model, about)
+        return settle(model, about, "mine")
+
+    state = deep(3).state_dict()
+    with pytest.raises(WeightsError, match=r"of the 5 blocks of blocks, 2 did not .* number 3"):
+        settled(deep(5), state)
+    settled(deep(3), {k: v for k, v in state.items() if k != "blocks.2.bias"})  # a part of one
+    settled(deep(3), {k: v for k, v in state.items() if "heads.0" not in k})  # no like blocks
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """A folder of the hub's cache that holds one commit of owner/name, and that commit."""
+    from huggingface_hub import constants
+
+    commit = "0123456789" * 4
+    place = tmp_path / "hub" / "models--owner--name"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(commit)
+    (place / "snapshots" / commit).mkdir(parents=True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return place / "snapshots" / commit, commit
+
+
+def test_the_record_says_which_commit_of_a_repository_was_loaded(cached):
+    folder, commit = cached
+    save_file(network(0).state_dict(), folder / "model.safetensors")
+    model, about = network(1), context("owner/name", evaluating=False)
+    load_into(model, about, LAYOUT)
+    assert settle(model, about, "mine", made_here=("mean",)).record()["revision"] == commit
+    model, about = network(1), context(folder / "model.safetensors", evaluating=False)
+    load_into(model, about, LAYOUT)
+    assert "revision" not in settle(model, about, "mine").record()  # its content is recorded
+
+
+def test_transformers_knows_the_commit_that_it_loaded(cached):
+    from transformers import AutoModel, ViTConfig, ViTModel
+
+    from benchbcss.weights.pretrained import encoder
+
+    folder, commit = cached
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "image_size": 32}
+    ViTModel(ViTConfig(**sizes, num_attention_heads=1)).save_pretrained(folder)
+    model, lacking = encoder(AutoModel.from_pretrained, Hub(id="owner/name"))
+    assert not lacking
+    about = context("owner/name", evaluating=False)
+    report(nn.Sequential(model), about, "pretrained: owner/name")
+    assert settle(nn.Sequential(model), about, "mine").revision == commit
 
 
 def test_only_buffers_can_be_made_here(tmp_path):

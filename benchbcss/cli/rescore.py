@@ -96,7 +96,13 @@ def _complete(run_dir: Path, display: Progress) -> None:
         return
     measured = completing.complete(run_dir, display)
     say(f"{run_dir}: measured {', '.join(measured)}")
-    for name, reason in completing.lacking(store.load(run_dir)).items():
+    result = store.load(run_dir)
+    if changed := result.notes.get(completing.LATER):
+        say(
+            f"warning: {run_dir}: {' and '.join(changed)} changed since the run, and what was "
+            f"measured now is of the present code; the record notes it"
+        )
+    for name, reason in completing.lacking(result).items():
         say(f"warning: {run_dir}: {name} is still not measured: {reason}")
 
 

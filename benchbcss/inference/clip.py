@@ -190,6 +190,7 @@ def _load(settings: ClipSpec, device: torch.device) -> Clip:
             model,
             pretrained=None if file is None else str(file),
             load_weights=True,
+            require_pretrained=True,  # else what a folder lacks is left at a random start
             weights_only=True,
             force_quick_gelu=bool(config.get("quick_gelu")),
             force_preprocess_cfg={k: config[k] for k in ("mean", "std") if k in config} or None,

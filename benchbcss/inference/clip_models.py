@@ -88,7 +88,7 @@ def load(source: str) -> tuple[TransformersClip, str]:
         ) from error
     from benchbcss.weights import Folder, Hub, Weights
     from benchbcss.weights.hub import OF_CLIP
-    from benchbcss.weights.pretrained import from_pretrained
+    from benchbcss.weights.pretrained import encoder, from_pretrained
 
     given = Weights.parse(source)
     if not isinstance(given, Folder | Hub):
@@ -96,9 +96,10 @@ def load(source: str) -> tuple[TransformersClip, str]:
             f"The CLIP model {TRANSFORMERS}{source} must be a folder of save_pretrained, or "
             f"OWNER/NAME on the hub."
         )
-    model, tokenizer, processor = (
+    model, _ = encoder(CLIPModel.from_pretrained, given, remedy=OF_CLIP)
+    tokenizer, processor = (
         from_pretrained(kind.from_pretrained, given, remedy=OF_CLIP)
-        for kind in (CLIPModel, AutoTokenizer, AutoImageProcessor)
+        for kind in (AutoTokenizer, AutoImageProcessor)
     )
     seen = {
         "size": int(model.config.vision_config.image_size),

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 
 from benchbcss.errors import DataError, RunError, WeightsError
 from benchbcss.progress import SILENT, Progress
-from benchbcss.results import evaluate, store
+from benchbcss.results import evaluate, provenance, store
 from benchbcss.results.schema import METRICS_VERSION
 from benchbcss.runs.rehearse import CLIP_ACCURACY
 from benchbcss.tracks import TRACKS, parts
 
 if TYPE_CHECKING:
     from benchbcss.results.schema import RunResult
+    from benchbcss.results.spec import RunSpec
+
+#: the note of a record that was completed by other code than the run's own
+LATER = "completed_by_changed_code"
 
 
 def lacking(result: RunResult) -> dict[str, str]:
@@ -97,6 +101,22 @@ def _with_tracks(run_dir: Path, old: RunResult, progress: Progress) -> RunResult
     training, stability = train.train(job, progress)
     new = worker.measured(job, training, stability, progress, time.time())
     inference = new.cost.inference_seconds
+    notes = dict(new.notes)
+    if changed := changed_since(job.spec, job.registered.target):
+        notes[LATER] = changed
     return new.model_copy(
-        update={"cost": old.cost.model_copy(update={"inference_seconds": inference})}
+        update={
+            "cost": old.cost.model_copy(update={"inference_seconds": inference}),
+            "notes": notes,
+        }
     )
+
+
+def changed_since(spec: RunSpec, target: str) -> list[str]:
+    """Whose source is not any more what the run's fingerprint holds: the backend's, the harness's.
+    What is predicted now is predicted by the present one."""
+    now = {
+        f"plugin {spec.plugin}": (spec.code_sha256, provenance.code_digest(target)),
+        "benchbcss": (spec.core_sha256, provenance.core_digest()),
+    }
+    return [name for name, (before, present) in now.items() if before != present]

@@ -195,6 +195,7 @@ def specify(
         prepared.suite,
         prepared.preset,
         evaluating=asked.evaluate is not None,
+        classes=prepared.labels.class_names,
     )
     specs: list[RunSpec] = []
     for name in backends:

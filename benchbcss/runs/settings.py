@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from benchbcss.contract import BackendInfo
 from benchbcss.errors import InputError, RecipeError, UnknownNameError
-from benchbcss.overrides import Override, idle, misfit, nested, parse
+from benchbcss.overrides import Override, idle, misfit, nested, parse, single
 from benchbcss.recipes import Recipe, load, merge, validated
 from benchbcss.suites import Suite
 from benchbcss.tracks import shared
 
+_BY_CLASS = ".CLASS"  # behind an open setting whose keys are the suite's classes
 #: all that training settings can still change where nothing is trained
 _USED_WITHOUT_TRAINING = ("train.precision", "train.tf32")
 
@@ -22,8 +23,9 @@ def by_backend(
     preset: str,
     *,
     evaluating: bool,
+    classes: Collection[str] = (),
 ) -> dict[str, Recipe]:
-    """The recipe of each backend with what is set for it.
+    """The recipe of each backend with what is set for it; ``classes`` are those of the suite.
 
     Without a backend's name, a setting is for every model among ``backends``, not for floors, and
     is refused unless it has an effect in each of them. Raises RecipeError, and UnknownNameError
@@ -35,9 +37,12 @@ def by_backend(
             raise UnknownNameError(
                 "backend in this command", override.backend, backends, f"(--set {override.text!r})"
             )
-        twice = [o for o in overrides if (o.backend, o.keys) == (override.backend, override.keys)]
-        if len(twice) > 1:
+    places: set[tuple[str | None, str]] = set()
+    for override in (part for whole in overrides for part in single(whole)):
+        place = override.backend, override.dotted
+        if place in places:
             raise override.refused(f"{override.dotted} is set twice. Keep one.")
+        places.add(place)
     common = [override for override in overrides if override.backend is None]
     if common and all(info.floor for info in backends.values()):
         raise common[0].refused(
@@ -51,7 +56,7 @@ def by_backend(
         taken = [o.keys for o in specific]
         shared = [] if info.floor else [o for o in common if o.keys not in taken]
         recipes[name] = _resolved(
-            info, preset, suite, [*shared, *specific], reasons, evaluating=evaluating
+            info, preset, suite, [*shared, *specific], reasons, evaluating, classes
         )
     for override in overrides:
         if misfits := reasons.get(override.text):
@@ -65,21 +70,25 @@ def _resolved(
     suite: Suite,
     overrides: Sequence[Override],
     reasons: dict[str, dict[str, str]],
-    *,
     evaluating: bool,
+    classes: Collection[str],
 ) -> Recipe:
     """The recipe with what fits of ``overrides``; why the rest does not goes to ``reasons``."""
     raw, path = load(info.recipe, preset)
+    further = {
+        name.removesuffix(_BY_CLASS): classes if name.endswith(_BY_CLASS) else None
+        for name in info.open_settings
+    }
     fitting = []
     for override in overrides:
-        reason = misfit(override, raw, Recipe)
+        reason = misfit(override, raw, Recipe, further)
         if reason:
             reasons.setdefault(override.text, {})[info.name] = reason
         else:
             raw = merge(raw, nested(override))
             fitting.append(override)
     recipe = validated(raw, path, preset)
-    for override in fitting:
+    for override in (part for whole in fitting for part in single(whole)):
         reason = idle(override, recipe) or _idle_here(override, recipe, info, suite, evaluating)
         if reason:
             reasons.setdefault(override.text, {})[info.name] = reason

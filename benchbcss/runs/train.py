@@ -167,6 +167,7 @@ def _loop(job: Job, data: TrainingData, stage: Progress) -> dict[str, Any]:
         seed=job.spec.seed,
         workers=_workers(job, data, plan.batch_size, stage),
     )
+    trainer.origin = job.provenance.model_dump(mode="json")
     try:
         with interrupt.deferred():
             history = _steps(job, trainer, data, stage, watched)
@@ -178,6 +179,7 @@ def _loop(job: Job, data: TrainingData, stage: Progress) -> dict[str, Any]:
             f"tiles of {data.tile} px leaves it one value per channel. Use larger tiles "
             f"(the suite's tile.size), more training ROIs or a larger train.batch_size."
         ) from error
+    job.provenance = Provenance(**trainer.origin)
     chosen = validation.chosen(history)
     steps = history.records[-1]["step"] if history.records else 0
     samples = plan.batch_size * settings.accumulate * steps

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from benchbcss.errors import RecipeError, WeightsError
+from benchbcss.weights.wrappings import is_other_kind
 
 _ADAPTED = "base_layer."  # where peft keeps the layer that it adapts
 _OURS = "lora_"  # how the names of its own parameters begin
@@ -64,12 +65,13 @@ def load_plain(
     given: str,
     *,
     needed: Callable[[str], bool] = lambda name: True,
-    extra: bool = False,
+    extra: Callable[[str], bool] = lambda name: False,
 ) -> Loaded:
     """Load tensors under the names of a network without adapters; adapters keep what they hold.
 
     What is absent is an error where ``needed`` says so of its plain name, and what is unknown is
-    one unless ``extra`` allows it. Raises WeightsError, which begins with ``given``.
+    one unless ``extra`` says of it that it may be left out. Raises WeightsError, which begins with
+    ``given``.
     """
     names = plain_names(network)
     placed = {names.get(name, name): tensor for name, tensor in state.items()}
@@ -79,9 +81,13 @@ def load_plain(
         for name, tensor in placed.items()
         if name in wanted and wanted[name].shape != tensor.shape
     ]
+    problems += [
+        f"{name} is {tensor.dtype} and not of floating-point numbers"
+        for name, tensor in placed.items()
+        if name in wanted and is_other_kind(wanted[name], tensor)
+    ]
     problems += [f"it lacks {p}" for p, name in names.items() if name not in placed and needed(p)]
-    if not extra:
-        problems += [f"{name} is unknown" for name in placed if name not in wanted]
+    problems += [f"{name} is unknown" for name in placed if name not in wanted and not extra(name)]
     if problems:
         raise WeightsError(f"{given}: {problems[0]}, and so on ({len(problems)} such tensors).")
     known = {name: tensor for name, tensor in placed.items() if name in wanted}

@@ -98,6 +98,9 @@ class Trainer:
         self.history = History()
         self.sums = EpochSums()  # of the epoch that is being trained
         self.step = 0  # optimiser steps done
+        #: where the weights came from that this training began with, as plain data: a process that
+        #: goes on may have found others, and trains on with the checkpoint's all the same
+        self.origin: dict[str, Any] = {}
         self.log = EpochLog(run_dir / NAME)
         self.kept = Kept(run_dir)
         self._begun = self._saved = time.monotonic()
@@ -292,6 +295,7 @@ class Trainer:
                 "history": vars(self.history),
                 "sums": vars(self.sums),
                 "scaler": self.scaler.state(),
+                "origin": self.origin,
             }
             tensors = snapshot(self.model, self.optimizer, self.average)
             now = json.loads(json.dumps(state, allow_nan=False))  # training changes its own
@@ -335,6 +339,7 @@ class Trainer:
             self.history = History(**state["history"])
             self.sums = EpochSums(state.get("sums"))  # not in those of earlier editions
             self.scaler.load(state.get("scaler"))
+            self.origin = state.get("origin") or self.origin  # nor is this
         if self.main:
             self.log.restart(self.history.records)
         self.start_clock()

@@ -20,7 +20,7 @@ def weights(asked: Asked) -> Iterator[Finding]:
     from benchbcss.weights.hub import reachable
 
     cache = _Cache()
-    wanted: dict[str, list[str]] = {}
+    wanted: dict[Hub, list[str]] = {}
     for name, entry in sorted(registry.load().backends.items()):
         if entry.info.floor or entry.missing():
             continue
@@ -31,22 +31,23 @@ def weights(asked: Asked) -> Iterator[Finding]:
             yield Finding("weights", "problem", f"{name}: {error}")
             continue
         if isinstance(source, Hub):
-            wanted.setdefault(source.id, []).append(name)
+            wanted.setdefault(source, []).append(name)
     yield from _of_clip(asked.on, wanted)
-    missing = {id: names for id, names in wanted.items() if cache.size(id) is None}
-    for id in sorted(set(wanted) - set(missing)):
-        text = f"{id} for {', '.join(wanted[id])}: in the cache, {cache.size(id) or 0:.1f} GB"
+    missing = {hub: names for hub, names in wanted.items() if cache.size(hub) is None}
+    for hub in sorted(set(wanted) - set(missing), key=str):
+        text = f"{hub.id} for {', '.join(wanted[hub])}: in the cache, {cache.size(hub) or 0:.1f} GB"
         yield Finding("weights", "ok", text)
     online = bool(missing) and reachable()
-    for id, names in sorted(missing.items()):
-        text = f"{id} for {', '.join(names)}: not in the cache ({cache.folder})"
+    for hub, names in sorted(missing.items(), key=str):
+        text = f"{hub.id} for {', '.join(names)}: not in the cache ({cache.folder})"
         if online:
             yield Finding("weights", "ok", f"{text}; it will be fetched from the hub")
         else:
             option = "--clip-weights" if names[0].startswith("CLIP") else "--weights"
+            which = f" --revision {hub.revision}" if hub.revision else ""
             remedy = (
-                f"Where there is a network: hf download {id}; or pass {option} PATH. --preset "
-                f"smoke does without."
+                f"Where there is a network: hf download {hub.id}{which}; or pass {option} PATH. "
+                f"--preset smoke does without."
             )
             yield Finding("weights", "note", f"{text}, and the hub cannot be reached", remedy)
     for text in asked.weights:
@@ -81,21 +82,25 @@ class _Cache:
             repositories = scan_cache_dir(self.folder).repos
         except CacheNotFound:
             repositories = frozenset()
-        self._sizes = {repo.repo_id: _weights_of(repo) for repo in repositories}
+        self._revisions = {repo.repo_id: repo.revisions for repo in repositories}
 
-    def size(self, id: str) -> float | None:
-        """GB of the repository's weights; None where there are none."""
-        return self._sizes.get(id) or None
+    def size(self, hub: Any) -> float | None:
+        """GB of the weights of a repository, at the revision that is asked for: of others, nothing
+        is loaded. None where there are none."""
+        asked = hub.revision or "main"
+        revisions = self._revisions.get(hub.id, ())
+        sizes = [_weights_of(r) for r in revisions if asked in (r.commit_hash, *r.refs)]
+        return sum(sizes) or None
 
 
-def _weights_of(repository: Any) -> float:
+def _weights_of(revision: Any) -> float:
     from benchbcss.weights import SUFFIXES
 
-    files = {file for revision in repository.revisions for file in revision.files}
+    files = revision.files
     return sum(f.size_on_disk for f in files if f.file_name.endswith(SUFFIXES)) / 1e9
 
 
-def _of_clip(on: OnData, wanted: dict[str, list[str]]) -> Iterator[Finding]:
+def _of_clip(on: OnData, wanted: dict[Any, list[str]]) -> Iterator[Finding]:
     """CLIP, where the suite lets it name regions: its repository is added to ``wanted``."""
     from importlib.util import find_spec
     from pathlib import Path
@@ -112,9 +117,12 @@ def _of_clip(on: OnData, wanted: dict[str, list[str]]) -> Iterator[Finding]:
         yield Finding("weights", "note", text, "pip install 'benchbcss[clip]'")
     else:
         from benchbcss.inference.clip import hub_repository
+        from benchbcss.weights import Hub
 
         if id := hub_repository(clip.model, clip.weights):
-            wanted.setdefault(id, []).append(f"CLIP ({clip.model})")
+            name, _, revision = id.partition("@")
+            hub = Hub(id=name, revision=revision or None)
+            wanted.setdefault(hub, []).append(f"CLIP ({clip.model})")
 
 
 def _given(text: str, cache: _Cache) -> Finding:
@@ -126,7 +134,7 @@ def _given(text: str, cache: _Cache) -> Finding:
     try:
         parsed = Weights.parse(text)
         if isinstance(parsed, Hub):
-            size = cache.size(parsed.id)
+            size = cache.size(parsed)
             where = "not in the cache" if size is None else f"in the cache, {size:.1f} GB"
             return Finding("weights", "note" if size is None else "ok", f"{parsed}: {where}")
         if not isinstance(parsed, File | Folder):

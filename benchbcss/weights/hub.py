@@ -12,6 +12,7 @@ from pathlib import Path
 from benchbcss.errors import COMPLETE, WeightsError
 
 PROBE_SECONDS = 3.0
+COMMIT = "_benchbcss_commit"  # the attribute of a network that says which commit it was loaded from
 #: what to do with downloaded weights, after "Download them on a machine with network access"
 OF_MODELS = "and pass them with --weights PATH, or start from random weights with --weights none"
 OF_CLIP = (
@@ -58,8 +59,28 @@ def fetch(
         if isinstance(fetched, Path):
             return fetched
         reason = fetched
-    what = names[0] if len(names) == 1 else "--local-dir DIR"
-    raise missing(repository, reason, f"hf download {repository} {what}", remedy)
+    what = [names[0]] if len(names) == 1 else []
+    which = [] if revision is None else ["--revision", revision]
+    where = [] if what else ["--local-dir DIR"]
+    raise missing(
+        repository, reason, " ".join(["hf download", repository, *what, *which, *where]), remedy
+    )
+
+
+def commit_of(path: Path) -> str:
+    """The commit that a file of the hub's cache is of; empty for any other file."""
+    for folder in path.parents:
+        if folder.parent.name == "snapshots":
+            return folder.name
+    return ""
+
+
+def cached_commit(repository: str, revision: str | None, filename: str) -> str:
+    """The commit of a revision that the hub's cache has a file of; empty where it has none."""
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(repository, filename, revision=revision)
+    return commit_of(Path(path)) if isinstance(path, str) else ""
 
 
 def _fetched(repository: str, name: str, revision: str | None) -> Path | str:

@@ -7,7 +7,7 @@ core then calls ``settle``: it counts what was loaded, and refuses to score what
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from benchbcss.contract import Context
 from benchbcss.errors import WeightsError
-from benchbcss.weights.hub import fetch
+from benchbcss.weights.hub import COMMIT, commit_of, fetch
 from benchbcss.weights.provenance import NAMED, Provenance
 from benchbcss.weights.reading import read
 from benchbcss.weights.value import Auto, File, Folder, Hub, Random, short
-from benchbcss.weights.wrappings import Fit, best, state_dicts
+from benchbcss.weights.wrappings import Fit, best, is_other_kind, state_dicts
 
 Loader = Callable[[dict[str, Tensor]], Any]
+_PRETRAINED = "pretrained: "  # how a source begins that is a repository of the hub
 _COUNTER = "num_batches_tracked"  # BatchNorm's; old files lack it, and it changes no prediction
 
 
@@ -73,6 +74,12 @@ def load_into(model: nn.Module, context: Context, layout: Layout | None = None) 
     if loader is None:
         if fit.shapes or unknown:
             raise WeightsError(f"{given}: {_differences(fit, unknown, network)}.")
+        if whole := [name for name, t in fit.tensors.items() if is_other_kind(network[name], t)]:
+            raise WeightsError(
+                f"{given}: {len(whole)} tensor(s) hold no floating-point numbers, such as "
+                f"{short(whole[0], 80)} ({fit.tensors[whole[0]].dtype}). Quantised weights must be "
+                f"scaled back first."
+            )
         model.load_state_dict(fit.tensors, strict=False)
         names = set(fit.tensors)
     else:
@@ -83,7 +90,8 @@ def load_into(model: nn.Module, context: Context, layout: Layout | None = None) 
             raise WeightsError(f"{given}: {reason}.") from error
         lacking = {fit.part + name for name in getattr(outcome, "missing_keys", ())}
         names = {name for name in network if name.startswith(fit.part)} - lacking
-    return report(model, context, source, names, wrapping=fit.wrapping)
+    revision = commit_of(path) if source.startswith(_PRETRAINED) else ""
+    return report(model, context, source, names, wrapping=fit.wrapping, revision=revision)
 
 
 def located(context: Context, layout: Layout) -> tuple[Path | None, str]:
@@ -104,7 +112,7 @@ def located(context: Context, layout: Layout) -> tuple[Path | None, str]:
         if context.strict_weights or not automatic:
             raise
         return None, f"random (pretrained weights {source.id} were not available)"
-    return path, f"pretrained: {source.id if automatic else source}"
+    return path, f"{_PRETRAINED}{source.id if automatic else source}"
 
 
 def report(
@@ -114,15 +122,20 @@ def report(
     names: Iterable[str] | None = None,
     *,
     wrapping: str = "",
+    revision: str = "",
 ) -> Provenance:
     """Say that the tensors ``names`` of ``model`` (all of them by default) came from ``source``.
 
     For backends whose library loads by itself; their values must not change any more until
-    ``build`` returns. Sets and returns ``context.provenance``.
+    ``build`` returns. ``revision`` is the hub's commit; a network that
+    ``weights.pretrained`` has loaded knows it. Sets and returns ``context.provenance``.
     """
     tensors = _tensors(model)
     chosen = tensors if names is None else {n: tensors[n] for n in names if n in tensors}
-    made = Provenance(source=source, wrapping=wrapping)
+    if source.startswith(_PRETRAINED) and not revision:
+        known = (getattr(module, COMMIT, "") for module in model.modules())
+        revision = next(filter(None, known), "")
+    made = Provenance(source=source, wrapping=wrapping, revision=revision)
     made._evidence = [
         (tensor, _digest(tensor) if context.evaluating else None) for tensor in chosen.values()
     ]
@@ -142,8 +155,9 @@ def settle(
 
     Every parameter counts, and every buffer that is checkpointed but those below ``made_here``,
     which a recipe sets or a probe is fitted into. A network that is scored without being trained
-    here must come from its weights entirely, whoever loaded them and however they were packed:
-    else WeightsError.
+    here must come from its weights entirely, whoever loaded them and however they were packed; of
+    one that is trained from weights, something must, and of its blocks not some alone; and what
+    came must be finite: else WeightsError.
     """
     needed = _needed(model, made_here)
     started, weights = context.provenance, context.weights
@@ -169,7 +183,22 @@ def settle(
     made._evidence = []
     context.provenance = made
     explicit = not isinstance(weights, Random | Auto)
-    if isinstance(weights, Random) or not (context.evaluating or (explicit and not trains)):
+    if isinstance(weights, Random):
+        return made
+    broken = [n for n, p in parameters.items() if n in came and not bool(p.isfinite().all())]
+    if broken:
+        raise WeightsError(
+            f"The weights {short(weights if explicit else made.source)} hold values that are not "
+            f"finite, in {len(broken)} tensor(s), such as {short(broken[0], 80)}: their training "
+            f"diverged, or half precision overflowed."
+        )
+    if not (context.evaluating or (explicit and not trains)):
+        claimed = explicit or made.source.startswith(_PRETRAINED)
+        if started is not None and claimed and parameters and not learnt and not made.random:
+            raise WeightsError(_nothing_came(backend, made, weights if explicit else made.source))
+        if started is not None and (some := _some_blocks(model, needed, came)):
+            named = short(weights if explicit else made.source)
+            raise WeightsError(f"The weights {named} are of another size than '{backend}': {some}.")
         return made
     if started is None and not isinstance(weights, File | Folder):
         raise WeightsError(
@@ -262,6 +291,35 @@ def _refusal(
         f"{backend} cannot be evaluated with the weights {short(context.weights)}: of its "
         f"{made.of_tensors} tensors, {len(absent)} did not come from there "
         f"({made.share:.1%} of the parameters did), such as {names}. {hint}"
+    )
+
+
+def _some_blocks(model: nn.Module, needed: Collection[str], came: set[str]) -> str:
+    """Which list of like blocks has come in part, some of its blocks whole and others not at all,
+    as from a variant of another depth; empty where there is none."""
+    for name, blocks in model.named_modules():
+        if not isinstance(blocks, nn.ModuleList) or len({type(block) for block in blocks}) != 1:
+            continue
+        held = [
+            [tensor in came for tensor in needed if tensor.startswith(f"{name}.{index}.")]
+            for index in range(len(blocks))
+        ]
+        whole = sum(all(flags) for flags in held if flags)
+        absent = [index for index, flags in enumerate(held) if flags and not any(flags)]
+        if whole and absent:
+            return (
+                f"of the {len(blocks)} blocks of {short(name, 80)}, {len(absent)} did not come "
+                f"from there, such as number {absent[0]}; choose the variant that they are of"
+            )
+    return ""
+
+
+def _nothing_came(backend: str, made: Provenance, weights: object) -> str:
+    """Why training from these weights would be training from random ones."""
+    return (
+        f"Nothing of the weights {short(weights)} is in '{backend}': none of its {made.of_tensors} "
+        f"tensors came from there. Pass weights whose names are this network's, or start from "
+        f"random ones with --weights none."
     )
 
 

@@ -12,14 +12,17 @@ NAMED = 5  # missing tensors that a record names
 class Provenance(BaseModel):
     """``source``: 'pretrained: ID', 'file: SHA', 'random', or a backend's own words.
 
-    ``wrapping`` says how the tensors were packed. Counts are of the network's tensors and of its
-    parameters' elements; ``missing`` names the first tensors that did not come from the source.
+    ``revision`` is the commit of the hub's repository that was loaded, where it is known: what a
+    repository holds may change. ``wrapping`` says how the tensors were packed. Counts are of the
+    network's tensors and of its parameters' elements; ``missing`` names the first tensors that did
+    not come from the source.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     source: str
     tcga_overlap: str = "not declared"
+    revision: str = ""
     wrapping: str = ""
     tensors: int = 0
     of_tensors: int = 0
@@ -48,7 +51,5 @@ class Provenance(BaseModel):
 
     def record(self) -> dict[str, Any]:
         """What was loaded, as ``result.json`` says it."""
-        return {
-            **self.model_dump(mode="json", exclude={"source", "tcga_overlap"}),
-            "share": round(self.share, 4),
-        }
+        apart = {"source", "tcga_overlap"} | ({"revision"} if not self.revision else set())
+        return {**self.model_dump(mode="json", exclude=apart), "share": round(self.share, 4)}

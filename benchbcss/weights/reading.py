@@ -37,12 +37,11 @@ def read(path: Path) -> dict[str, Any]:
 def _files(folder: Path) -> list[Path]:
     """The files that make up a folder's weights."""
     names = sorted(file.name for file in folder.iterdir() if file.name.endswith(SUFFIXES))
-    for index in sorted(folder.glob("*.index.json")):
-        try:
-            shards = set(read_json(index)["weight_map"].values())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue
-        return [folder / str(name) for name in sorted(shards)]
+    if _USUAL[0] in names:  # also beside an index of shards that were not fetched
+        return [folder / _USUAL[0]]
+    indices = [shards for path in sorted(folder.glob("*.index.json")) if (shards := _shards(path))]
+    for shards in [*(one for one in indices if set(one) <= set(names)), *indices]:
+        return [folder / name for name in shards]
     for name in _USUAL:
         if name in names:
             return [folder / name]
@@ -52,6 +51,22 @@ def _files(folder: Path) -> list[Path]:
             f"({short(', '.join(names))}). Name one of them."
         )
     return [folder / names[0]]
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index names; none where it is no such index. Raises WeightsError for files
+    in other folders: what is hashed as a folder's weights lies in it."""
+    try:
+        names = sorted({str(name) for name in read_json(index)["weight_map"].values()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+    for name in names:
+        if Path(name).name != name:
+            raise WeightsError(
+                f"The index {short(index)} names the file {short(name, 60)}, which is not beside "
+                f"it. Put its shards into {short(index.parent)}."
+            )
+    return names
 
 
 def _read_file(path: Path) -> dict[str, Any]:

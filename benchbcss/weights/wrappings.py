@@ -112,6 +112,12 @@ def best(
     return chosen if chosen is not None and (chosen.tensors or chosen.shapes) else None
 
 
+def is_other_kind(wanted: Tensor, tensor: Tensor) -> bool:
+    """Whether ``wanted`` holds floating-point numbers and ``tensor`` integers, as quantised weights
+    do, or complex ones: copying would take them for what they stand for."""
+    return wanted.is_floating_point() and not tensor.is_floating_point()
+
+
 def transparent(name: str) -> str:
     """``name`` without modules that only hold another."""
     return ".".join(word for word in name.split(".") if word not in TRANSPARENT)

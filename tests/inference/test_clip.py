@@ -173,3 +173,18 @@ def test_mistakes_in_weights_files(files, tmp_path):
     torch.save({"a": torch.zeros(3)}, tmp_path / "other.pt")
     made = Source(spec(files, weights=str(tmp_path / "other.pt")), torch.device("cpu"))
     assert "are not of the model" in made.problem()
+
+
+def test_a_folder_whose_weights_open_clip_does_not_take_is_not_scored_at_random(files, tmp_path):
+    """open_clip looks for some endings only; of others it warns, and begins at random."""
+    config = {"model_cfg": json.loads(files[0].read_text()), "preprocess_cfg": {}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    weights = tmp_path / "epoch_10.pt"
+    weights.write_bytes(files[1].read_bytes())
+
+    def problem():
+        return Source(spec(files, model=f"local-dir:{tmp_path}"), torch.device("cpu")).problem()
+
+    assert "could not be loaded" in problem()
+    weights.rename(tmp_path / "epoch_10.pth")
+    assert problem() is None

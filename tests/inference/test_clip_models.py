@@ -1,8 +1,11 @@
 """Short names of models that name regions, and CLIP as transformers has it."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from benchbcss.errors import UnknownNameError, WeightsError
 from benchbcss.inference import clip_models
@@ -81,6 +84,15 @@ def test_a_clip_of_transformers_gives_its_own_logits(folder):
     with torch.inference_mode():
         theirs = model(pixel_values=pixels, **words).logits_per_image
     assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_a_clip_of_transformers_is_never_partly_random(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "half")
+    state = load_file(folder / "model.safetensors")
+    kept = {name: t for name, t in state.items() if not name.startswith("text_model.")}
+    save_file(kept, tmp_path / "half" / "model.safetensors", metadata={"format": "pt"})
+    problem = Source(clip_spec(Clip(model=f"hf:{tmp_path}/half")), torch.device("cpu")).problem()
+    assert "they lack text_model." in problem
 
 
 def test_what_is_not_there_is_said(tmp_path):

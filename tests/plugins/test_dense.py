@@ -8,7 +8,7 @@ from benchbcss import registry
 from benchbcss.contract import Batch, Context, Task
 from benchbcss.errors import RecipeError, WeightsError
 from benchbcss.recipes import resolve
-from benchbcss.weights import Weights
+from benchbcss.weights import Weights, hub
 
 NAMES = ("tumor", "stroma", "lymphocyte", "necrosis", "blood_vessel", "other")
 TASK = Task(NAMES, (0, 1, 2, 3, 4), 0.3, 64)
@@ -264,7 +264,7 @@ def test_unetpp_takes_the_file_that_timm_publishes(encoder, tmp_path):
         backend("unetpp", str(path), **overrides).build()
 
 
-def test_unetpp_refuses_the_file_of_another_encoder_of_timm(tmp_path):
+def test_unetpp_refuses_the_file_of_another_encoder_of_timm(tmp_path, monkeypatch):
     import timm
     from safetensors.torch import save_file
 
@@ -273,3 +273,10 @@ def test_unetpp_refuses_the_file_of_another_encoder_of_timm(tmp_path):
     overrides = {"model.encoder": "tu-test_efficientnet"}
     with pytest.raises(WeightsError, match="are not those of timm's test_efficientnet"):
         backend("unetpp", str(path), **overrides).build()
+    monkeypatch.setattr(hub, "_fetched", lambda repository, name, revision: path)
+    with pytest.raises(WeightsError, match=r"owner/name are not those of timm's test_efficientnet"):
+        backend("unetpp", "owner/name", **overrides).build()
+    save_file(timm.create_model("test_efficientnet").state_dict(), path)
+    made = backend("unetpp", "owner/name", **overrides)
+    made.build()
+    assert made.context.provenance.source == "pretrained: owner/name"

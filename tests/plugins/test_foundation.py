@@ -1,5 +1,6 @@
 """foundation: encoders as their libraries run them, what adapts, heads, weights, gating, TCGA."""
 
+import json
 import re
 from importlib import resources
 from pathlib import Path
@@ -308,6 +309,22 @@ def test_an_encoder_of_another_size_is_named(tmp_path):
         built(tmp_path / "short.pt")
 
 
+def test_an_encoder_with_parts_that_the_recipes_has_not_is_refused(tmp_path):
+    """Shapes agree, and patches and positions are resampled, but the maps would be others."""
+    sizes = {"embed_dim": 96, "num_heads": 3, "dynamic_img_size": True, "img_size": 56}
+    scaled = timm.create_model("vit_large_patch14_dinov2", depth=4, **sizes)
+    torch.save(scaled.state_dict(), tmp_path / "scaled.pt")
+    with pytest.raises(WeightsError, match=r"blocks\.0\.ls1\.gamma is unknown"):
+        built(tmp_path / "scaled.pt", name="foundation_conch")
+    deep = timm.create_model("vit_large_patch14_reg4_dinov2", depth=5, **sizes)
+    torch.save(deep.state_dict(), tmp_path / "deep.pt")
+    with pytest.raises(WeightsError, match=r"blocks\.4\.norm1\.weight is unknown"):
+        built(tmp_path / "deep.pt")
+    pooled = {f"{name}.weight": torch.ones(96) for name in ("head", "fc_norm", "dino_head.mlp.0")}
+    torch.save({**vit(num_classes=0).state_dict(), **pooled}, tmp_path / "pooled.pt")
+    assert 0 < built(tmp_path / "pooled.pt")[2].share < 1
+
+
 @pytest.mark.parametrize("kind", ["frozen", "dora", "full"])
 def test_our_own_checkpoint_is_scored(kind, tmp_path):
     overrides = {"model.adaptation.kind": kind}
@@ -336,6 +353,41 @@ def test_a_transformers_folder_brings_its_architecture(tmp_path):
     with torch.no_grad():
         ours = net.encoder.eval()(pixels)[-1].flatten(2).transpose(1, 2)
         assert torch.allclose(ours, theirs(pixel_values=pixels).last_hidden_state[:, 1:], atol=1e-5)
+
+
+def vit_folder(folder, *, prefix="", without="\0", **said):
+    """A ViT of transformers with five blocks; its file with a prefix, or without some of its
+    tensors, beside a configuration that says otherwise."""
+    from transformers import ViTConfig, ViTModel
+
+    sizes = {"hidden_size": 48, "num_attention_heads": 2, "intermediate_size": 64, "image_size": 64}
+    made = ViTModel(ViTConfig(**sizes, num_hidden_layers=5), add_pooling_layer=False)
+    state = {prefix + k: v for k, v in made.state_dict().items() if without not in k}
+    made.save_pretrained(folder, state_dict=state)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **said}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"prefix": "student."}, "they lack embeddings"),
+        ({"without": ".3."}, r"they lack .*3\."),
+        ({"num_hidden_layers": 6}, r"they lack .*5\."),
+        ({"num_hidden_layers": 4}, r"it has no .*4\."),
+    ],
+    ids=str,
+)
+def test_a_transformers_folder_whose_parts_disagree_is_refused(wrong, words, tmp_path):
+    """transformers only warns, and leaves what it does not find at a random start."""
+    with pytest.raises(WeightsError, match=f"that their config.json describes: ({words})"):
+        built(vit_folder(tmp_path, **wrong), name="foundation_phikon2")
+
+
+def test_what_is_behind_the_maps_may_be_absent_and_is_not_said_to_be_loaded(tmp_path):
+    _, _, said = built(vit_folder(tmp_path), name="foundation_phikon2")
+    assert set(said.missing) >= {"encoder.net.pooler.dense.weight", "encoder.net.pooler.dense.bias"}
 
 
 def test_pretraining_on_tcga_is_recorded_for_the_recipes_own_weights_alone(tmp_path, monkeypatch):

@@ -163,6 +163,8 @@ def test_other_networks_and_settings_are_named(site, tmp_path):
         built(site, tmp_path)
     with pytest.raises(WeightsError, match="owner/nothing are not available"):
         built(site, "owner/nothing")
+    with pytest.raises(RecipeError, match="SegformerConfig has no hiden_sizes"):
+        built(site, "none", config={"model_type": "segformer", "hiden_sizes": [8, 16, 24, 32]})
     with pytest.raises(RecipeError, match="model.config does not make a network"):
         built(site, "none", evaluating=False, config={"model_type": "nothing"})
     (tmp_path / "config.json").write_text("{")

@@ -9,7 +9,7 @@ import torch
 from benchbcss.contract import Context, Prompt, Task
 from benchbcss.errors import RecipeError, WeightsError
 from benchbcss.recipes import resolve
-from benchbcss.weights import Weights
+from benchbcss.weights import Weights, hub
 from benchbcss.weights.loading import settle
 
 pytest.importorskip("transformers")
@@ -165,6 +165,24 @@ def test_another_file_is_refused_in_a_sentence(original, tmp_path):
     torch.save({**state, "adapter.down": torch.zeros(3)}, tmp_path / "more.pth")
     with pytest.raises(WeightsError, match="adapter.down is unknown"):
         made(tmp_path / "more.pth").build()
+
+
+def test_of_a_hubs_revision_the_file_that_is_there_is_taken(original, tmp_path, monkeypatch):
+    """Older repositories hold a pytorch_model.bin alone; the default revision may be another."""
+    torch.save(original[2], tmp_path / "pytorch_model.bin")
+    there = {("pytorch_model.bin", "v1"): tmp_path / "pytorch_model.bin"}
+
+    def fetched(repository, name, revision):
+        return there.get((name, revision), f"{name} is not in {revision}")
+
+    monkeypatch.setattr(hub, "_fetched", fetched)
+    backend = made("owner/name@v1", evaluating=True)
+    backend.build()
+    assert backend.context.provenance.source == "pretrained: owner/name@v1"
+    with pytest.raises(WeightsError, match="hf download owner/name --local-dir DIR"):
+        made("owner/name", evaluating=True).build()
+    with pytest.raises(WeightsError, match="hf download owner/name --revision v2 --local-dir DIR"):
+        made("owner/name@v2", evaluating=True).build()
 
 
 def test_medsam_sees_each_image_from_its_least_to_its_greatest_value(original):

@@ -13,7 +13,9 @@ PLUGINS = registry.load()
 def recipes(names, *texts, suite="bcss5", evaluating=False):
     infos = {name: PLUGINS.backend(name).info for name in names}
     definition, preset = load_suite(PLUGINS.suites.find(suite).load(), "smoke")
-    return by_backend(texts, infos, definition, preset, evaluating=evaluating)
+    return by_backend(
+        texts, infos, definition, preset, evaluating=evaluating, classes=["tumor", "mucus"]
+    )
 
 
 def test_without_a_name_it_is_for_every_model_and_no_floor():
@@ -42,11 +44,35 @@ def test_with_a_name_it_is_for_that_one_and_comes_first():
         (["unetpp"], ["train.lr=1", "train.lr=2"], "train.lr is set twice"),
         (["floor_majority"], ["tracker=x"], "floors take no settings"),
         (["unetpp"], ["model.encodr=x"], "Did you mean model.encoder"),
+        (["foundation"], ["model.head={widht: 9}"], "no model.head.widht. Did you mean .*width"),
+        (["foundation"], ["model={head: {widht: 9}}"], "no model.head.widht. Did you mean .*width"),
+        (["foundation"], ["model.head={}"], "an empty one changes nothing of model.head"),
+        (["unetpp"], ["train={lr: 1, steps: 9}"], "no effect, since the suite says how long"),
+        (["unetpp"], ["train={lr: 1}", "train.lr=2"], "train.lr is set twice"),
+        (["sam3_text"], ["predict.phrases.muscle=[a]"], "no predict.phrases.muscle"),
+        (["sam3_text"], ["predict.phrases={muscle: [a]}"], "no predict.phrases.muscle"),
+        (["sam2_v3"], ["loss.class_weights={muscle: 9}"], "no loss.class_weights.muscle"),
     ],
 )
 def test_what_would_do_nothing_is_refused(names, texts, words):
     with pytest.raises(RecipeError, match=words):
         recipes(names, *texts)
+
+
+def test_a_mapping_takes_what_a_library_or_the_suites_classes_say_there_is():
+    texts = ["model.head={width: 8}", "model.encoder.arguments={init_values: 0.5}"]
+    model = recipes(["foundation"], *texts)["foundation"].model
+    assert model["head"]["width"] == 8
+    assert model["head"]["kind"] == "fpn"  # merged, not replaced
+    assert model["encoder"]["arguments"]["init_values"] == 0.5
+    loss = recipes(["foundation"], "loss={dice: 1e-1, cross_entropy: 2}")["foundation"].loss
+    assert (loss["dice"], loss["cross_entropy"]) == (0.1, 2)  # YAML 1.1 reads 1e-1 as text
+    mean = recipes(["foundation"], "model.normalisation.mean=[5e-1, .5, 0.5]")["foundation"].model
+    assert mean["normalisation"]["mean"] == [0.5, 0.5, 0.5]
+    for text in ("predict.phrases.mucus=[a]", "predict.phrases={mucus: [a]}"):
+        assert recipes(["sam3_text"], text)["sam3_text"].predict["phrases"]["mucus"] == ["a"]
+    weighted = recipes(["sam2_v3"], "loss.class_weights={mucus: 9}")["sam2_v3"]
+    assert weighted.loss["class_weights"]["mucus"] == 9
 
 
 def test_a_backend_that_is_not_in_the_command_is_named():

@@ -11,8 +11,9 @@ from tests_support import TINY_UNETPP, cli
 
 from benchbcss.io import sha256
 from benchbcss.results import store
-from benchbcss.runs import executors, train, worker
+from benchbcss.runs import executors, setup, train, worker
 from benchbcss.training.trainer import Trainer
+from benchbcss.weights import Provenance
 
 TINY = (*TINY_UNETPP, "train.budget=recipe", "train.steps=6", "train.validation.share=1")
 
@@ -115,7 +116,10 @@ def test_training_goes_on_where_it_was_interrupted_and_says_so(
     monkeypatch.setattr(train, "_tell", interrupt)
     assert worker.main(run_dir) == 1
     assert "note: continuing" not in capsys.readouterr().out
+    found = Provenance(source="pretrained: owner/name")  # by now, and too late
+    monkeypatch.setattr(setup, "settle", lambda *args, **options: found)
     assert worker.main(run_dir) == 0
+    assert store.load(run_dir).weights == store.load(trained[2]).weights
     said = capsys.readouterr().out
     assert f"note: continuing at step {epochs[0]} of 6\n" in said
     assert re.search(r"^validation Dice: tumor \d\.\d{4}, stroma \d", said, re.M)  # per class

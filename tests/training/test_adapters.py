@@ -60,9 +60,14 @@ def test_what_does_not_fit_is_named():
     state = dict(network(1).state_dict())
     with pytest.raises(WeightsError, match=r"^these: 9\.weight is unknown, and so on \(1 such"):
         load_plain(adapted, {**state, "9.weight": torch.ones(1)}, "these")
-    load_plain(adapted, {**state, "9.weight": torch.ones(1)}, "these", extra=True)
+    more = {**state, "9.weight": torch.ones(1)}
+    load_plain(adapted, more, "these", extra=lambda name: name == "9.weight")
+    with pytest.raises(WeightsError, match=r"^these: 9\.weight is unknown"):
+        load_plain(adapted, more, "these", extra=lambda name: name == "8.weight")
     with pytest.raises(WeightsError, match=r"these: 3\.bias is \(4,\) and not \(3,\)"):
         load_plain(adapted, {**state, "3.bias": torch.ones(4)}, "these")
+    with pytest.raises(WeightsError, match=r"these: 3\.bias is torch\.int8 and not of floating"):
+        load_plain(adapted, {**state, "3.bias": torch.ones(3, dtype=torch.int8)}, "these")
     del state["0.bias"]
     with pytest.raises(WeightsError, match=r"these: it lacks 0\.bias"):
         load_plain(adapted, state, "these")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
+from segmentation_models_pytorch.encoders import encoders
 from tests_support import cli, program, write_folder
 
 from benchbcss import registry
@@ -173,14 +174,18 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
 # -- weights and data -------------------------------------------------------------------------
 
 
+#: of smp's resnet34, as its own table of encoders has it
+REVISION = encoders["resnet34"]["pretrained_settings"]["imagenet"]["revision"]
+
+
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """A hub cache in which one repository's weights are."""
+    """A hub cache in which one repository's weights are, at the revision that smp asks for."""
     from huggingface_hub import constants
 
     folder = tmp_path / "hub"
     for id, file in (("smp-hub/resnet34.imagenet", "model.safetensors"), ("a/b", "config.json")):
-        snapshot = folder / f"models--{id.replace('/', '--')}" / "snapshots" / ("0" * 40)
+        snapshot = folder / f"models--{id.replace('/', '--')}" / "snapshots" / REVISION
         snapshot.mkdir(parents=True)
         (snapshot / file).write_bytes(bytes(1000))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
@@ -203,6 +208,11 @@ def test_weights_in_the_cache_and_not(cache, one_model, monkeypatch):
     found = {finding.text.split()[0]: finding for finding in weights()}
     assert found["smp-hub/resnet34.imagenet"].state == "ok"
     assert "in the cache" in found["smp-hub/resnet34.imagenet"].text
+    (snapshot,) = cache.glob("models--smp-hub*/snapshots/*")
+    snapshot.rename(snapshot.with_name("1" * 40))  # of another revision, which is not loaded
+    monkeypatch.setattr("benchbcss.weights.hub.reachable", lambda: False)
+    (finding,) = [f for f in weights() if f.text.startswith("smp-hub/resnet34.imagenet")]
+    assert f"hf download smp-hub/resnet34.imagenet --revision {REVISION};" in finding.remedy
     monkeypatch.setattr("benchbcss.weights.hub.reachable", lambda: True)
     for path in cache.rglob("*.safetensors"):
         path.unlink()

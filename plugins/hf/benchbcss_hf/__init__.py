@@ -45,6 +45,7 @@ def benchbcss_register_backends(register: Callable[[Any, str], None]) -> None:
                 recipe=f"benchbcss_hf:{name}.yaml",
                 requires=("transformers", "huggingface_hub", "safetensors"),
                 extra="hf",
+                open_settings=("model.config", "model.variants"),
             ),
             target,
         )
@@ -65,6 +66,7 @@ def benchbcss_register_backends(register: Callable[[Any, str], None]) -> None:
                     "safetensors",
                 ),
                 extra="foundation",
+                open_settings=("model.encoder.arguments", "model.encoder.config"),
             ),
             "benchbcss_hf.foundation:FoundationBackend",
         )
@@ -95,6 +97,7 @@ def _register_sam3(register: Callable[[Any, str], None]) -> None:
                 extra="hf",
                 trains=False,
                 abstains=track == "semantic",
+                open_settings=("model.config", "predict.phrases.CLASS"),
             ),
             target,
         )

@@ -78,7 +78,11 @@ class HFSemantic(DenseBackend):
         count = self.task.num_classes
         try:
             plain = dict(settings)
-            config = AutoConfig.for_model(plain.pop("model_type"), num_labels=count, **plain)
+            kind = plain.pop("model_type")
+            usual = AutoConfig.for_model(kind)
+            if strange := [key for key in plain if not hasattr(usual, key)]:
+                raise ValueError(f"{type(usual).__name__} has no {', '.join(strange)}")
+            config = AutoConfig.for_model(kind, num_labels=count, **plain)
             net = AutoModelForSemanticSegmentation.from_config(config)
         except Exception as error:
             first = (str(error).splitlines() or [""])[0]

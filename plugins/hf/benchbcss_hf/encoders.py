@@ -14,6 +14,10 @@ from benchbcss.errors import RecipeError
 
 #: rises when an encoder makes other maps of the same image: kept embeddings are then made anew
 ENCODERS_VERSION = 1
+#: parts of timm's networks that come behind the maps, present or not
+POOLED = ("head", "head_dist", "fc_norm", "attn_pool", "classifier", "fc", "pre_logits")
+#: buffers that follow from the architecture, and that some files hold
+DERIVED = ("num_batches_tracked", "relative_position_index", "attn_mask", "periods", "freqs_cis")
 
 
 class Encoder(nn.Module):
@@ -35,6 +39,13 @@ class Encoder(nn.Module):
     def plain_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """A published file's tensors under the names of ``net`` without adapters."""
         return state
+
+    def spare(self, name: str) -> bool:
+        """Whether a published file's tensor of that name, which ``net`` has not, may be left out:
+        no part of ``net`` makes maps with it. A layer scale, a register or a further block in a
+        part that ``net`` has, or could have, means that the file is of another network."""
+        first, last = name.split(".")[0], name.split(".")[-1]
+        return first in POOLED or last in DERIVED or not hasattr(self.net, first)
 
 
 class TimmVit(Encoder):
@@ -126,6 +137,9 @@ def transformers_encoder(settings: dict[str, Any], count: int) -> TransformersVi
 
     Raises RecipeError."""
     try:
+        usual = AutoConfig.for_model(settings["name"])
+        if strange := [key for key in settings["config"] if not hasattr(usual, key)]:
+            raise ValueError(f"{type(usual).__name__} has no {', '.join(strange)}")
         config = AutoConfig.for_model(settings["name"], **settings["config"])
         net = AutoModel.from_config(config)
     except Exception as error:

@@ -16,12 +16,13 @@ from benchbcss.errors import RecipeError, WeightsError
 from benchbcss.inference.embeddings import Embeddings, identity
 from benchbcss.inference.networks import TakesRgb
 from benchbcss.inference.views import pad
-from benchbcss.training.adapters import adapt, is_adapter, load_plain
+from benchbcss.training.adapters import adapt, is_adapter, load_plain, plain_names
 from benchbcss.training.dense import DenseBackend
 from benchbcss.training.recompute import innermost
 from benchbcss.weights import Auto, Folder, Hub, Provenance
 from benchbcss.weights.loading import Layout, load_into, report
-from benchbcss.weights.pretrained import from_pretrained, has_config
+from benchbcss.weights.pretrained import encoder as pretrained_encoder
+from benchbcss.weights.pretrained import has_config
 from benchbcss.weights.value import short
 from benchbcss_hf import heads
 from benchbcss_hf.encoders import (
@@ -227,7 +228,7 @@ class FoundationBackend(DenseBackend):
 
         def load(state: dict[str, Tensor]) -> Any:
             encoder = network.encoder
-            return load_plain(encoder.net, encoder.plain_state(state), given, extra=True)
+            return load_plain(encoder.net, encoder.plain_state(state), given, extra=encoder.spare)
 
         return Layout(
             what=what,
@@ -239,11 +240,12 @@ class FoundationBackend(DenseBackend):
         )
 
     def _by_transformers(self, given: Hub | Folder) -> Foundation:
-        net = from_pretrained(AutoModel.from_pretrained, given)
+        net, lacking = pretrained_encoder(AutoModel.from_pretrained, given)
         network = self._made(TransformersVit(net, self.recipe["model"]["head"]["layers"]))
         local = isinstance(given, Folder)
         note = f"file: {given.sha256[:16]}" if local else f"pretrained: {given}"
-        names = [n for n in network.state_dict() if n.startswith(_INSIDE) and not is_adapter(n)]
+        inside = plain_names(network.encoder.net)
+        names = [_INSIDE + name for plain, name in inside.items() if plain not in lacking]
         report(network, self.context, note, names, wrapping=f"as {_INSIDE}")
         self._declare()
         return network

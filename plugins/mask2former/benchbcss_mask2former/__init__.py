@@ -31,6 +31,7 @@ def benchbcss_register_backends(register: Callable[[Any, str], None]) -> None:
                 recipe=f"benchbcss_mask2former:{name}.yaml",
                 requires=("transformers", "huggingface_hub", "safetensors", "scipy"),
                 extra="mask2former",
+                open_settings=("model.variants",),
             ),
             target,
         )

@@ -11,8 +11,9 @@ from transformers import AutoConfig, AutoModel, EomtConfig, EomtDinov3Config
 
 from benchbcss.errors import RecipeError, WeightsError
 from benchbcss.weights import Folder, Hub
+from benchbcss.weights.hub import COMMIT
 from benchbcss.weights.loading import Layout
-from benchbcss.weights.pretrained import from_pretrained, with_absent
+from benchbcss.weights.pretrained import encoder, from_pretrained, with_absent
 from benchbcss.weights.value import short
 from benchbcss_mask2former.eomt_network import MASKED, EomtOnDinov2, EomtOnDinov3
 from benchbcss_mask2former.weights import variant
@@ -97,7 +98,7 @@ def pretrained_network(
         options = {} if classes is None else {"num_labels": classes}
         return with_absent(_NETWORKS[kind][1].from_pretrained, given, **options)
     assert classes is not None, "a backbone has no head"
-    backbone = from_pretrained(AutoModel.from_pretrained, given)
+    backbone, _ = encoder(AutoModel.from_pretrained, given)
     settings = backbone.config.to_dict()
     sizes = {key: settings[key] for key in _SHARED if key in settings}
     state = dict(backbone.state_dict())
@@ -118,6 +119,7 @@ def pretrained_network(
     if any(f"net.{name}".startswith(BACKBONE) for name in lacking):
         raise WeightsError(f"The weights {short(given)} lack {sorted(lacking)[0]} of EoMT's ViT.")
     net.load_state_dict(loaded, strict=False)
+    setattr(net, COMMIT, getattr(backbone, COMMIT, ""))  # for the record
     return net, lacking
 
 

@@ -67,6 +67,7 @@ def benchbcss_register_backends(register: Callable[[Any, str], None]) -> None:
                 requires=(*REQUIRES, *MORE.get(name, ())),
                 extra="sam2",
                 trains=name not in UNTRAINED,
+                open_settings=("loss.class_weights.CLASS",),
             ),
             target,
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from benchbcss.errors import WeightsError
-from benchbcss.weights import Hub, fetch
+from benchbcss.weights import Hub
 from benchbcss.weights.loading import Layout, Loader
 from benchbcss_sam2.network import VARIANTS
 
 _PARTS: dict[str, Loader | None] = {"sam.": None}  # Meta's files hold no probe
+#: of the original SAM; older repositories of transformers hold the second alone
+SAM_FILES = ("model.safetensors", "pytorch_model.bin")
 #: all of SAM2 but its image encoder, as Meta names it, and what our own checkpoints add
 _NOT_ENCODER = (
     "sam_mask_decoder.",
@@ -47,17 +48,6 @@ def sam(repository: str, what: str, sam: Loader | None = None) -> Layout:
         what=what,
         pretrained=Hub(id=repository) if repository else None,
         unpretrained="random (smoke size has no pretrained weights)",
-        filename=_filename,
+        filename=lambda repository: SAM_FILES,
         parts={"sam.": sam},
     )
-
-
-def _filename(repository: str) -> str:
-    """Older repositories of transformers hold a pytorch_model.bin alone."""
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        try:
-            fetch(repository, name)
-        except WeightsError:
-            continue
-        return name
-    return "model.safetensors"

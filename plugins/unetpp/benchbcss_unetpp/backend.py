@@ -16,6 +16,7 @@ from benchbcss.errors import DataError, RecipeError, WeightsError
 from benchbcss.training.dense import DenseBackend
 from benchbcss.training.recompute import innermost
 from benchbcss.weights import Auto, File, Folder, Hub
+from benchbcss.weights.hub import commit_of
 from benchbcss.weights.loading import load_into, located, report
 from benchbcss.weights.reading import read
 from benchbcss.weights.value import short
@@ -60,7 +61,8 @@ class UNetPP(DenseBackend):
             if not published:
                 raise
             torch.set_rng_state(state)
-            return self._of_file(model, published)
+            note = f"file: {str(self.context.weights.digest)[:16]}"
+            return self._read_by_timm(model, {"state_dict": published}, note)
         return network
 
     def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
@@ -128,12 +130,11 @@ class UNetPP(DenseBackend):
         """timm renames old checkpoints' keys itself, so it loads its encoders from the hub."""
         model = self.recipe["model"]
         path, note = located(self.context, stored.layout(None, model["encoder"], source))
-        file = {"pretrained_cfg_overlay": {"file": str(path)}}
-        overlay = {"encoder_weights": True, **file} if path else {}
-        network = self._wrap(self._make(model, **overlay))
-        names = [n for n in network.state_dict() if path and n.startswith(stored.ENCODER)]
-        report(network, self.context, note, names)
-        return network
+        if path is None:
+            network = self._wrap(self._make(model))
+            report(network, self.context, note, ())
+            return network
+        return self._read_by_timm(model, {"file": str(path)}, note)
 
     def _published(self, encoder: str) -> dict[str, torch.Tensor]:
         """The tensors of a local file that timm may read: they have names of its own, and nothing
@@ -145,32 +146,37 @@ class UNetPP(DenseBackend):
         tensors = {k: v for k, v in content.items() if isinstance(v, torch.Tensor)}
         return {} if any("decoder." in name for name in tensors) else tensors
 
-    def _of_file(self, model: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Normalised:
-        """With the encoder that timm publishes, as the hub's file is read. timm passes over what a
-        file lacks, so it is read into two random starts, and both must become the same.
+    def _read_by_timm(
+        self, model: dict[str, Any], overlay: dict[str, Any], note: str
+    ) -> Normalised:
+        """With the encoder that timm publishes, in a hub's file or another's. timm passes over what
+        a file lacks, so it is read into two random starts, and both must become the same.
 
         Raises WeightsError.
         """
-        weights, encoder = self.context.weights, model["encoder"].removeprefix("tu-")
-        overlay = {"encoder_weights": True, "pretrained_cfg_overlay": {"state_dict": tensors}}
+        encoder = model["encoder"].removeprefix("tu-")
+        named = short(note if isinstance(self.context.weights, Auto) else self.context.weights)
+        given = f"The weights {named} are not those of timm's {encoder}"
+        options = {"encoder_weights": True, "pretrained_cfg_overlay": overlay}
         try:
-            network = self._wrap(self._make(model, **overlay))
+            network = self._wrap(self._make(model, **options))
         except RecipeError as error:
-            said = f"The weights {short(weights)} are not those of timm's {encoder}"
-            raise WeightsError(f"{said}: {error.__cause__}.") from error
+            raise WeightsError(f"{given}: {error.__cause__}.") from error
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(torch.initial_seed() + 1)
-            other = self._wrap(self._make(model, **overlay)).state_dict()
+            other = self._wrap(self._make(model, **options)).state_dict()
         names = [name for name in network.state_dict() if name.startswith(stored.ENCODER)]
         held = network.state_dict()
         random = [name for name in names if not torch.equal(held[name], other[name])]
         if random:
             raise WeightsError(
-                f"The weights {short(weights)} are not those of timm's {encoder}: "
-                f"{len(random)} of its tensors are not among them, such as "
+                f"{given}: {len(random)} of its tensors are not among them, such as "
                 f"{random[0].removeprefix(stored.ENCODER)}."
             )
+        file = overlay.get("file")
         report(
-            network, self.context, f"file: {str(weights.digest)[:16]}", names, wrapping="of timm"
+            *(network, self.context, note, names),
+            wrapping="" if file else "of timm",
+            revision=commit_of(Path(file)) if file else "",
         )
         return network
