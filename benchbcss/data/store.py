@@ -30,8 +30,9 @@ from benchbcss.temporary import beside, sweep
 if TYPE_CHECKING:  # what is decoded already is found again without it
     import numpy as np
 
-#: of how masks are decoded; entries of the first, which stretched grey PNGs of 4 bits, are renewed
-DECODER = 2
+#: of how files are decoded; entries of older ones, which stretched or inverted grey masks of some
+#: kinds and took images of 16 bits, are renewed
+DECODER = 3
 #: names of what a store holds: digests of sources, and decoded arrays with their descriptions
 _OURS = re.compile(
     r"(?P<memo>[0-9a-f]{64}\.sha256)"
@@ -93,7 +94,7 @@ class TileStore:
             stem += f"-{hashlib.sha256(variant.encode()).hexdigest()[:16]}"
         array = self.root / f"{stem}.npy"
         read = decode or partial(_decode, path, kind)
-        meta = _described(array, kind) or self._decoded(path, kind, read, array)
+        meta = _described(array) or self._decoded(path, kind, read, array)
 
         def verify() -> None:
             self._verify(path, digest, kind, read, array)
@@ -117,7 +118,7 @@ class TileStore:
     ) -> dict[str, Any]:
         """Decode ``path``, unless another process has done so meanwhile; its description."""
         with _locked(array.with_suffix(".lock")):
-            meta = _described(array, kind, thorough)
+            meta = _described(array, thorough)
             if meta is None:
                 sweep(self.root)
                 meta = self._keep(path, decode(), kind, array)
@@ -132,7 +133,7 @@ class TileStore:
         with contextlib.suppress(OSError):
             if _state(array) in self._verified:
                 return
-        if _described(array, kind, thorough=True) is None:
+        if _described(array, thorough=True) is None:
             print(f"{array} is not as it was written: {path} is decoded again", file=sys.stderr)
             if self._digest(path) != digest or sha256(path) != digest:
                 raise DataError(
@@ -286,7 +287,7 @@ def _check_of(*texts: str) -> str:
     return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _described(array: Path, kind: str, thorough: bool = False) -> dict[str, Any] | None:
+def _described(array: Path, thorough: bool = False) -> dict[str, Any] | None:
     """What the store knows of an array, or None if it is to be decoded (again). ``thorough``:
     compare its checksum even where size and time of change are as they were left."""
     described = array.with_suffix(".json")
@@ -300,7 +301,7 @@ def _described(array: Path, kind: str, thorough: bool = False) -> dict[str, Any]
         return None
     if check != _check_of(json.dumps(meta, sort_keys=True)):
         return None
-    if kind == "mask" and meta["decoder"] != DECODER:
+    if meta["decoder"] != DECODER:
         return None
     as_left = (stat.st_size, stat.st_mtime_ns) == (meta["size"], meta["changed"])
     if thorough or not as_left:
