@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -161,8 +162,11 @@ def colour_variant(reading: Reading) -> str:
 
 
 def matched(pattern: str | None, text: str, group: str) -> str | None:
-    """What ``pattern`` finds in ``text``: its named ``group``, its first group, or all of it."""
-    match = re.search(pattern, text) if pattern else None
+    """What ``pattern`` finds in ``text``: its named ``group``, its first group, or all of it. Both
+    are compared in one Unicode form: whoever has two ways to write a name is one patient."""
+    if not pattern:
+        return None
+    match = re.search(unicodedata.normalize("NFC", pattern), unicodedata.normalize("NFC", text))
     if match is None:
         return None
     if group in match.groupdict():

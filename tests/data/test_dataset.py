@@ -147,3 +147,23 @@ def test_a_splits_sites_reach_the_rois(folder, tmp_path):
     assert [source.roi(f"roi{i}.png").institute for i in (0, 1, 2)] == ["north", "1", "2"]
     again = Dataset(folder, source.store, sites=split.sites)
     assert [again.roi(f"roi{i}.png").institute for i in (0, 1, 2)] == ["north", "1", "?"]
+
+
+@pytest.mark.parametrize("other", ["b.tif", "north/b.png", "b.jpg"])
+def test_pictures_that_bcss_layout_does_not_read_are_named(folder, tmp_path, other):
+    """Read were the PNGs right in the two folders, and nothing was said of the others."""
+    for kind in ("images", "masks"):
+        path = folder / kind / (other if kind == "images" else other.replace("jpg", "tif"))
+        path.parent.mkdir(exist_ok=True)
+        shape = (40, 56, 3) if kind == "images" else (40, 56)
+        Image.fromarray(np.ones(shape, np.uint8)).save(path)
+    store = TileStore(tmp_path / "store")
+    with pytest.raises(
+        DataError, match=rf"images holds 1 picture.* first is {other}: it reads PNG"
+    ):
+        Dataset(folder, store)
+    for reading in (Reading(reader="folders"), Reading(images="images", masks="masks")):  # advised
+        assert set(Dataset(folder, store, reading).names) == {
+            "b.png",
+            *(f"roi{i}.png" for i in range(6)),
+        }

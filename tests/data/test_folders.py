@@ -1,5 +1,6 @@
 """Plain folders as people keep them."""
 
+import os
 import unicodedata
 
 import numpy as np
@@ -227,3 +228,98 @@ def test_images_and_masks_of_which_none_pair_are_named(tmp_path):
         open_reader(tmp_path, Reading())
     with pytest.raises(DataError, match="is a file, not a folder"):
         open_reader(tmp_path / "masks" / "region7.png", Reading())
+
+
+def test_links_to_folders_are_followed(tmp_path):
+    """As data lies on clusters; a link back, and a link to what lies here, add nothing."""
+    for name in ("a", "b"):
+        image(tmp_path / "disk" / "i" / f"{name}.tif")
+        mask(tmp_path / "disk" / "m" / f"{name}.png")
+    root = tmp_path / "d"
+    root.mkdir()
+    (root / "images").symlink_to(tmp_path / "disk" / "i")
+    (root / "masks").symlink_to(tmp_path / "disk" / "m")
+    assert open_reader(root, Reading()).ids == ("a.png", "b.png")
+    image(root / "more" / "images" / "c.tif")
+    mask(root / "more" / "masks" / "c.png")
+    (root / "more" / "images" / "back").symlink_to(root)
+    (root / "again").symlink_to(root / "more")
+    (root / "everything").symlink_to(tmp_path)
+    reader = open_reader(root, Reading())
+    assert reader.ids == ("a.png", "b.png", "c.png")
+    assert reader.source("c.png").image == root / "more" / "images" / "c.tif"
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
+    for site in ("north", "south"):
+        image(tmp_path / "images" / site / f"{site}.tif")
+        mask(tmp_path / "masks" / site / f"{site}.png")
+    (tmp_path / "lost+found").mkdir()
+    listed = os.listdir
+
+    def refused(path):
+        if str(path).endswith(("south", "lost+found")):
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", refused)
+    with pytest.raises(DataError, match=r"s/south cannot be read: Permission denied\. Make"):
+        open_reader(tmp_path, Reading())
+
+
+def test_links_to_nothing_are_rois_that_cannot_be_read(tmp_path):
+    """A copy without what its links lead to: not half a data set, in silence."""
+    for folder, suffix in (("images", "tif"), ("masks", "png")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"b.{suffix}").symlink_to(f"/nowhere/b.{suffix}")
+    image(tmp_path / "images" / "a.tif")
+    mask(tmp_path / "masks" / "a.png")
+    source = Dataset(tmp_path, TileStore(tmp_path / "store"))
+    assert source.names == ("a.png", "b.png")
+    with pytest.raises(DataError, match=r"images/b\.tif cannot be read: No such file"):
+        source.roi("b.png")
+
+
+@pytest.mark.parametrize("stem", ["tile_{:04d}", "s{}_label", "s{}.seg", "{}_img"])
+def test_equal_stems_pair_whatever_their_ends_mean(tmp_path, stem):
+    """``tile_0000`` is no first channel where its mask has the same name."""
+    for index in range(3):
+        image(tmp_path / "images" / f"{stem.format(index)}.tif")
+        mask(tmp_path / "masks" / f"{stem.format(index)}.png")
+    assert open_reader(tmp_path, Reading()).ids == tuple(f"{stem.format(i)}.png" for i in range(3))
+
+
+def test_a_stem_without_its_mask_takes_none_of_another_patient(tmp_path):
+    """Three patients' tiles have the same numbers: what is lost in two of them must not meet."""
+    for name in ("p1/1", "p2/1", "p2/2"):
+        image(tmp_path / "images" / f"{name}.tif")
+    for name in ("p1/1", "p2/2", "p3/1"):
+        mask(tmp_path / "masks" / f"{name}.png")
+    with pytest.raises(DataError, match=r"1 image.*images/p2/1\.tif; another of this name lies"):
+        open_reader(tmp_path, Reading())
+
+
+@pytest.mark.parametrize(
+    ("reading", "message"),
+    [
+        (Reading(images="images"), "'images' alone does not say which files are masks"),
+        (Reading(images="imagez", masks="masks"), "no folder 'imagez'.*Is it 'images'"),
+        (Reading(images="d/images", masks="masks"), "no folder 'd/images'.*Is it 'images'"),
+        (Reading(images="../x/images", masks="masks"), "not within .*put a link to it there"),
+        (Reading(images="/tmp", masks="masks"), "not within"),
+    ],
+)
+def test_folders_that_a_suite_names_wrongly(tmp_path, reading, message):
+    image(tmp_path / "images" / "a.tif")
+    mask(tmp_path / "masks" / "a.png")
+    with pytest.raises(DataError, match=message):
+        open_reader(tmp_path, reading)
+
+
+def test_a_patient_in_two_unicode_forms_is_one(tmp_path):
+    for form, number in (("NFC", 1), ("NFD", 2)):
+        image(tmp_path / "images" / unicodedata.normalize(form, f"Müller_{number}.tif"))
+        mask(tmp_path / "masks" / unicodedata.normalize(form, f"Müller_{number}.png"))
+    for pattern in ("images/([^_]+)_", unicodedata.normalize("NFD", "Müller")):
+        reader = open_reader(tmp_path, Reading(patient_pattern=pattern))
+        assert {reader.patient(roi) for roi in reader.ids} == {"Müller"}
