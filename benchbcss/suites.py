@@ -36,6 +36,7 @@ from benchbcss.results.schema import Criterion
 
 Preset = Literal["full", "smoke"]
 MOST_BYTES = 1_000_000  # of a suite file
+ENDINGS = (".yaml", ".yml")
 
 
 class Phantom(Strict):
@@ -271,6 +272,11 @@ class Suite(Strict):
         raw = self.label_map.model_dump()
         return build_label_map(self.name, raw, self.label_map.codes or table or official_codes())
 
+    @property
+    def has_bcss_codes(self) -> bool:
+        """Whether masks are read with BCSS's codes, unless the data has a table of its own."""
+        return isinstance(self.label_map, str) or self.label_map.codes is None
+
     def reading(self) -> Reading:
         """How the suite's files are read. Raises SuiteError for a colour of no code."""
         files = self.files or Files()
@@ -398,7 +404,7 @@ def find_suite(name: str, known: dict[str, Path]) -> Path:
     """A registered suite's file, or the path of a user's own. Raises UnknownNameError."""
     if name in known:
         return known[name]
-    if name.endswith((".yaml", ".yml")):
+    if name.lower().endswith(ENDINGS):
         return Path(name)
     raise UnknownNameError("suite", name, known, "Or pass the path of a suite file (.yaml).")
 

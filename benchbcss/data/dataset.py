@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from itertools import combinations
@@ -11,13 +12,17 @@ from typing import TYPE_CHECKING
 
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.reader import Reading, open_reader
-from benchbcss.data.splits import PARTS, Split, load_split
+from benchbcss.data.splits import PARTS, Split, bcss_regions, load_split, region_of
 from benchbcss.data.store import Entry, TileStore
 from benchbcss.errors import DataError
 from benchbcss.names import checked_rois
 
 if TYPE_CHECKING:  # a plan opens no array
     import numpy as np
+
+_SCALE = re.compile(r"_MPP-(\d+\.\d+)")
+#: what the names of the release say, of which the suites know better (docs/traps.md)
+RELEASED = 0.25
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,8 @@ class Dataset:
     ) -> None:
         self.root = Path(root)
         self.store = store
-        self.reader = open_reader(self.root, reading or Reading())
+        self.reading = reading or Reading()
+        self.reader = open_reader(self.root, self.reading)
         self.names: tuple[str, ...] = self.reader.ids
         checked_rois(self.names)
         self.sites = dict(sites or {})
@@ -135,6 +141,35 @@ class Dataset:
             rois[name] = roi
         return rois
 
+    def doubts(self, rois: Mapping[str, Roi], mpp: float, *, bcss_codes: bool) -> tuple[str, ...]:
+        """What may be read in another sense than it is meant, a sentence each: codes of BCSS
+        (``bcss_codes``) in files that are not its, indices of palettes, the scale."""
+        from benchbcss.data import palettes
+
+        doubts = []
+        unknown = rois and not {*map(region_of, rois)} & bcss_regions()
+        if bcss_codes and unknown and self.code_table() is None:
+            doubts.append(
+                "the masks are read with the codes of BCSS (0 outside, 1 tumor, 2 stroma, ...), "
+                "though no file is named as one of its ROIs and there is no meta/gtruth_codes.tsv: "
+                "where they are others, say so in a suite (benchbcss data prepare writes one)"
+            )
+        reading = getattr(self.reader, "reading", Reading())
+        if not reading.colours and not reading.instances:
+            masks = {
+                self.reader.source(name).mask: roi.mask_entry.codes for name, roi in rois.items()
+            }
+            if wrong := palettes.disagreement(masks):
+                doubts.append(f"{wrong}: if so, give the suite a table of them (colours:)")
+        scales = {float(m[1]) for name in rois if (m := _SCALE.search(name))} - {RELEASED}
+        off = sorted(scale for scale in scales if abs(scale - mpp) > 0.05 * mpp)
+        if off:
+            doubts.append(
+                f"names of files say {off[0]:g} um per pixel, the suite {mpp:g}, on which sizes in "
+                f"um depend: set mpp in a suite of your own"
+            )
+        return tuple(doubts)
+
 
 def _unknown_codes(
     path: Path, odd: Mapping[int, int], codes: Mapping[int, int], known: Set[int]
@@ -160,12 +195,11 @@ def _unknown_codes(
 
 
 def identical(rois: Mapping[str, Roi], split: Split) -> tuple[str, ...]:
-    """Images that two parts of ``split`` share byte for byte, one sentence for each pair."""
+    """Images that two parts of ``split`` share pixel for pixel, one sentence for each pair."""
     part = {name: where for where in PARTS for name in split.part(where)}
-    first: dict[tuple[str, str], list[str]] = {}
+    first: dict[str, list[str]] = {}
     for name in sorted(rois):
-        entry = rois[name].image_entry
-        first.setdefault((entry.sha256, entry.variant), []).append(name)
+        first.setdefault(rois[name].image_entry.pixels, []).append(name)
     return tuple(
         f"'{one}' ({part[one]}) and '{other}' ({part[other]}) are identical images. "
         f"Keep one, or put both into one part."

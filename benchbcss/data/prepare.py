@@ -10,27 +10,23 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
-from benchbcss.data import bcss, clues
+from benchbcss.data import bcss, clues, palettes
 from benchbcss.data.class_maps import ClassMap
 from benchbcss.data.dataset import Dataset, Roi
-from benchbcss.data.formats import Colour
-from benchbcss.data.images import opened
 from benchbcss.data.proposal import Proposal, suite_text
 from benchbcss.data.reader import LAST, Reader, Reading, choose, matched, open_reader
-from benchbcss.data.splits import PARTS
+from benchbcss.data.splits import PARTS, bcss_regions, region_of
 from benchbcss.data.store import TileStore
 from benchbcss.errors import BenchError, DataError, InputError
 from benchbcss.io import write_bytes
+from benchbcss.names import LONGEST, problem, shown
 from benchbcss.progress import SILENT, Progress
 
 SHARES = {"test": 0.25, "val": 0.15}  # of the ROIs; train is the rest
-MOST_COLOURS = 64  # a mask with more was not coloured by hand
 MOST_CLASSES = 254
 
 
@@ -67,12 +63,21 @@ def look(
         )
     if len(pixels) == 1:
         notes.append(f"every mask is {next(iter(pixels))} throughout: there are no classes to tell")
+    if not made and not reading.colours and not reading.instances:
+        masks = {source.reader.source(roi).mask: rois[roi].mask_entry.codes for roi in rois}
+        if wrong := palettes.disagreement(masks):
+            raise DataError(
+                f"In {folder} {wrong}. Say which with --classes FILE: lines such as "
+                f"'\"#ff0000\": CLASS' for colours, '1: CLASS' for numbers."
+            )
+    if left_out := clues.left_out(folder, source.reader):
+        notes.append(left_out)
     patients, about_patients = _patients(source, folder, rois, reading)
     parts, about_parts = _parts(source.reader, folder, rois, patients)
     official = (
         made is None
         and reading.reader == "bcss"
-        and (source.code_table() is not None or len(patients) == len(rois))
+        and (source.code_table() is not None or {*map(region_of, rois)} <= bcss_regions())
     )
     return Proposal(
         str(reading.reader),
@@ -100,7 +105,8 @@ def _opened(
             patient_pattern=reading.patient_pattern or bcss.PATIENT.lstrip("^").rstrip("-"),
             site_pattern=reading.site_pattern or bcss.SITE.lstrip("^").rstrip("-"),
         )
-    if colours := _colours([reader.source(roi).mask for roi in reader.ids]):
+    by_colour = bool(made and made.colours and not made.values)
+    if colours := palettes.colours([reader.source(roi).mask for roi in reader.ids], by_colour):
         if made:  # in its order, and with colours that no mask happens to have
             colours = {c: code for code, c in enumerate(dict.fromkeys((*made.colours, *colours)))}
         reading = replace(reading, colours=colours)
@@ -239,7 +245,7 @@ def _groups(rois: Mapping[str, Roi], patients: Mapping[str, str]) -> list[list[s
 
     first: dict[tuple[str, str], str] = {}
     for name in sorted(rois):
-        ties = [("image", rois[name].image_entry.sha256)]
+        ties = [("image", rois[name].image_entry.pixels)]
         if name in patients:
             ties.append(("patient", patients[name]))
         for tie in ties:
@@ -250,42 +256,39 @@ def _groups(rois: Mapping[str, Roi], patients: Mapping[str, str]) -> list[list[s
     return list(groups.values())
 
 
-def _colours(masks: Sequence[Path]) -> dict[Colour, int]:
-    """A code for each colour of RGB masks, darkest first; empty if masks have one channel."""
-    present: set[int] = set()
-    for path in masks:
-        try:
-            with opened(path) as image:
-                if image.mode not in ("RGB", "RGBA"):
-                    continue
-                rgb = np.asarray(image.convert("RGB"), np.uint32)
-        except DataError:
-            continue  # reading it properly says what is wrong with it
-        present |= set(np.unique(rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]).tolist())
-        if len(present) > MOST_COLOURS:
-            raise DataError(
-                f"{path}: the masks have more than {MOST_COLOURS} colours, so they are lossy, or "
-                f"resampled with interpolation. Export them anew as PNG with flat colours."
-            )
-    colours = sorted((value >> 16, value >> 8 & 255, value & 255) for value in present)
-    return {colour: code for code, colour in enumerate(sorted(colours, key=sum))}
-
-
 def write(proposal: Proposal, folder: Path, suite: Path) -> tuple[Path, Path]:
-    """The suite file and its split's CSV beside it. Raises InputError where one exists."""
-    from benchbcss.suites import mistakes
+    """The suite file and its split's CSV beside it. Raises InputError where one exists, or the
+    suite could not be called so."""
+    from benchbcss.suites import ENDINGS, mistakes
 
+    if not suite.name.lower().endswith(ENDINGS):
+        raise InputError(
+            f"{suite} is not named as a suite file. Pass --output NAME.yaml; the split is written "
+            f"beside it."
+        )
+    if why := problem(suite.stem):
+        raise InputError(
+            f"The suite in {suite} cannot be called {shown(suite.stem)}: {why}. Pass another "
+            f"--output NAME.yaml."
+        )
     table = suite.with_name("splits.csv" if suite.parent == folder else f"{suite.stem}-splits.csv")
     for path in (suite, table):
         if path.exists():
             raise InputError(
                 f"{path} exists already and is left as it is. Remove it, or pass --output FILE."
             )
+    split = table.name if suite.parent == folder else str(table.resolve())
+    try:
+        contents = (proposal.splits_csv.encode(), suite_text(proposal, folder, split).encode())
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{folder}, or a name in it, holds bytes that are no UTF-8, which a suite cannot say. "
+            f"Rename it."
+        ) from error
     try:
         suite.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(table, proposal.splits_csv.encode())
-        split = table.name if suite.parent == folder else str(table.resolve())
-        write_bytes(suite, suite_text(proposal, folder, split).encode())
+        for path, content in zip((table, suite), contents, strict=True):
+            write_bytes(path, content)
     except (OSError, BenchError) as error:
         raise InputError(
             f"{suite} cannot be written: {error} Pass --output FILE in a folder of yours."
@@ -297,5 +300,6 @@ def write(proposal: Proposal, folder: Path, suite: Path) -> tuple[Path, Path]:
 
 def suite_name(folder: Path) -> str:
     """A suite's name from its folder's: lower case, digits and single hyphens."""
-    name = re.sub(r"[^a-z0-9]+", "-", os.path.basename(os.path.realpath(folder)).lower()).strip("-")
-    return name or "own"
+    name = re.sub(r"[^a-z0-9]+", "-", os.path.basename(os.path.realpath(folder)).lower())
+    name = name[: LONGEST // 2].strip("-")
+    return "own" if problem(name) else name

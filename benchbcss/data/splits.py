@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -21,6 +22,12 @@ from benchbcss.errors import DataError, UnknownNameError
 PARTS = ("train", "val", "test")
 BUILT_IN = ("brief", "official", "eva")
 Origin = Callable[[str], str | None]
+_REGION = re.compile(r"TCGA-[^_]+_xmin\d+_ymin\d+(?=_|\.)")  # then the scale: _MPP-0.2500
+
+
+def is_table(name: str) -> bool:
+    """Whether a split's name is that of a file, however its ending is written."""
+    return name.lower().endswith((".csv", ".tsv"))
 
 
 def patient_of(filename: str) -> str | None:
@@ -137,6 +144,19 @@ def built_in_split(name: str) -> dict[str, str]:
     return {row["filename"]: row[name] for row in _table()}
 
 
+def region_of(filename: str) -> str:
+    """Slide and corner of a BCSS ROI, which its file is named after at any scale; other names as
+    they are, without folder and extension."""
+    match = _REGION.match(_plain(filename))
+    return match[0] if match else _bare(filename)
+
+
+@lru_cache(maxsize=1)
+def bcss_regions() -> frozenset[str]:
+    """``region_of`` the 151 ROIs of BCSS."""
+    return frozenset(region_of(row["filename"]) for row in _table())
+
+
 @dataclass(frozen=True)
 class Assignment:
     """What a split file says of one ROI."""
@@ -185,17 +205,19 @@ def load_split(
     """The split ``name`` (built in, or the path of a CSV) over the files ``present``.
 
     A CSV's columns ``patient`` and ``site`` come before what ``patient`` and ``site`` say of a
-    file. Its names may lack the extension or a folder, or have another Unicode form. Raises
-    DataError when train or test is left without an ROI.
+    file. Its names may lack the extension or a folder, or have another Unicode form; those of a
+    split that is built in may have another scale. Raises DataError when train or test is left
+    without an ROI.
     """
-    is_file = name.lower().endswith(".csv") or Path(name).is_file()
+    is_file = is_table(name) or Path(name).is_file()
     if is_file:
         named = read_split(Path(name))
     else:
         named = {file: Assignment(part) for file, part in built_in_split(name).items()}
     files = sorted(present)
     label = Path(name).name if is_file else name
-    assigned, absent = _meet(named, files, label)
+    ways = (_plain, _bare) if is_file else (_plain, _bare, region_of)
+    assigned, absent = _meet(named, files, label, ways)
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     unassigned = []
     patients: dict[str, str] = {}
@@ -235,17 +257,20 @@ def load_split(
 
 
 def _meet(
-    named: Mapping[str, Assignment], files: list[str], label: str
+    named: Mapping[str, Assignment],
+    files: list[str],
+    label: str,
+    ways: Sequence[Callable[[str], str]],
 ) -> tuple[dict[str, Assignment], tuple[str, ...]]:
     """({file present: assignment}, names of the split that no file has).
 
-    Names are compared as they are, then without folder and Unicode form, then without extension;
-    what fits two files fits none."""
+    Names are compared as they are, then in each of ``ways``: without folder and Unicode form, say,
+    then without extension. What fits two files fits none."""
     assigned = {file: named[file] for file in files if file in named}
     left = [name for name in named if name not in assigned]
     by = {file: file for file in assigned}
     met: set[str] = set()
-    for simplify in (_plain, _bare):
+    for simplify in ways:
         free: dict[str, list[str]] = {}
         for file in files:
             if file not in assigned:

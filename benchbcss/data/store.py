@@ -48,6 +48,8 @@ class Entry:
     array: Path
     shape: tuple[int, ...]
     codes: dict[int, int]
+    #: SHA-256 of the array: equal pixels, however their files are written
+    pixels: str = ""
     #: what beside the file's bytes decided the array (a colour table, a place within the file)
     variant: str = ""
     #: sees to it that the array is as it was decoded
@@ -104,6 +106,7 @@ class TileStore:
             array,
             tuple(meta["shape"]),
             {int(code): count for code, count in meta["codes"].items()},
+            meta["array_sha256"],
             variant,
             verify,
         )

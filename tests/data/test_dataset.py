@@ -3,6 +3,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from benchbcss.data.dataset import Dataset, fingerprint, identical
 from benchbcss.data.labels import build_label_map, label_map
@@ -167,3 +168,33 @@ def test_pictures_that_bcss_layout_does_not_read_are_named(folder, tmp_path, oth
             "b.png",
             *(f"roi{i}.png" for i in range(6)),
         }
+
+
+def test_equal_pixels_in_other_files_are_identical_images(folder, tmp_path):
+    """An image exported twice: another compression, another date in the file."""
+    picture = Image.open(folder / "images" / "roi0.png")
+    about = PngInfo()
+    about.add_text("Creation Time", "yesterday")
+    picture.save(folder / "images" / "roi4.png", compress_level=1, pnginfo=about)
+    source = Dataset(folder, TileStore(tmp_path / "store"))
+    split = source.split(str(folder / "splits.csv"))
+    (found,) = identical(source.rois(source.names, label_map("bcss5")), split)
+    assert found.startswith("'roi0.png' (train) and 'roi4.png' (test) are identical images")
+
+
+def test_doubts(folder, tmp_path):
+    """Codes of others under BCSS's names, and a scale that names contradict."""
+    source = Dataset(folder, TileStore(tmp_path / "store"))
+    rois = {name: source.roi(name) for name in source.names}
+    (doubt,) = source.doubts(rois, 0.3, bcss_codes=True)
+    assert "read with the codes of BCSS" in doubt
+    assert source.doubts(rois, 0.3, bcss_codes=False) == ()
+    for kind in ("images", "masks"):
+        for path in (folder / kind).iterdir():
+            corner = 25055 + int(path.stem[-1])
+            path.rename(path.with_name(f"TCGA-A1-A0SK-DX1_xmin45749_ymin{corner}_MPP-1.0000.png"))
+    source = Dataset(folder, source.store)
+    rois = {name: source.roi(name) for name in source.names}
+    (doubt,) = source.doubts(rois, 0.3, bcss_codes=True)  # the first is one of BCSS's
+    assert doubt.startswith("names of files say 1 um per pixel, the suite 0.3")
+    assert source.doubts(rois, 1.0, bcss_codes=True) == ()

@@ -6,11 +6,13 @@ import pytest
 
 from benchbcss.data.splits import (
     Assignment,
+    bcss_regions,
     built_in_split,
     institute_of,
     load_split,
     patient_of,
     read_split,
+    region_of,
 )
 from benchbcss.errors import DataError, UnknownNameError
 
@@ -216,3 +218,16 @@ def test_rows_that_contradict_each_other(tmp_path):
         read_split(tmp_path / "s.csv")
     written(tmp_path, "filename,split,patient,site\na.png,train,P1,\n")
     assert read_split(tmp_path / "s.csv") == {"a.png": Assignment("train", "P1", None)}
+
+
+@pytest.mark.parametrize("scale", ["_MPP-1.0000", "_MAG-20.00", "_", ""])
+def test_the_published_splits_hold_at_any_scale(scale):
+    """The authors' script names files after the scale that they were downloaded at."""
+    names = [name.replace("_MPP-0.2500", scale) for name in built_in_split("brief")]
+    split = load_split("brief", names)
+    assert (len(split.train), len(split.val), len(split.test)) == (85, 21, 45)
+    assert (split.unassigned, split.absent) == ((), ())
+    both = load_split("brief", [*names, *built_in_split("brief")])  # each ROI once
+    assert {*both.unassigned} == {*names}
+    assert bcss_regions() == {*map(region_of, names)}
+    assert region_of("sub/TCGA-A1-A0SK-01Z_2.png") == "TCGA-A1-A0SK-01Z_2"
