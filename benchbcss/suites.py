@@ -417,7 +417,7 @@ def mistakes(path: Path) -> list[str]:
         return [f"{path}: cannot be read: {error}"]
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        raw = yaml.safe_load(text)
+        raw = yaml_text.load(text)
     except (ValueError, RecursionError) as error:  # a date that is none, brackets without end
         return [f"{path}:1: cannot be read: {_first_line(error)}"]
     except yaml.YAMLError as error:

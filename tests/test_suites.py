@@ -2,7 +2,7 @@ import pytest
 
 from benchbcss import registry
 from benchbcss.errors import SuiteError, UnknownNameError
-from benchbcss.suites import find_suite, load_suite
+from benchbcss.suites import find_suite, load_suite, mistakes
 
 SHIPPED = registry.load().suites
 
@@ -292,3 +292,14 @@ def test_every_shipped_suite_has_no_mistake():
 
     for entry in registry.load().suites.values():
         assert mistakes(entry.load()) == []
+
+
+def test_a_setting_that_is_written_twice_is_named_with_its_lines(tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text("label_map: bcss5\nmpp: 0.3\nsplit: brief\nmpp: 0.5\n")
+    (mistake,) = mistakes(path)
+    assert mistake.endswith(
+        "own.yaml:4: not YAML: 'mpp' is written twice, in line 2 and line 4. Keep one"
+    )
+    with pytest.raises(SuiteError, match="'mpp' is written twice, in line 2 and line 4. Keep one"):
+        load_suite(path)

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from benchbcss import yaml_text
 from benchbcss.contract import IGNORE
 from benchbcss.data.formats import Colour
 from benchbcss.data.tables import near_miss, read_table
@@ -60,11 +61,25 @@ def read(path: Path) -> ClassMap:
         return _of_table(path)
     try:
         text = read_bytes(path).decode("utf-8-sig")
-        raw = parse_json(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+        raw = from_json(text) if path.suffix.lower() == ".json" else yaml_text.load(text)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise DataError(f"The class map {path} cannot be read: {reason}.") from error
     return parsed(raw, str(path))
+
+
+def from_json(text: str) -> Any:
+    """Plain data. Raises ValueError, for a name that is given twice too: JSON keeps the last."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"'{twice}' is written twice. Keep one")
+        return made
+
+    return parse_json(text, once)
 
 
 def parsed(raw: Any, where: str) -> ClassMap:

@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchbcss.data.labels import LabelMap
+from benchbcss.data.labels import LabelMap, official_codes
 from benchbcss.data.reader import Reading, open_reader
 from benchbcss.data.splits import PARTS, Split, bcss_regions, load_split, region_of
 from benchbcss.data.store import Entry, TileStore
@@ -149,10 +149,11 @@ class Dataset:
         doubts = []
         unknown = rois and not {*map(region_of, rois)} & bcss_regions()
         if bcss_codes and unknown and self.code_table() is None:
+            first = ", ".join(f"{code} {name}" for name, code in list(official_codes().items())[:3])
             doubts.append(
-                "the masks are read with the codes of BCSS (0 outside, 1 tumor, 2 stroma, ...), "
-                "though no file is named as one of its ROIs and there is no meta/gtruth_codes.tsv: "
-                "where they are others, say so in a suite (benchbcss data prepare writes one)"
+                f"the masks are read with the codes of BCSS ({first}, ...), though no file is "
+                f"named as one of its ROIs and there is no meta/gtruth_codes.tsv: where they are "
+                f"others, say so in a suite (benchbcss data prepare writes one)"
             )
         reading = getattr(self.reader, "reading", Reading())
         if not reading.colours and not reading.instances:
@@ -192,6 +193,20 @@ def _unknown_codes(
         if top > steps and all(code % factor == 0 and code // factor in known for code in codes):
             return f"{text} All its values are {factor} times a code: it was stretched for viewing."
     return text
+
+
+def check_scored(rois: Iterable[Roi], labels: LabelMap) -> tuple[str, ...]:
+    """The classes of the mean that no ROI of a test part has. Raises DataError where none has any
+    pixel of a class: nothing could be scored, after however long a training."""
+    import numpy as np
+
+    pixels = np.sum([roi.class_pixels(labels) for roi in rois], axis=0)
+    if not pixels.any():
+        raise DataError(
+            "No test ROI has a pixel of a class: all of them are ignored. Choose other test ROIs, "
+            "or mend what the label map ignores."
+        )
+    return tuple(name for name in labels.mean if not pixels[labels.class_names.index(name)])
 
 
 def identical(rois: Mapping[str, Roi], split: Split) -> tuple[str, ...]:

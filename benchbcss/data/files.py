@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchbcss.data.formats import LOSSY
+from benchbcss.defaults import WORKSPACE
 from benchbcss.errors import DataError
 
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", *LOSSY)
@@ -19,7 +20,8 @@ _OF_THE_DISK = {"lost+found", "System Volume Information", "$RECYCLE.BIN"}
 
 
 def everything(folder: Path) -> Iterator[Path]:
-    """Every path below ``folder`` but hidden ones, each folder once; links to nothing among them.
+    """Every path below ``folder`` but hidden ones and workspaces, each folder once; links to
+    nothing among them.
 
     Raises DataError naming a folder that cannot be read.
     """
@@ -35,8 +37,17 @@ def everything(folder: Path) -> Iterator[Path]:
         seen.add(real)
         for path in _entries(place):
             if path.is_dir():
+                if _is_workspace(path):  # made there by commands that ran in the data's folder
+                    continue
                 (links if path.is_symlink() else waiting).append(path)
             yield path
+
+
+def _is_workspace(folder: Path) -> bool:
+    """Whether it holds this program's runs, and their predictions, which are no masks."""
+    if folder.name == WORKSPACE:
+        return True
+    return (folder / "store").is_dir() and any((folder / n).is_dir() for n in ("runs", "data"))
 
 
 def pictures(folder: Path) -> list[Path]:

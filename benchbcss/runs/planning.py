@@ -120,6 +120,8 @@ def prepare(
         raise DataError(" ".join(copies[:5]))
     for doubt in source.doubts(rois, suite.mpp, bcss_codes=suite.has_bcss_codes):
         say(f"warning: {doubt}")
+    if lacking := data.check_scored((rois[name] for name in parts.test), labels):
+        say(f"warning: no test ROI has {', '.join(lacking)}, so nothing can be measured of it")
     warnings = list(leakage.warnings)
     if source.colour_normalised:
         warnings.append("images are colour-normalised already; do not normalise them again")

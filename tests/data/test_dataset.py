@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from benchbcss.data.dataset import Dataset, fingerprint, identical
+from benchbcss.data.dataset import Dataset, check_scored, fingerprint, identical
 from benchbcss.data.labels import build_label_map, label_map
 from benchbcss.data.reader import Reading
 from benchbcss.data.store import TileStore
@@ -198,3 +198,23 @@ def test_doubts(folder, tmp_path):
     (doubt,) = source.doubts(rois, 0.3, bcss_codes=True)  # the first is one of BCSS's
     assert doubt.startswith("names of files say 1 um per pixel, the suite 0.3")
     assert source.doubts(rois, 1.0, bcss_codes=True) == ()
+
+
+def test_a_test_part_must_have_something_to_score(folder, tmp_path):
+    """Known before a training, not after it."""
+    labels = label_map("bcss5")
+    for name, code in (("roi4", 0), ("roi5", 0)):
+        Image.fromarray(np.full((40, 56), code, np.uint8)).save(folder / "masks" / f"{name}.png")
+    source = Dataset(folder, TileStore(tmp_path / "store"))
+    rois = source.rois(["roi4.png", "roi5.png"], labels)
+    with pytest.raises(DataError, match="No test ROI has a pixel of a class: all of them are ign"):
+        check_scored(rois.values(), labels)
+    Image.fromarray(np.full((40, 56), 2, np.uint8)).save(folder / "masks" / "roi4.png")
+    rois = source.rois(["roi4.png", "roi5.png"], labels)
+    assert check_scored(rois.values(), labels) == (
+        "tumor",
+        "lymphocyte",
+        "necrosis",
+        "blood_vessel",
+    )
+    assert check_scored([source.roi("roi0.png")], labels) == ()

@@ -323,3 +323,16 @@ def test_a_patient_in_two_unicode_forms_is_one(tmp_path):
     for pattern in ("images/([^_]+)_", unicodedata.normalize("NFD", "Müller")):
         reader = open_reader(tmp_path, Reading(patient_pattern=pattern))
         assert {reader.patient(roi) for roi in reader.ids} == {"Müller"}
+
+
+@pytest.mark.parametrize("workspace", ["benchbcss-workspace", "w"])
+def test_a_workspace_within_the_data_holds_no_roi(tmp_path, workspace):
+    """Commands that were run in the data's folder leave theirs there, with label maps of ROIs."""
+    image(tmp_path / "a.png")
+    codes = mask(tmp_path / "a_mask.png")
+    (tmp_path / workspace / "store").mkdir(parents=True)
+    mask(tmp_path / workspace / "runs" / "s" / "b" / "r" / "predictions" / "a.png")
+    image(tmp_path / workspace / "data" / "phantom" / "images" / "z.png")
+    reader = open_reader(tmp_path, Reading())
+    assert reader.ids == ("a.png",)
+    assert (reader.codes("a.png") == codes).all()

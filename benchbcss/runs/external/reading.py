@@ -30,12 +30,12 @@ import yaml
 from PIL import Image
 
 from benchbcss.data import class_maps
-from benchbcss.data.folders import IMAGE_ENDS, MASK_ENDS
+from benchbcss.data.files import everything
 from benchbcss.data.formats import LOSSY, Colour, elsewhere
 from benchbcss.data.images import decode_mask
+from benchbcss.data.pairing import IMAGE_ENDS, MASK_ENDS
 from benchbcss.data.tables import near_miss
 from benchbcss.errors import DataError
-from benchbcss.io import parse_json
 
 #: lossy ones are read to be refused by name
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".npy", *LOSSY)
@@ -137,7 +137,9 @@ class Source(ABC):
         maps = {}
         for where, text in texts.items():
             try:
-                maps[where] = class_maps.parsed(parse_json(text.decode("utf-8-sig")), where)
+                maps[where] = class_maps.parsed(
+                    class_maps.from_json(text.decode("utf-8-sig")), where
+                )
             except ValueError as error:
                 raise DataError(f"{where} cannot be read: {error}.") from error
         first, *others = maps.values()
@@ -177,7 +179,7 @@ class Folder(Source):
         return (path.name for path in self._files())
 
     def _files(self) -> Iterator[Path]:
-        for path in self.path.rglob("*"):
+        for path in everything(self.path):
             if not any(_hidden(part) for part in path.relative_to(self.path).parts):
                 yield path
 
