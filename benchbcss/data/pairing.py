@@ -11,7 +11,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from benchbcss.errors import DataError
 
@@ -93,7 +93,7 @@ def words_of(part: str) -> list[str]:
     return re.split(r"[\s_.-]+", part.lower())
 
 
-def place_of(path: Path) -> tuple[str, ...]:
+def place_of(path: PurePath) -> tuple[str, ...]:
     """The folders of a relative path, without words that say images or masks lie there; nnU-Net's
     ``imagesTr`` and ``labelsTr`` are both ``tr``."""
     places = []

@@ -247,7 +247,7 @@ def _groups(rois: Mapping[str, Roi], patients: Mapping[str, str]) -> list[list[s
     for name in sorted(rois):
         ties = [("image", rois[name].image_entry.pixels)]
         if name in patients:
-            ties.append(("patient", patients[name]))
+            ties.append(("patient", patients[name].casefold()))
         for tie in ties:
             leader[head(name)] = head(first.setdefault(tie, name))
     groups: dict[str, list[str]] = {}
@@ -293,8 +293,10 @@ def write(proposal: Proposal, folder: Path, suite: Path) -> tuple[Path, Path]:
         raise InputError(
             f"{suite} cannot be written: {error} Pass --output FILE in a folder of yours."
         ) from error
-    if problems := mistakes(suite):
-        raise AssertionError(f"the suite that was written is not valid: {problems}")
+    if problems := mistakes(suite):  # names that a file gives are no classes, say
+        for path in (table, suite):
+            path.unlink()
+        raise InputError(f"No suite can be written of this: {problems[0].partition(': ')[2]}")
     return suite, table
 
 

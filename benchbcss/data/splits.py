@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchbcss.data.bcss import PATIENT, SITE
+from benchbcss.data.pairing import place_of
 from benchbcss.data.reader import matched
 from benchbcss.data.tables import near_miss, read_table
 from benchbcss.errors import DataError, UnknownNameError
@@ -123,9 +124,16 @@ class Split:
 
 
 def _shared(origin: Mapping[str, str], first: Iterable[str], second: Iterable[str]) -> list[str]:
-    """What known origins two parts have in common."""
-    one, other = ({origin[name] for name in part if name in origin} for part in (first, second))
-    return sorted(one & other)
+    """What known origins two parts have in common, whatever their capitals; each way to write them
+    is named."""
+    written: dict[str, set[str]] = {}
+    parts = []
+    for part in (first, second):
+        parts.append({origin[name].casefold() for name in part if name in origin})
+        for name in part:
+            if name in origin:
+                written.setdefault(origin[name].casefold(), set()).add(origin[name])
+    return sorted(" / ".join(sorted(written[key])) for key in parts[0] & parts[1])
 
 
 @lru_cache(maxsize=1)
@@ -182,7 +190,7 @@ def read_split(path: Path) -> dict[str, Assignment]:
             raise DataError(f"{path}, row {number}: there is no file name.")
         if part not in PARTS:
             near = next((p for p in PARTS if part.startswith(p)), None) or near_miss(part, PARTS)
-            hint = f" Write '{near}'." if near else ""
+            hint = f" Write '{near}'." if near else " Leave out rows of ROIs that are in no part."
             raise DataError(
                 f"{path}, row {number}: split '{row['split']}' is not one of {', '.join(PARTS)}."
                 f"{hint}"
@@ -216,7 +224,7 @@ def load_split(
         named = {file: Assignment(part) for file, part in built_in_split(name).items()}
     files = sorted(present)
     label = Path(name).name if is_file else name
-    ways = (_plain, _bare) if is_file else (_plain, _bare, region_of)
+    ways = _WAYS if is_file else (*_WAYS, (region_of, lambda name: [region_of(name)]))
     assigned, absent = _meet(named, files, label, ways)
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     unassigned = []
@@ -260,23 +268,22 @@ def _meet(
     named: Mapping[str, Assignment],
     files: list[str],
     label: str,
-    ways: Sequence[Callable[[str], str]],
+    ways: Sequence[_Way],
 ) -> tuple[dict[str, Assignment], tuple[str, ...]]:
     """({file present: assignment}, names of the split that no file has).
 
-    Names are compared as they are, then in each of ``ways``: without folder and Unicode form, say,
-    then without extension. What fits two files fits none."""
+    Names are compared as they are, then in each of ``ways``. What fits two files fits none."""
     assigned = {file: named[file] for file in files if file in named}
     left = [name for name in named if name not in assigned]
     by = {file: file for file in assigned}
     met: set[str] = set()
-    for simplify in ways:
+    for of_file, of_name in ways:
         free: dict[str, list[str]] = {}
         for file in files:
             if file not in assigned:
-                free.setdefault(simplify(file), []).append(file)
+                free.setdefault(of_file(file), []).append(file)
         for name in left:
-            candidates = free.get(simplify(name), [])
+            candidates = next((free[key] for key in of_name(name) if key in free), [])
             if len(candidates) != 1:
                 continue
             file = candidates[0]
@@ -301,6 +308,19 @@ def _bare(name: str) -> str:
     stem, dot, extension = plain.rpartition(".")
     images = ("png", "tif", "tiff", "bmp", "jpg", "jpeg", "webp")
     return stem if dot and extension.lower() in images else plain
+
+
+def _ends(name: str) -> list[str]:
+    """What an ROI of that path may be called: with its folders, which join its name where a stem
+    occurs in several, from all of them to none."""
+    path = PurePosixPath(unicodedata.normalize("NFC", name.replace("\\", "/")))
+    parts = (*place_of(path), _bare(name))
+    return ["__".join(parts[start:]) for start in range(len(parts))]
+
+
+#: in which the file of a name is looked for: what a file is called, and what a name may mean
+_Way = tuple[Callable[[str], str], Callable[[str], list[str]]]
+_WAYS: tuple[_Way, ...] = ((_bare, _ends), (_plain, lambda name: [_plain(name)]))
 
 
 def _near_misses(absent: Iterable[str], unassigned: list[str]) -> tuple[str, ...]:

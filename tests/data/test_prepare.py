@@ -234,3 +234,21 @@ def test_barcodes_alone_do_not_make_bcss(phantom, tmp_path):
         for path, name in zip(sorted((tmp_path / "d" / kind).iterdir()), names, strict=False):
             path.rename(path.with_name(name.replace("0.2500", "1.0000")))
     assert look(tmp_path / "d", store, Reading()).official
+
+
+def test_classes_that_make_no_suite_are_refused_and_nothing_is_left(tmp_path):
+    glas(tmp_path / "d", (0, 1))
+    (tmp_path / "classes.csv").write_text("value,class\n0,Gland\n1,gland\n")
+    store = TileStore(tmp_path / "store")
+    proposal = look(tmp_path / "d", store, Reading(), tmp_path / "classes.csv")
+    with pytest.raises(InputError, match="No suite can be written of this: .*'Gland' and 'gland'"):
+        write(proposal, tmp_path / "d", tmp_path / "d" / "own.yaml")
+    assert not list((tmp_path / "d").glob("*.[yc]*"))
+
+
+def test_a_patient_in_other_capitals_stays_together(tmp_path):
+    glas(tmp_path / "d", patients=3, each=1)
+    proposal = look(tmp_path / "d", TileStore(tmp_path / "store"), Reading())
+    patients = {"P0_0.png": "müller", "P1_0.png": "MÜLLER", "P2_0.png": "x"}
+    parts = propose_split(proposal.rois, patients)
+    assert parts["P0_0.png"] == parts["P1_0.png"] != parts["P2_0.png"]
