@@ -162,6 +162,8 @@ class Dataset:
             }
             if wrong := palettes.disagreement(masks):
                 doubts.append(f"{wrong}: if so, give the suite a table of them (colours:)")
+        for one, other in _copies(rois):
+            doubts.append(f"'{one}' and '{other}' are identical images, and each of them counts")
         scales = {float(m[1]) for name in rois if (m := _SCALE.search(name))} - {RELEASED}
         off = sorted(scale for scale in scales if abs(scale - mpp) > 0.05 * mpp)
         if off:
@@ -193,6 +195,13 @@ def _unknown_codes(
         if top > steps and all(code % factor == 0 and code // factor in known for code in codes):
             return f"{text} All its values are {factor} times a code: it was stretched for viewing."
     return text
+
+
+def _copies(rois: Mapping[str, Roi]) -> list[tuple[str, str]]:
+    """At most three pairs of names whose images are the same."""
+    first: dict[str, str] = {}
+    pairs = [(first.setdefault(rois[name].image_entry.pixels, name), name) for name in sorted(rois)]
+    return [(one, other) for one, other in pairs if one != other][:3]
 
 
 def check_scored(rois: Iterable[Roi], labels: LabelMap) -> tuple[str, ...]:

@@ -177,12 +177,18 @@ def _bare_folder(folder: Path, alone: list[Path], done: Collection[Path]) -> str
 
 def _listed(folder: Path, table: str) -> list[Pair]:
     path = folder / table
-    pairs, seen = [], set()
+    pairs: list[Pair] = []
+    seen: dict[Path, int] = {}
     for number, row in read_table(path, ("image", "mask")):
         image, mask = (_existing(folder, row[column], path, number) for column in ("image", "mask"))
-        if image in seen:
-            raise DataError(f"{path}, row {number}: the image '{row['image']}' is listed twice.")
-        seen.add(image)
+        for kind, file in (("image", image), ("mask", mask)):
+            if before := seen.get(file):
+                share = " Where two images do share one, copy it." if kind == "mask" else ""
+                raise DataError(
+                    f"{path}, row {number}: the {kind} '{row[kind]}' is listed twice, first in row "
+                    f"{before}.{share}"
+                )
+            seen[file] = number
         origin = (row.get("patient") or None, row.get("site") or None)
         pairs.append(Pair(image, mask, stem_of(image, IMAGE_ENDS), *origin))
     if not pairs:

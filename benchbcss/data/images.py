@@ -181,8 +181,10 @@ def _coded(path: Path, image: Image.Image, colours: Mapping[Colour, int]) -> np.
             f"{path} is not colour-coded in 8 bits per channel: its mode is {image.mode}. Save it "
             f"as RGB, or leave out the suite's colours."
         )
-    rgb = np.asarray(image.convert("RGBA").convert("RGB"), np.uint32)
+    with_alpha = image.convert("RGBA")
+    rgb = np.asarray(with_alpha.convert("RGB"), np.uint32)
     packed = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
+    _check_alpha(path, packed, np.asarray(with_alpha.getchannel("A")))
     present, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
     table = {red << 16 | green << 8 | blue: code for (red, green, blue), code in colours.items()}
     odd = [index for index, value in enumerate(present.tolist()) if value not in table]
@@ -197,6 +199,18 @@ def _coded(path: Path, image: Image.Image, colours: Mapping[Colour, int]) -> np.
     codes = np.array([table[value] for value in present.tolist()])
     kind = np.uint8 if int(codes.max()) < 256 else np.uint16
     return codes.astype(kind)[inverse].reshape(packed.shape)
+
+
+def _check_alpha(path: Path, packed: np.ndarray, alpha: np.ndarray) -> None:
+    """A colour may be drawn and, where all is transparent, be what lies there unseen."""
+    unseen = alpha == 0
+    if unseen.any() and not unseen.all():
+        both = np.intersect1d(packed[unseen], packed[~unseen])
+        if len(both):
+            raise DataError(
+                f"{path}: #{int(both[0]):06x} is drawn in some places and transparent in others, "
+                f"and only one of them can be its class. Save the mask without transparency."
+            )
 
 
 def _png_header(path: Path) -> tuple[int, int]:

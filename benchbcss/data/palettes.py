@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,22 +40,34 @@ def colours(masks: Sequence[Path], indexed: bool = False) -> dict[Colour, int]:
     return {c: code for code, c in enumerate(sorted(by_value, key=sum))} if coloured else {}
 
 
-def disagreement(masks: Mapping[Path, Collection[int]]) -> str:
-    """That two masks give one index of their palettes two colours, of the indices that they use:
-    programs that colour masks number the colours of each file anew, and then an index is no code.
-    Empty where none do. No pixel is decoded; what is no picture has no palette."""
-    first: dict[int, tuple[bytes, Path]] = {}
-    for path, used in masks.items():
+class Palettes:
+    """Palettes of pictures, one after the other, and whether they disagree: programs that colour
+    pictures number the colours of each anew, and then an index is no code."""
+
+    def __init__(self) -> None:
+        self._first: dict[int, tuple[bytes, str]] = {}
+        #: what disagrees, half a sentence; empty where nothing does
+        self.disagreement = ""
+
+    def add(self, path: Path, used: Callable[[], Iterable[int]], name: str) -> None:
+        """``used`` is asked for the indices in the picture at ``path`` if that has a palette;
+        ``name`` is its in messages. No pixel is decoded; what is no picture has no palette."""
         palette = b""
         with suppress(DataError), opened(path) as image:
             palette = bytes(image.getpalette("RGB") or ()) if image.mode == "P" else b""
-        for index in used if palette else ():
+        for index in used() if palette else ():
             colour = palette[3 * index : 3 * index + 3]
-            before, other = first.setdefault(index, (colour, path))
-            if colour != before:
-                return (
-                    f"the palettes of the masks disagree: {index} is #{before.hex()} in {other} "
-                    f"and #{colour.hex()} in {path}, so that colours may be what counts, not "
-                    f"numbers"
+            before, other = self._first.setdefault(index, (colour, name))
+            if colour != before and not self.disagreement:
+                self.disagreement = (
+                    f"{index} is #{before.hex()} in {other} and #{colour.hex()} in {name}, so that "
+                    f"colours may be what counts, not numbers"
                 )
-    return ""
+
+
+def disagreement(masks: Mapping[Path, Iterable[int]]) -> str:
+    """``Palettes.disagreement`` of masks and the indices that they use."""
+    seen = Palettes()
+    for path, used in masks.items():
+        seen.add(path, partial(iter, used), str(path))
+    return f"the palettes of the masks disagree: {seen.disagreement}" if seen.disagreement else ""

@@ -19,6 +19,7 @@ from benchbcss.data.class_maps import ClassMap
 from benchbcss.data.dataset import Dataset, Roi
 from benchbcss.data.proposal import Proposal, suite_text
 from benchbcss.data.reader import LAST, Reader, Reading, choose, matched, open_reader
+from benchbcss.data.scale import scale
 from benchbcss.data.splits import PARTS, bcss_regions, region_of
 from benchbcss.data.store import TileStore
 from benchbcss.errors import BenchError, DataError, InputError
@@ -72,6 +73,7 @@ def look(
             )
     if left_out := clues.left_out(folder, source.reader):
         notes.append(left_out)
+    mpp, about_scale = scale(source.reader.source(roi).image for roi in rois)
     patients, about_patients = _patients(source, folder, rois, reading)
     parts, about_parts = _parts(source.reader, folder, rois, patients)
     official = (
@@ -88,7 +90,8 @@ def look(
         parts,
         official,
         _names(made, reading, pixels) if made else {},
-        (*notes, *about_patients, *about_parts),
+        (*notes, *about_scale, *about_patients, *about_parts),
+        mpp,
     )
 
 

@@ -38,6 +38,7 @@ class Proposal:
     official: bool  # BCSS's own codes
     names: Mapping[int, str | None] = field(default_factory=dict)  # of codes; None: no class
     notes: tuple[str, ...] = field(default=())
+    mpp: float | None = None  # um per pixel, as the images' files say it
 
     @property
     def splits_csv(self) -> str:
@@ -68,7 +69,7 @@ def suite_text(proposal: Proposal, folder: Path, split: str) -> str:
         *(f"# {note}" for note in proposal.notes),
         f"reader: {proposal.reader}",
         *_reading(proposal.reading),
-        "mpp: 0.30  # not known: set the um per pixel of these images; sizes in um depend on it",
+        _scale(proposal.mpp),
         f"tile: {{size: {tile}, overlap: {tile // 4}}}  # at most the smallest side",
         "budget: {epochs: 100}",
         "presets:",
@@ -76,6 +77,12 @@ def suite_text(proposal: Proposal, folder: Path, split: str) -> str:
         "    budget: {epochs: null, steps: 300}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _scale(mpp: float | None) -> str:
+    if mpp:
+        return f"mpp: {mpp:g}  # as tags of the images say: check it; sizes in um depend on it"
+    return "mpp: 0.30  # not known: set the um per pixel of these images; sizes in um depend on it"
 
 
 def _label_map(proposal: Proposal, total: int) -> list[str]:

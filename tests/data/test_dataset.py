@@ -198,6 +198,10 @@ def test_doubts(folder, tmp_path):
     (doubt,) = source.doubts(rois, 0.3, bcss_codes=True)  # the first is one of BCSS's
     assert doubt.startswith("names of files say 1 um per pixel, the suite 0.3")
     assert source.doubts(rois, 1.0, bcss_codes=True) == ()
+    shutil.copy(source.reader.source(source.names[0]).image, folder / "images" / source.names[2])
+    rois = {name: source.roi(name) for name in source.names}
+    (doubt,) = source.doubts(rois, 1.0, bcss_codes=True)
+    assert doubt.startswith(f"'{source.names[0]}' and '{source.names[2]}' are identical images")
 
 
 def test_a_test_part_must_have_something_to_score(folder, tmp_path):

@@ -108,6 +108,7 @@ def test_pairs_from_a_csv_with_patients(tmp_path):
     [
         ("a.png,b_mask.png", "row 2: there is no file 'b_mask.png'.*Is it 'a_mask.png'"),
         ("a.png,a_mask.png\na.png,a_mask.png", "row 3: the image 'a.png' is listed twice"),
+        ("a.png,a_mask.png\nb.png,a_mask.png", "row 3: the mask 'a_mask.png' .* twice.*row 2"),
         ("a.png,../a_mask.png", "row 2: '../a_mask.png' must lie within"),
         ("a.png,/etc/passwd", "must lie within"),
         ("a.png,", "there is no file ''"),
@@ -116,6 +117,7 @@ def test_pairs_from_a_csv_with_patients(tmp_path):
 )
 def test_a_broken_list_of_pairs(tmp_path, rows, message):
     image(tmp_path / "a.png")
+    image(tmp_path / "b.png")
     mask(tmp_path / "a_mask.png")
     (tmp_path / "pairs.csv").write_text(f"image,mask\n{rows}\n")
     with pytest.raises(DataError, match=message):

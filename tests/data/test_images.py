@@ -255,3 +255,15 @@ def test_a_link_to_nothing_says_so(tmp_path):
     (tmp_path / "m.png").symlink_to(tmp_path / "nowhere.png")
     with pytest.raises(DataError, match=r"m\.png does not exist\. Put the image file"):
         decode_mask(tmp_path / "m.png")
+
+
+def test_a_colour_drawn_and_transparent_is_two_things(tmp_path):
+    """Black as a class, and black that lies unseen where nothing was annotated."""
+    codes, rgb = coded()
+    alpha = np.where(codes == 3, 0, 255).astype(np.uint8)  # all of one colour: as good as drawn
+    Image.fromarray(np.dstack([rgb, alpha])).save(tmp_path / "m.png")
+    assert (decode_mask(tmp_path / "m.png", COLOURS) == codes).all()
+    alpha[0, 0] = 255 - alpha[0, 0]
+    Image.fromarray(np.dstack([rgb, alpha])).save(tmp_path / "m.png")
+    with pytest.raises(DataError, match="is drawn in some places and transparent in others"):
+        decode_mask(tmp_path / "m.png", COLOURS)

@@ -252,3 +252,12 @@ def test_a_patient_in_other_capitals_stays_together(tmp_path):
     patients = {"P0_0.png": "müller", "P1_0.png": "MÜLLER", "P2_0.png": "x"}
     parts = propose_split(proposal.rois, patients)
     assert parts["P0_0.png"] == parts["P1_0.png"] != parts["P2_0.png"]
+
+
+def test_a_scale_that_images_say_is_proposed(tmp_path):
+    glas(tmp_path / "d")
+    for path in (tmp_path / "d").glob("P?_?.tif"):
+        Image.open(path).save(path, resolution=40_000, resolution_unit=3)
+    _, path, _ = prepared(tmp_path / "d", tmp_path)
+    assert load_suite(path)[0].mpp == 0.25
+    assert "check it; sizes in um depend on it" in path.read_text()

@@ -160,6 +160,11 @@ def _copy(
         warnings.append(f"not in {meaning.name}, so no class and a miss: {shown}")
     if nothing:
         warnings.append(f"{nothing} pixel(s) are given no class, which counts as a miss")
+    if wrong := source.palettes.disagreement:
+        warnings.append(
+            f"the palettes of the label maps disagree: {wrong}: if so, say what they are with "
+            f"--labels FILE, in lines such as '\"#ff0000\": CLASS'"
+        )
     used = {candidates[roi][0] for roi in wanted}
     extra = [str(candidate.path) for candidate in source.candidates if candidate not in used]
     if extra:

@@ -34,6 +34,7 @@ from benchbcss.data.files import everything
 from benchbcss.data.formats import LOSSY, Colour, elsewhere
 from benchbcss.data.images import decode_mask
 from benchbcss.data.pairing import IMAGE_ENDS, MASK_ENDS
+from benchbcss.data.palettes import Palettes
 from benchbcss.data.tables import near_miss
 from benchbcss.errors import DataError
 
@@ -84,6 +85,7 @@ class Source(ABC):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.palettes = Palettes()
         self.candidates = sorted(self._candidates(), key=lambda item: str(item.path))
         if not self.candidates:
             raise DataError(
@@ -120,7 +122,11 @@ class Source(ABC):
         """uint8 or uint16 [H, W] as stored. Raises DataError that leaves out the file's name."""
         with self._opened(candidate) as path:
             try:
-                return _decoded(path, shape, colours)
+                values = _decoded(path, shape, colours)
+                if not colours and path.suffix.lower() != ".npy":
+                    name = str(candidate.path)
+                    self.palettes.add(path, lambda: np.unique(values).tolist(), name)
+                return values
             except DataError as error:
                 raise DataError(
                     str(error).replace(f"{path} ", "").replace(str(path), "it")
