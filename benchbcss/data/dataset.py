@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from itertools import combinations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchbcss.data.labels import LabelMap, official_codes
 from benchbcss.data.reader import Reading, open_reader
-from benchbcss.data.splits import PARTS, Split, bcss_regions, load_split, region_of
+from benchbcss.data.splits import PARTS, Split, bcss_regions, is_table, load_split, region_of
 from benchbcss.data.store import Entry, TileStore
 from benchbcss.errors import DataError
 from benchbcss.names import checked_rois
@@ -107,6 +108,12 @@ class Dataset:
 
     def split(self, name: str) -> Split:
         """The split of that name or file over these ROIs; sites that its CSV names are kept."""
+        beside = self.root / name
+        if is_table(name) and not Path(name).exists() and beside.is_file():
+            raise DataError(
+                f"There is no {name} in {Path.cwd()}, and a split that is passed is not looked for "
+                f"beside the data. Pass --split {shlex.quote(str(beside))}."
+            )
         split = load_split(name, self.names, self.reader.patient, self.reader.site)
         self.sites |= split.sites
         return split

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from benchbcss import registry
-from benchbcss.data.formats import Colour, elsewhere
+from benchbcss.data.formats import PACKED, Colour, elsewhere
 from benchbcss.errors import DataError, UnknownNameError
 
 if TYPE_CHECKING:  # a folder is listed before anything is decoded
@@ -139,8 +139,10 @@ def detect(folder: Path) -> str:
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise DataError(f"The data folder {folder} {what}.")
+        if not folder.exists():
+            raise DataError(f"The data folder {folder} does not exist.")
+        packed = " Unpack it, and pass the folder." if folder.suffix.lower() in PACKED else ""
+        raise DataError(f"The data folder {folder} is a file, not a folder.{packed}")
 
 
 def choose(folder: Path, reading: Reading) -> str:

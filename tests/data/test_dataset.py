@@ -222,3 +222,13 @@ def test_a_test_part_must_have_something_to_score(folder, tmp_path):
         "blood_vessel",
     )
     assert check_scored([source.roi("roi0.png")], labels) == ()
+
+
+def test_a_split_beside_the_data_is_named(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = Dataset(folder, TileStore(tmp_path / "store"))
+    with pytest.raises(DataError, match=rf"no splits\.csv in .* Pass --split {folder}/splits\.csv"):
+        source.split("splits.csv")
+    (tmp_path / "d.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"d\.zip is a file.*Unpack it, and pass the folder"):
+        Dataset(tmp_path / "d.zip", source.store)

@@ -31,7 +31,7 @@ from PIL import Image
 
 from benchbcss.data import class_maps
 from benchbcss.data.files import everything
-from benchbcss.data.formats import LOSSY, Colour, elsewhere
+from benchbcss.data.formats import LOSSY, PACKED, Colour, elsewhere
 from benchbcss.data.images import decode_mask
 from benchbcss.data.pairing import IMAGE_ENDS, MASK_ENDS
 from benchbcss.data.palettes import Palettes
@@ -51,7 +51,6 @@ _BROKEN = (
     *(EOFError, ValueError, RuntimeError, SyntaxError, MemoryError),
     *(ArithmeticError, AttributeError, LookupError, TypeError),
 )
-_PACKED = {".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".tar"}
 
 
 @dataclass(frozen=True)
@@ -318,7 +317,7 @@ def _no_zip(path: Path, error: Exception) -> str:
         head = handle.read(4)
     if head[:2] == b"PK":
         return f"The archive {path} is damaged or cut short ({error}). Pack or copy it again."
-    if path.suffix.lower() in _PACKED:
+    if path.suffix.lower() in {*PACKED} - {".zip"}:
         return f"{path} is an archive of another kind. Unpack it, and pass the folder."
     if path.suffix.lower() in SUFFIXES:
         return f"{path} is one file. Pass the folder that holds it and the other predictions."
