@@ -191,7 +191,8 @@ def _parts(
         named = {roi: "test" if part == "val" else part for roi, part in named.items()}
         notes.append("there is no test part, so the names' val is test")
     if "train" not in present:
-        return propose_split(rois, patients), []
+        note = "the parts in the files' names have nothing to train on, so they are not kept"
+        return propose_split(rois, patients), [note]
     rest = [group for group in groups if named[group[0]] == "train"]
     if "val" not in named.values() and len(rest) > 1:
         wanted = max(1, round(SHARES["val"] * sum(map(len, rest))))
@@ -274,7 +275,10 @@ def write(proposal: Proposal, folder: Path, suite: Path) -> tuple[Path, Path]:
             f"The suite in {suite} cannot be called {shown(suite.stem)}: {why}. Pass another "
             f"--output NAME.yaml."
         )
-    table = suite.with_name("splits.csv" if suite.parent == folder else f"{suite.stem}-splits.csv")
+    table = suite.with_name("splits.csv")
+    taken = table.exists() and suite.stem != suite_name(folder)  # a split of the user's own, say
+    if taken or suite.parent != folder:
+        table = suite.with_name(f"{suite.stem}-splits.csv")
     for path in (suite, table):
         if path.exists():
             raise InputError(

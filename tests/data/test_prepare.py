@@ -112,8 +112,10 @@ def test_nothing_is_overwritten(tmp_path):
     with pytest.raises(InputError, match="exists already and is left as it is"):
         write(proposal, tmp_path / "d", path)
     path.unlink()
-    with pytest.raises(InputError, match=r"splits\.csv exists already"):
+    with pytest.raises(InputError, match=r"splits\.csv exists already.*--output FILE"):
         write(proposal, tmp_path / "d", path)
+    advised, beside = write(proposal, tmp_path / "d", tmp_path / "d" / "other.yaml")
+    assert load_suite(advised)[0].split == beside.name == "other-splits.csv"
     other, beside = write(proposal, tmp_path / "d", tmp_path / "out" / "x.yaml")
     assert load_suite(other)[0].split == str(beside.resolve())
 
@@ -261,3 +263,13 @@ def test_a_scale_that_images_say_is_proposed(tmp_path):
     _, path, _ = prepared(tmp_path / "d", tmp_path)
     assert load_suite(path)[0].mpp == 0.25
     assert "check it; sizes in um depend on it" in path.read_text()
+
+
+def test_parts_in_names_without_training_are_not_kept_in_silence(tmp_path):
+    glas(tmp_path / "d", patients=6, each=1)
+    for path in (tmp_path / "d").iterdir():
+        part = "val" if path.name < "P3" else "test"
+        path.rename(path.with_name(f"{part}_{path.name}"))
+    proposal = look(tmp_path / "d", TileStore(tmp_path / "store"), Reading())
+    assert set(proposal.parts.values()) == {"train", "val", "test"}
+    assert "nothing to train on, so they are not kept" in " ".join(proposal.notes)
