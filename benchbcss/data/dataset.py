@@ -152,6 +152,7 @@ class Dataset:
         """What may be read in another sense than it is meant, a sentence each: codes of BCSS
         (``bcss_codes``) in files that are not its, indices of palettes, the scale."""
         from benchbcss.data import palettes
+        from benchbcss.data.ramps import look_interpolated
 
         doubts = []
         unknown = rois and not {*map(region_of, rois)} & bcss_regions()
@@ -169,6 +170,10 @@ class Dataset:
             }
             if wrong := palettes.disagreement(masks):
                 doubts.append(f"{wrong}: if so, give the suite a table of them (colours:)")
+        if wrong := look_interpolated(roi.mask_entry.ramps for roi in rois.values()):
+            doubts.append(
+                f"{wrong}: if the masks were resampled, export them anew with nearest neighbour"
+            )
         for one, other in _copies(rois):
             doubts.append(f"'{one}' and '{other}' are identical images, and each of them counts")
         scales = {float(m[1]) for name in rois if (m := _SCALE.search(name))} - {RELEASED}

@@ -18,6 +18,7 @@ from benchbcss.data import bcss, clues, palettes
 from benchbcss.data.class_maps import ClassMap
 from benchbcss.data.dataset import Dataset, Roi
 from benchbcss.data.proposal import Proposal, suite_text
+from benchbcss.data.ramps import look_interpolated
 from benchbcss.data.reader import LAST, Reader, Reading, choose, matched, open_reader
 from benchbcss.data.scale import scale
 from benchbcss.data.splits import PARTS, bcss_regions, region_of
@@ -71,6 +72,8 @@ def look(
                 f"In {folder} {wrong}. Say which with --classes FILE: lines such as "
                 f"'\"#ff0000\": CLASS' for colours, '1: CLASS' for numbers."
             )
+    if wrong := look_interpolated(roi.mask_entry.ramps for roi in rois.values()):
+        notes.append(f"{wrong}: if so, export the masks anew with nearest neighbour")
     if left_out := clues.left_out(folder, source.reader):
         notes.append(left_out)
     mpp, about_scale = scale(source.reader.source(roi).image for roi in rois)

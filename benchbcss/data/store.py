@@ -50,6 +50,8 @@ class Entry:
     codes: dict[int, int]
     #: SHA-256 of the array: equal pixels, however their files are written
     pixels: str = ""
+    #: of a mask: see ``ramps.ramps``
+    ramps: tuple[int, int] = (0, 0)
     #: what beside the file's bytes decided the array (a colour table, a place within the file)
     variant: str = ""
     #: sees to it that the array is as it was decoded
@@ -107,6 +109,7 @@ class TileStore:
             tuple(meta["shape"]),
             {int(code): count for code, count in meta["codes"].items()},
             meta["array_sha256"],
+            tuple(meta.get("ramps", (0, 0))),
             variant,
             verify,
         )
@@ -199,10 +202,14 @@ class TileStore:
     def _keep(self, path: Path, array: np.ndarray, kind: str, array_path: Path) -> dict[str, Any]:
         import numpy as np
 
+        from benchbcss.data.ramps import ramps
+
         codes: dict[str, int] = {}
+        meta: dict[str, Any] = {}
         if kind == "mask":
             counts = np.bincount(array.reshape(-1))
             codes = {str(code): int(counts[code]) for code in np.flatnonzero(counts)}
+            meta["ramps"] = ramps(array)
         temporary = beside(array_path)
         try:
             with open(temporary, "wb") as handle:
@@ -218,7 +225,7 @@ class TileStore:
             ) from error
         finally:
             temporary.unlink(missing_ok=True)
-        meta: dict[str, Any] = {
+        meta |= {
             "source": path.name,
             "decoder": DECODER,
             "shape": list(array.shape),

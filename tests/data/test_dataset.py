@@ -184,6 +184,8 @@ def test_equal_pixels_in_other_files_are_identical_images(folder, tmp_path):
 
 def test_doubts(folder, tmp_path):
     """Codes of others under BCSS's names, and a scale that names contradict."""
+    for path in (folder / "masks").iterdir():
+        Image.fromarray(np.full((40, 56), 2, np.uint8)).save(path)
     source = Dataset(folder, TileStore(tmp_path / "store"))
     rois = {name: source.roi(name) for name in source.names}
     (doubt,) = source.doubts(rois, 0.3, bcss_codes=True)
