@@ -9,6 +9,7 @@ names join it.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -134,6 +135,14 @@ def _paired(folder: Path, reading: Reading) -> list[Pair]:
             others = sorted({path.stem for path in (masks if ours == "image" else images)})
             near = near_miss(alone[0].stem, others, 0.8)
             hint = f"; the nearest is '{near}'" if near else _bare_folder(folder, alone, done)
+            longer = [
+                name for name in others if re.match(re.escape(alone[0].stem) + r"[\s_.-]", name)
+            ]
+            if ours == "image" and len(longer) > 1:
+                hint = (
+                    f"; masks such as '{longer[0]}' and '{longer[1]}' begin so: an image has one "
+                    f"mask, into which those of single classes must be merged, a code for each"
+                )
             if near == alone[0].stem:
                 hint = f"; another of this name lies in a folder that is not its {theirs}s'"
             raise DataError(

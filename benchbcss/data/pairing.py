@@ -26,6 +26,7 @@ MASK_ENDS = tuple(
     for joint in "_-."
 )
 IMAGE_ENDS = ("_image", "_img", "-image", "_0000")  # the last is nnU-Net's first channel
+_OME = ".ome"  # before .tif: of either kind
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def pair_by(
 
     Raises DataError where two files of one kind answer to one name."""
     pairs: dict[Path, Pair] = {}
-    for image_ends, mask_ends in (((), ()), (IMAGE_ENDS, tuple(ends))):
+    for image_ends, mask_ends in (((), ()), ((*IMAGE_ENDS, _OME), (*ends, _OME))):
         groups: dict[tuple[object, str], tuple[list[Path], list[Path]]]
         groups = defaultdict(lambda: ([], []))
         for kind, paths, endings in ((0, images, image_ends), (1, masks, mask_ends)):
@@ -65,9 +66,10 @@ def pair_by(
             for candidates, what in ((some_images, "images"), (some_masks, "masks")):
                 if len(candidates) > 1:
                     listing = " and ".join(str(path) for path in sorted(candidates)[:3])
+                    merge = " Masks of one class each must be merged." if what == "masks" else ""
                     raise DataError(
                         f"'{stem}' has {len(candidates)} {what}: {listing}. Keep one, or list "
-                        f"the pairs in a CSV (files: {{pairs: FILE.csv}} in the suite)."
+                        f"the pairs in a CSV (files: {{pairs: FILE.csv}} in the suite).{merge}"
                     )
             if all(free):
                 pairs[some_images[0]] = Pair(some_images[0], some_masks[0], stem)

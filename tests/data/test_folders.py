@@ -40,6 +40,8 @@ LAYOUTS = {
     "nested below": [("images/x/a.png", "masks/x/a.png"), ("images/y/b.png", "masks/y/b.png")],
     "nested above": [("x/images/a.png", "x/masks/a.png"), ("y/images/b.png", "y/masks/b.png")],
     "nested on one side": [("images/x/a.png", "masks/a.png"), ("images/y/b.png", "masks/b.png")],
+    "OME": [("images/a.ome.tif", "masks/a.png"), ("images/b.png", "masks/b.ome.tif")],
+    "OME in one folder": [("a.ome.tif", "a_mask.png"), ("b.ome.tif", "b_mask.png")],
     "images beside masks": [("a.bmp", "annotations/a.bmp"), ("b.bmp", "annotations/b.bmp")],
 }
 
@@ -338,3 +340,13 @@ def test_a_workspace_within_the_data_holds_no_roi(tmp_path, workspace):
     reader = open_reader(tmp_path, Reading())
     assert reader.ids == ("a.png",)
     assert (reader.codes("a.png") == codes).all()
+
+
+@pytest.mark.parametrize("form", ["masks/{}_{}.png", "masks/{1}/{0}.png"])
+def test_a_mask_for_each_class_is_told_to_be_merged(tmp_path, form):
+    for name in ("a", "b"):
+        image(tmp_path / "images" / f"{name}.tif")
+        for code in ("gland", "stroma"):
+            mask(tmp_path / form.format(name, code), (0, 255))
+    with pytest.raises(DataError, match="must be merged"):
+        open_reader(tmp_path, Reading())
