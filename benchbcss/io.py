@@ -151,10 +151,13 @@ def read_json(path: Path) -> Any:
     return parse_json(read_bytes(path).decode("utf-8"))
 
 
-def parse_json(text: str | bytes) -> Any:
-    """Raises ValueError for what is no JSON, or is nested without end."""
+def parse_json(
+    text: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None
+) -> Any:
+    """Raises ValueError for what is no JSON, or is nested without end; ``pairs`` makes what it
+    likes of each object."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=pairs)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

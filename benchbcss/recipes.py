@@ -9,6 +9,8 @@ is not said from there.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -260,8 +262,12 @@ def explain(error: ValidationError) -> str:
     """A pydantic error as one sentence."""
     parts = []
     for item in error.errors():
-        # The tag of a union's branch says nothing to who wrote the file.
-        steps = [step for step in item["loc"] if step not in (_MAPPING, _LIST)]
-        where = ".".join(str(step) for step in steps) or "top level"
+        where = ".".join(str(step) for step in place(item["loc"])) or "top level"
         parts.append(f"{where}: {item['msg']}")
     return "; ".join(parts)
+
+
+def place(steps: Sequence[str | int]) -> tuple[str | int, ...]:
+    """The way to a setting, without the tags of a union's branches, which say nothing to who wrote
+    the file."""
+    return tuple(step for step in steps if not re.fullmatch(r"[(\[]\w+[)\]]", str(step)))

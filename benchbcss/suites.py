@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from benchbcss import names, registry, yaml_text
 from benchbcss.contract import (
@@ -26,16 +34,18 @@ from benchbcss.contract import (
     Track,
     Views,
 )
+from benchbcss.data.class_maps import plain_name
 from benchbcss.data.formats import Colour
 from benchbcss.data.labels import LabelMap, build_label_map, label_map, official_codes
 from benchbcss.data.reader import Reading, known_readers
 from benchbcss.errors import BenchError, SuiteError, UnknownNameError
 from benchbcss.presets import merge
-from benchbcss.recipes import Strict, explain
+from benchbcss.recipes import Strict, explain, place
 from benchbcss.results.schema import Criterion
 
 Preset = Literal["full", "smoke"]
 MOST_BYTES = 1_000_000  # of a suite file
+ENDINGS = (".yaml", ".yml")
 
 
 class Phantom(Strict):
@@ -174,6 +184,20 @@ class CustomLabelMap(Strict):
     ignore: tuple[str | int, ...] = ()
     mean: list[str] | None = None
 
+    @field_validator("codes", "classes", mode="before")
+    @classmethod
+    def _names_are_text(cls, value: Any) -> Any:
+        for key, code in value.items() if isinstance(value, dict) else ():
+            if isinstance(code, str) and not code.strip().isdecimal():
+                if not isinstance(key, str) or key.strip().isdecimal():
+                    raise ValueError(f"the name comes first: '{code}: {key}', not '{key}: {code}'")
+            elif not isinstance(key, str):
+                raise ValueError(
+                    f"the name {key!r} is no text to YAML, as numbers, yes, no, on, off and null "
+                    f"are not: write it in quotes"
+                )
+        return value
+
 
 class Files(Strict):
     """Which files of a plain folder are images and which masks: two folders, or what a mask's stem
@@ -186,6 +210,10 @@ class Files(Strict):
     instances: bool | None = Field(
         None, description="masks number objects from 1: every number above 0 is code 1"
     )
+
+
+def _kind_of_label_map(value: Any) -> str:
+    return "(mapping)" if isinstance(value, dict | CustomLabelMap) else "(name)"
 
 
 #: what can change a number. The second row is newer: it counts only where it is set, so that
@@ -205,7 +233,10 @@ class Suite(Strict):
     name: Annotated[str, AfterValidator(names.validator("suite"))]  # a folder of the workspace
     summary: str = ""
     phantom: Phantom | None = None
-    label_map: str | CustomLabelMap
+    label_map: Annotated[
+        Annotated[str, Tag("(name)")] | Annotated[CustomLabelMap, Tag("(mapping)")],
+        Discriminator(_kind_of_label_map),
+    ]
     split: str = "brief"
     protocol: Literal["native", "squash1024"] = "native"
     mpp: float = Field(0.30, gt=0, description="um per pixel; BCSS file names say 0.25, see docs")
@@ -247,6 +278,9 @@ class Suite(Strict):
     @classmethod
     def _codes_are_text(cls, value: Any) -> Any:
         """YAML reads a code as a number, JSON as text: text it is."""
+        for key, colour in value.items() if isinstance(value, dict) else ():
+            if colour is None:
+                raise ValueError(f"{key} has no colour: after '#' YAML reads nothing; use quotes")
         return (
             {str(key): colour for key, colour in value.items()}
             if isinstance(value, dict)
@@ -270,6 +304,11 @@ class Suite(Strict):
             return label_map(self.label_map, table)
         raw = self.label_map.model_dump()
         return build_label_map(self.name, raw, self.label_map.codes or table or official_codes())
+
+    @property
+    def has_bcss_codes(self) -> bool:
+        """Whether masks are read with BCSS's codes, unless the data has a table of its own."""
+        return isinstance(self.label_map, str) or self.label_map.codes is None
 
     def reading(self) -> Reading:
         """How the suite's files are read. Raises SuiteError for a colour of no code."""
@@ -370,6 +409,24 @@ def _misfits(suite: Suite, labels: LabelMap) -> Iterator[tuple[str, str]]:
         suite.reading()
     except SuiteError as error:
         yield "colours", str(error)
+    for name in labels.mean:
+        if labels.mean.count(name) > 1:
+            yield "label_map", f"'{name}' is in 'mean' twice, and would count twice. Keep one."
+            break
+    plain: dict[str, str] = {}
+    for name in labels.class_names:
+        if (other := plain.setdefault(plain_name(name), name)) != name:
+            yield (
+                "label_map",
+                f"the classes '{other}' and '{name}' differ in capitals, blanks or dashes alone, "
+                f"by which label maps of others are not told apart. Rename one.",
+            )
+    if suite.tile.overlap >= suite.tile.size:
+        yield (
+            "tile",
+            f"tiles of {suite.tile.size} px cannot overlap by {suite.tile.overlap} px. Give both, "
+            f"such as {{size: {suite.tile.size}, overlap: {suite.tile.size // 4}}}.",
+        )
     if suite.highlight is not None and suite.highlight not in labels.class_names:
         known = ", ".join(labels.class_names)
         yield "highlight", f"there is no class '{suite.highlight}'. Known: {known}."
@@ -398,7 +455,7 @@ def find_suite(name: str, known: dict[str, Path]) -> Path:
     """A registered suite's file, or the path of a user's own. Raises UnknownNameError."""
     if name in known:
         return known[name]
-    if name.endswith((".yaml", ".yml")):
+    if name.lower().endswith(ENDINGS):
         return Path(name)
     raise UnknownNameError("suite", name, known, "Or pass the path of a suite file (.yaml).")
 
@@ -411,7 +468,7 @@ def mistakes(path: Path) -> list[str]:
         return [f"{path}: cannot be read: {error}"]
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        raw = yaml.safe_load(text)
+        raw = yaml_text.load(text)
     except (ValueError, RecursionError) as error:  # a date that is none, brackets without end
         return [f"{path}:1: cannot be read: {_first_line(error)}"]
     except yaml.YAMLError as error:
@@ -438,7 +495,7 @@ def mistakes(path: Path) -> list[str]:
             suite = Suite.model_validate(merge(raw, over))
         except ValidationError as error:
             for item in error.errors():
-                where = tuple(item["loc"])
+                where = place(item["loc"])
                 # What a preset overrides is to be mended there.
                 in_preset = ("presets", name, *where)
                 line = _line(node, in_preset if _has(over, where) else where)

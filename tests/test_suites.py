@@ -1,8 +1,10 @@
+import re
+
 import pytest
 
 from benchbcss import registry
 from benchbcss.errors import SuiteError, UnknownNameError
-from benchbcss.suites import find_suite, load_suite
+from benchbcss.suites import find_suite, load_suite, mistakes
 
 SHIPPED = registry.load().suites
 
@@ -292,3 +294,59 @@ def test_every_shipped_suite_has_no_mistake():
 
     for entry in registry.load().suites.values():
         assert mistakes(entry.load()) == []
+
+
+def test_a_setting_that_is_written_twice_is_named_with_its_lines(tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text("label_map: bcss5\nmpp: 0.3\nsplit: brief\nmpp: 0.5\n")
+    (mistake,) = mistakes(path)
+    assert mistake.endswith(
+        "own.yaml:4: not YAML: 'mpp' is written twice, in line 2 and line 4. Keep one"
+    )
+    with pytest.raises(SuiteError, match="'mpp' is written twice, in line 2 and line 4. Keep one"):
+        load_suite(path)
+
+
+OWN = """\
+label_map:
+  codes: {glass: 0, tumour: 1, rest: 2}
+  classes: {tumour: [tumour], rest: [rest]}
+  ignore: [glass]
+split: splits.csv
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "mistake"),
+    [
+        (
+            "{glass: 0, tumour: 1, rest: 2}",
+            "{0: glass, 1: tumour}",
+            "2: label_map.codes: .*'glass: 0'",
+        ),
+        ("{glass: 0, tumour", "{no: 0, tumour", "2: label_map.codes: .*name False.*in quotes"),
+        ("classes: {tumour", "classes: {1", "3: label_map.classes: .*name 1 .*in quotes"),
+        (
+            "tumour: [tumour]",
+            "tumour: tumour",
+            "3: label_map.classes.tumour: Input should be a val",
+        ),
+        ("ignore: [glass]", "mean: [rest, rest]\n  ignore: [glass]", "'rest' is in 'mean' twice"),
+        ("rest: [rest]", "Tumour: [rest]", "'tumour' and 'Tumour' differ in capitals"),
+        ("split:", "tile: {size: 128}\nsplit:", "5: tile: .*128 px cannot overlap by 256"),
+        (
+            "split:",
+            "colours:\n  tumour: #ff0000\nsplit:",
+            "5: colours: .*tumour has no colour.*quotes",
+        ),
+    ],
+)
+def test_mistakes_of_those_who_write_their_first_suite(tmp_path, old, new, mistake):
+    """One mistake, in its line, that says what to write."""
+    (tmp_path / "own.yaml").write_text(OWN)
+    assert mistakes(tmp_path / "own.yaml") == []
+    (tmp_path / "own.yaml").write_text(OWN.replace(old, new))
+    (said,) = mistakes(tmp_path / "own.yaml")
+    assert re.search(mistake, said), said
+    with pytest.raises(SuiteError):
+        load_suite(tmp_path / "own.yaml")

@@ -42,11 +42,13 @@ class _Opened:
     name: str
     mpp: float = 0.30
     split: str | None = None
+    bcss_codes: bool = True
 
 
 def _open(folder: Path, suite: str | None, label_map: str | None, workspace: Path) -> _Opened:
     from benchbcss.data.dataset import Dataset
     from benchbcss.data.labels import label_map as resolve
+    from benchbcss.data.splits import is_table
     from benchbcss.data.store import TileStore
 
     store = TileStore(workspace / "store")
@@ -63,10 +65,12 @@ def _open(folder: Path, suite: str | None, label_map: str | None, workspace: Pat
     definition, _ = load_suite(find_suite(suite, known))
     source = Dataset(folder, store, definition.reading())
     split = definition.split
-    if split.endswith(".csv"):
+    if is_table(split):
         split = str(folder / split)  # a suite names the CSV beside its data
     labels = definition.labels(source.code_table())
-    return _Opened(source, labels, definition.name, definition.mpp, split)
+    return _Opened(
+        source, labels, definition.name, definition.mpp, split, definition.has_bcss_codes
+    )
 
 
 @data.command()
@@ -104,6 +108,8 @@ def verify(
     )
     if source.colour_normalised:
         click.echo("The images are colour-normalised already; do not normalise them again.")
+    for doubt in source.doubts(good, opened.mpp, bcss_codes=opened.bcss_codes):
+        click.echo(f"  warning: {doubt}")
     if problems:
         raise DataError(f"{len(problems)} of {len(source.names)} ROIs cannot be used.")
     if split is not None:

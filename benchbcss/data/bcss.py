@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from benchbcss.data.files import pictures
 from benchbcss.data.labels import read_code_table
 from benchbcss.data.reader import Reading, Source, colour_variant, matched
 from benchbcss.data.tables import near_miss
@@ -40,6 +41,16 @@ class BcssReader:
             )
         self.image_folder, self.mask_folder = folder / present[0], folder / "masks"
         images, masks = _pngs(self.image_folder), _pngs(self.mask_folder)
+        for place in (self.image_folder, self.mask_folder):
+            others = [path for path in pictures(place) if not _is_ours(path, place)]
+            if others:
+                raise DataError(
+                    f"{place} holds {len(others)} picture(s) that this layout does not read, the "
+                    f"first is {others[0].relative_to(place)}: it reads PNGs, and no folders in "
+                    f"{place.name}. Move them out, or have all of them read by the reader "
+                    f"'folders' (reader: folders in the suite; data prepare: --images "
+                    f"{self.image_folder.name} --masks masks)."
+                )
         if not images and not masks:
             raise DataError(f"{folder} holds no PNG: {self.image_folder} and masks/ are empty.")
         for missing, there, where in (
@@ -95,8 +106,9 @@ class BcssReader:
 def _pngs(folder: Path) -> set[str]:
     if not folder.is_dir():
         return set()
-    return {
-        item.name
-        for item in folder.iterdir()
-        if item.suffix.lower() == ".png" and not item.name.startswith(".")
-    }
+    return {item.name for item in folder.iterdir() if _is_ours(item, folder)}
+
+
+def _is_ours(path: Path, folder: Path) -> bool:
+    is_png = path.suffix.lower() == ".png" and not path.name.startswith(".")
+    return is_png and path.parent == folder

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from benchbcss import yaml_text
 from benchbcss.contract import IGNORE
 from benchbcss.data.formats import Colour
 from benchbcss.data.tables import near_miss, read_table
@@ -60,11 +61,25 @@ def read(path: Path) -> ClassMap:
         return _of_table(path)
     try:
         text = read_bytes(path).decode("utf-8-sig")
-        raw = parse_json(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+        raw = from_json(text) if path.suffix.lower() == ".json" else yaml_text.load(text)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise DataError(f"The class map {path} cannot be read: {reason}.") from error
     return parsed(raw, str(path))
+
+
+def from_json(text: str) -> Any:
+    """Plain data. Raises ValueError, for a name that is given twice too: JSON keeps the last."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"'{twice}' is written twice. Keep one")
+        return made
+
+    return parse_json(text, once)
 
 
 def parsed(raw: Any, where: str) -> ClassMap:
@@ -223,16 +238,16 @@ def match(
     where a class in ``needed`` then has no counterpart, the two may be one class under two names:
     that raises DataError with both lists and ``remedy``.
     """
-    known = {_plain(name): label for name, label in (codes or {}).items()}
-    known |= {_plain(name): label for label, name in enumerate(classes)}
+    known = {plain_name(name): label for name, label in (codes or {}).items()}
+    known |= {plain_name(name): label for label, name in enumerate(classes)}
     labels = {
-        value: IGNORE if name is None else known.get(_plain(name), IGNORE)
+        value: IGNORE if name is None else known.get(plain_name(name), IGNORE)
         for value, name in names.items()
     }
     strangers = [
         name
         for name in names.values()
-        if name is not None and _plain(name) not in known and _plain(name) not in NOTHING
+        if name is not None and plain_name(name) not in known and plain_name(name) not in NOTHING
     ]
     lacking = [classes[label] for label in needed if label not in labels.values()]
     if (strangers and lacking) or len(lacking) == len(needed):
@@ -249,9 +264,9 @@ def match(
 
 def targets(made: ClassMap, classes: Sequence[str], codes: Mapping[str, int] | None = None) -> None:
     """Raises DataError where ``made`` names a class that the suite does not have."""
-    known = {_plain(name) for name in (*classes, *(codes or {}))} | NOTHING
+    known = {plain_name(name) for name in (*classes, *(codes or {}))} | NOTHING
     for name in (*made.values.values(), *made.colours.values(), *made.names.values()):
-        if name is not None and _plain(name) not in known:
+        if name is not None and plain_name(name) not in known:
             near = near_miss(name, classes)
             guess = f" Did you mean '{near}'?" if near else ""
             raise DataError(
@@ -266,12 +281,13 @@ def label_of(
     """The label of a class of the suite; 255 for none."""
     if name is None:
         return IGNORE
-    known = {_plain(code): label for code, label in (codes or {}).items()}
-    known |= {_plain(one): label for label, one in enumerate(classes)}
-    return known.get(_plain(name), IGNORE)
+    known = {plain_name(code): label for code, label in (codes or {}).items()}
+    known |= {plain_name(one): label for label, one in enumerate(classes)}
+    return known.get(plain_name(name), IGNORE)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """By which names of classes are compared: capitals, blanks, dashes and underscores are one."""
     return re.sub(r"[\s_-]+", "_", name.strip().casefold())
 
 
@@ -302,9 +318,9 @@ def groups(
     else:
         made = parsed(given, "model.class_map")
         targets(made, classes)
-        by_name = {_plain(name): target for name, target in made.names.items()}
-        known = {_plain(name) for name in names.values()}
-        absent = [n for n in made.names if _plain(n) not in known]
+        by_name = {plain_name(name): target for name, target in made.names.items()}
+        known = {plain_name(name) for name in names.values()}
+        absent = [n for n in made.names if plain_name(n) not in known]
         absent += [str(value) for value in made.values if value not in names]
         if absent:
             near = near_miss(absent[0], names.values())
@@ -314,7 +330,7 @@ def groups(
                 f"{_listing([f'{v} {n}' for v, n in names.items()])}."
             )
         labels = {
-            value: label_of(made.values.get(value, by_name.get(_plain(name))), classes)
+            value: label_of(made.values.get(value, by_name.get(plain_name(name))), classes)
             for value, name in names.items()
         }
     return tuple(

@@ -16,8 +16,11 @@ from scipy import ndimage
 from benchbcss.data import class_maps
 from benchbcss.data.class_maps import ClassMap
 from benchbcss.data.dataset import Roi
+from benchbcss.data.files import pictures
+from benchbcss.data.reader import Reader
 from benchbcss.data.tables import read_table
 from benchbcss.errors import DataError
+from benchbcss.names import printable
 
 DATASET_JSON = "dataset.json"  # nnU-Net's
 _WORDS = {
@@ -26,6 +29,7 @@ _WORDS = {
     "test": ("test", "testing", "tst", "imagests"),
 }
 _PART_OF = {word: part for part, words in _WORDS.items() for word in words}
+#: of columns, the surest first: a case may be a slide or a block
 _NAMES = ("patient", "patientid", "patientname", "subject", "subjectid", "case", "caseid")
 _SAMPLED = 24  # masks that are looked at for instance numbers
 _OBJECTS = 200  # of each of them
@@ -52,18 +56,22 @@ def _part(path: PurePosixPath) -> str | None:
 
 
 def patients(folder: Path, rois: Mapping[str, Roi], skip: str | None) -> tuple[dict[str, str], str]:
-    """({ROI: patient}, the table's name) of a CSV in ``folder`` that has all of ``rois``."""
+    """({ROI: patient}, the table's name) of a CSV in ``folder`` that has all of ``rois``, and no
+    two patients for one."""
     stems = {_bare(roi): roi for roi in rois}
     for path in sorted(folder.glob("*.[cC][sS][vV]")):
         try:
             rows = [] if path.name == skip else [row for _, row in read_table(path, ())]
         except DataError:
             continue
-        columns = list(rows[0]) if rows else []
-        who = next((c for c in columns if re.sub(r"[\s_-]+", "", c) in _NAMES), None)
-        for column in columns if who else ():
-            table = {_bare(row[column]): row[who or ""] for row in rows if column != who}
-            if all(table.get(stem) for stem in stems):
+        plain = {re.sub(r"[\s_-]+", "", column): column for column in (rows[0] if rows else ())}
+        who = next((plain[name] for name in _NAMES if name in plain), None)
+        for column in plain.values() if who else ():
+            known: dict[str, set[str]] = {}
+            for row in rows:
+                known.setdefault(_bare(row[column]), set()).add(row[who or ""])
+            table = {name: min(said) for name, said in known.items() if len(said) == 1}
+            if column != who and all(table.get(stem) for stem in stems):
                 return {roi: table[stem] for stem, roi in stems.items()}, path.name
     return {}, ""
 
@@ -71,6 +79,26 @@ def patients(folder: Path, rois: Mapping[str, Roi], skip: str | None) -> tuple[d
 def _bare(name: str) -> str:
     plain = unicodedata.normalize("NFC", name.replace("\\", "/").rpartition("/")[2])
     return re.sub(r"\.(png|tiff?|bmp|jpe?g|webp)$", "", plain, flags=re.IGNORECASE)
+
+
+def left_out(folder: Path, reader: Reader) -> str:
+    """Which pictures in ``folder`` are of no ROI; empty where none is."""
+    read: set[Path] = set()
+    for roi in reader.ids:
+        source = reader.source(roi)
+        read |= {source.image, source.mask}
+    try:
+        others = [path.relative_to(folder) for path in pictures(folder) if path not in read]
+    except DataError:  # a folder beside the data that may not be read
+        return ""
+    if not others:
+        return ""
+    places = sorted({printable(str(path.parent)) for path in others})
+    return (
+        f"{len(others)} picture(s) are of no ROI and left out, in: {', '.join(places[:5])} (where "
+        f"they should be read, name the folders with --images and --masks, or the pairs with "
+        f"--pairs)"
+    )
 
 
 def class_names(folder: Path, given: Path | None) -> ClassMap | None:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import shlex
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchbcss.data.labels import LabelMap
+from benchbcss.data.labels import LabelMap, official_codes
 from benchbcss.data.reader import Reading, open_reader
-from benchbcss.data.splits import PARTS, Split, load_split
+from benchbcss.data.splits import PARTS, Split, bcss_regions, is_table, load_split, region_of
 from benchbcss.data.store import Entry, TileStore
 from benchbcss.errors import DataError
 from benchbcss.names import checked_rois
 
 if TYPE_CHECKING:  # a plan opens no array
     import numpy as np
+
+_SCALE = re.compile(r"_MPP-(\d+\.\d+)")
+#: what the names of the release say, of which the suites know better (docs/traps.md)
+RELEASED = 0.25
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,8 @@ class Dataset:
     ) -> None:
         self.root = Path(root)
         self.store = store
-        self.reader = open_reader(self.root, reading or Reading())
+        self.reading = reading or Reading()
+        self.reader = open_reader(self.root, self.reading)
         self.names: tuple[str, ...] = self.reader.ids
         checked_rois(self.names)
         self.sites = dict(sites or {})
@@ -101,6 +108,12 @@ class Dataset:
 
     def split(self, name: str) -> Split:
         """The split of that name or file over these ROIs; sites that its CSV names are kept."""
+        beside = self.root / name
+        if is_table(name) and not Path(name).exists() and beside.is_file():
+            raise DataError(
+                f"There is no {name} in {Path.cwd()}, and a split that is passed is not looked for "
+                f"beside the data. Pass --split {shlex.quote(str(beside))}."
+            )
         split = load_split(name, self.names, self.reader.patient, self.reader.site)
         self.sites |= split.sites
         return split
@@ -135,6 +148,43 @@ class Dataset:
             rois[name] = roi
         return rois
 
+    def doubts(self, rois: Mapping[str, Roi], mpp: float, *, bcss_codes: bool) -> tuple[str, ...]:
+        """What may be read in another sense than it is meant, a sentence each: codes of BCSS
+        (``bcss_codes``) in files that are not its, indices of palettes, the scale."""
+        from benchbcss.data import palettes
+        from benchbcss.data.ramps import look_interpolated
+
+        doubts = []
+        unknown = rois and not {*map(region_of, rois)} & bcss_regions()
+        if bcss_codes and unknown and self.code_table() is None:
+            first = ", ".join(f"{code} {name}" for name, code in list(official_codes().items())[:3])
+            doubts.append(
+                f"the masks are read with the codes of BCSS ({first}, ...), though no file is "
+                f"named as one of its ROIs and there is no meta/gtruth_codes.tsv: where they are "
+                f"others, say so in a suite (benchbcss data prepare writes one)"
+            )
+        reading = getattr(self.reader, "reading", Reading())
+        if not reading.colours and not reading.instances:
+            masks = {
+                self.reader.source(name).mask: roi.mask_entry.codes for name, roi in rois.items()
+            }
+            if wrong := palettes.disagreement(masks):
+                doubts.append(f"{wrong}: if so, give the suite a table of them (colours:)")
+        if wrong := look_interpolated(roi.mask_entry.ramps for roi in rois.values()):
+            doubts.append(
+                f"{wrong}: if the masks were resampled, export them anew with nearest neighbour"
+            )
+        for one, other in _copies(rois):
+            doubts.append(f"'{one}' and '{other}' are identical images, and each of them counts")
+        scales = {float(m[1]) for name in rois if (m := _SCALE.search(name))} - {RELEASED}
+        off = sorted(scale for scale in scales if abs(scale - mpp) > 0.05 * mpp)
+        if off:
+            doubts.append(
+                f"names of files say {off[0]:g} um per pixel, the suite {mpp:g}, on which sizes in "
+                f"um depend: set mpp in a suite of your own"
+            )
+        return tuple(doubts)
+
 
 def _unknown_codes(
     path: Path, odd: Mapping[int, int], codes: Mapping[int, int], known: Set[int]
@@ -159,13 +209,33 @@ def _unknown_codes(
     return text
 
 
+def _copies(rois: Mapping[str, Roi]) -> list[tuple[str, str]]:
+    """At most three pairs of names whose images are the same."""
+    first: dict[str, str] = {}
+    pairs = [(first.setdefault(rois[name].image_entry.pixels, name), name) for name in sorted(rois)]
+    return [(one, other) for one, other in pairs if one != other][:3]
+
+
+def check_scored(rois: Iterable[Roi], labels: LabelMap) -> tuple[str, ...]:
+    """The classes of the mean that no ROI of a test part has. Raises DataError where none has any
+    pixel of a class: nothing could be scored, after however long a training."""
+    import numpy as np
+
+    pixels = np.sum([roi.class_pixels(labels) for roi in rois], axis=0)
+    if not pixels.any():
+        raise DataError(
+            "No test ROI has a pixel of a class: all of them are ignored. Choose other test ROIs, "
+            "or mend what the label map ignores."
+        )
+    return tuple(name for name in labels.mean if not pixels[labels.class_names.index(name)])
+
+
 def identical(rois: Mapping[str, Roi], split: Split) -> tuple[str, ...]:
-    """Images that two parts of ``split`` share byte for byte, one sentence for each pair."""
+    """Images that two parts of ``split`` share pixel for pixel, one sentence for each pair."""
     part = {name: where for where in PARTS for name in split.part(where)}
-    first: dict[tuple[str, str], list[str]] = {}
+    first: dict[str, list[str]] = {}
     for name in sorted(rois):
-        entry = rois[name].image_entry
-        first.setdefault((entry.sha256, entry.variant), []).append(name)
+        first.setdefault(rois[name].image_entry.pixels, []).append(name)
     return tuple(
         f"'{one}' ({part[one]}) and '{other}' ({part[other]}) are identical images. "
         f"Keep one, or put both into one part."

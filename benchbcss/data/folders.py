@@ -2,8 +2,9 @@
 
 A mask is told by its folder (``masks``, ``labelsTr``, ``train_masks``, ...) or, where no folder is
 named so, by its stem's end (``_mask``, ``_anno``, ...); a suite may say both, or list the pairs in
-a CSV. Image and mask pair by stem. An ROI is called ``STEM.png``, whatever its files' format, so
-that predictions have a name; where a stem occurs in two folders, the folders' names join it.
+a CSV. ``pairing`` says which image belongs to which mask. An ROI is called ``STEM.png``, whatever
+its files' format, so that predictions have a name; where a stem occurs in two folders, the folders'
+names join it.
 """
 
 from __future__ import annotations
@@ -12,38 +13,29 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
 
+from benchbcss.data.files import pictures
 from benchbcss.data.formats import LOSSY
+from benchbcss.data.pairing import (
+    IMAGE_ENDS,
+    IMAGE_NAMES,
+    MASK_ENDS,
+    MASK_NAMES,
+    Pair,
+    contradiction,
+    pair_by,
+    place_of,
+    stem_of,
+    words_of,
+)
 from benchbcss.data.reader import Reading, Source, colour_variant, matched
 from benchbcss.data.tables import near_miss, read_table
 from benchbcss.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
-
-SUFFIXES = (".png", ".tif", ".tiff", ".bmp", *LOSSY)
-IMAGE_NAMES = {"images", "image", "imgs", "img", "rgb", "rgbs", "tissue", "imagestr", "imagests"}
-MASK_NAMES = {
-    *("masks", "mask", "labels", "label", "annotations", "annotation", "anno", "gt"),
-    *("groundtruth", "ground_truth", "segmentations", "labelstr", "labelsts"),
-}
-MASK_ENDS = tuple(
-    f"{joint}{word}"
-    for word in ("mask", "masks", "anno", "annotation", "label", "labels", "gt", "seg")
-    for joint in "_-."
-)
-IMAGE_ENDS = ("_image", "_img", "-image", "_0000")  # the last is nnU-Net's first channel
-
-
-@dataclass(frozen=True)
-class _Pair:
-    image: Path
-    mask: Path
-    patient: str | None = None
-    site: str | None = None
 
 
 class FolderReader:
@@ -70,7 +62,10 @@ class FolderReader:
     @classmethod
     def detect(cls, folder: Path) -> bool:
         """Whether there are images and masks; which of them do not pair is said on opening."""
-        images, masks = _sorted_out(folder, Reading())
+        try:
+            images, masks = _sorted_out(folder, Reading())
+        except DataError:
+            return True  # a folder that cannot be read is named on opening
         return bool(images and masks)
 
     def source(self, roi: str) -> Source:
@@ -107,23 +102,29 @@ class FolderReader:
         return self._pairs[roi].image.relative_to(self.folder).as_posix()
 
 
-def _paired(folder: Path, reading: Reading) -> list[_Pair]:
+def _paired(folder: Path, reading: Reading) -> list[Pair]:
+    for kind, named in (("images", reading.images), ("masks", reading.masks)):
+        if named and (".." in Path(named).parts or not (folder / named).is_relative_to(folder)):
+            raise DataError(
+                f"'{kind}' names '{named}', which is not within {folder}. Pass the folder that "
+                f"holds both, or put a link to it there."
+            )
     images, masks = _sorted_out(folder, reading)
     ends = (reading.mask_suffix,) if reading.mask_suffix else MASK_ENDS
     if not images or not masks:
-        what = "image" if not images else "mask"
-        raise DataError(
-            f"{folder} holds no {what} that can be told by its folder or name. Say which files are "
-            f"which in the suite: 'files: {{images: DIR, masks: DIR}}', '{{mask_suffix: _END}}' or "
-            f"'{{pairs: FILE.csv}}'."
-        )
+        raise DataError(_nothing(folder, reading, "image" if not images else "mask"))
     bases = (folder / (reading.images or "."), folder / (reading.masks or "."))
-    by_place = _pair_by(images, masks, ends, bases)
+    by_place = pair_by(images, masks, ends, bases)
     left_images = [path for path in images if path not in by_place]
-    taken = set(by_place.values())
+    taken = {pair.mask for pair in by_place.values()}
     left_masks = [path for path in masks if path not in taken]
-    by_stem = _pair_by(left_images, left_masks, ends, None)
-    taken |= set(by_stem.values())
+    contradict = contradiction(images, masks, bases)
+    by_stem = {
+        image: pair
+        for image, pair in pair_by(left_images, left_masks, ends, None).items()
+        if not contradict(image, pair.mask)
+    }
+    taken |= {pair.mask for pair in by_stem.values()}
     together = by_place | by_stem
     for paths, done, ours, theirs in (
         (images, together.keys(), "image", "mask"),
@@ -134,12 +135,42 @@ def _paired(folder: Path, reading: Reading) -> list[_Pair]:
             others = sorted({path.stem for path in (masks if ours == "image" else images)})
             near = near_miss(alone[0].stem, others, 0.8)
             hint = f"; the nearest is '{near}'" if near else _bare_folder(folder, alone, done)
+            longer = [
+                name for name in others if re.match(re.escape(alone[0].stem) + r"[\s_.-]", name)
+            ]
+            if ours == "image" and len(longer) > 1:
+                hint = (
+                    f"; masks such as '{longer[0]}' and '{longer[1]}' begin so: an image has one "
+                    f"mask, into which those of single classes must be merged, a code for each"
+                )
+            if near == alone[0].stem:
+                hint = f"; another of this name lies in a folder that is not its {theirs}s'"
             raise DataError(
                 f"{len(alone)} {ours}(s) in {folder} have no {theirs}, the first is "
                 f"{alone[0].relative_to(folder)}{hint}. Rename it as its {theirs}, move it out, or "
                 f"list the pairs in a CSV (files: {{pairs: FILE.csv}} in the suite)."
             )
-    return [_Pair(image, mask) for image, mask in together.items()]
+    return list(together.values())
+
+
+def _nothing(folder: Path, reading: Reading, what: str) -> str:
+    """That there is no image, or no mask: why, and what to do."""
+    for kind, named in (("images", reading.images), ("masks", reading.masks)):
+        if named and not (folder / named).is_dir():
+            near = near_miss(named, [path.name for path in folder.iterdir() if path.is_dir()])
+            hint = f" Is it '{near}'?" if near else ""
+            return f"There is no folder '{named}' in {folder}, which '{kind}' names.{hint}"
+    if bool(reading.images) != bool(reading.masks) and not reading.mask_suffix:
+        given, other = ("images", "masks") if reading.images else ("masks", "images")
+        return (
+            f"{folder}: '{given}' alone does not say which files are {other}. Name their folder "
+            f"too (files: {{images: DIR, masks: DIR}}; data prepare: --images DIR --masks DIR)."
+        )
+    return (
+        f"{folder} holds no {what} that can be told by its folder or name. Say which files are "
+        f"which in the suite: 'files: {{images: DIR, masks: DIR}}', '{{mask_suffix: _END}}' or "
+        f"'{{pairs: FILE.csv}}'."
+    )
 
 
 def _bare_folder(folder: Path, alone: list[Path], done: Collection[Path]) -> str:
@@ -153,44 +184,22 @@ def _bare_folder(folder: Path, alone: list[Path], done: Collection[Path]) -> str
     )
 
 
-def _pair_by(
-    images: Iterable[Path],
-    masks: Iterable[Path],
-    ends: Iterable[str],
-    bases: tuple[Path, Path] | None,
-) -> dict[Path, Path]:
-    """{image: mask} of equal stems, in corresponding folders below ``bases``, or anywhere (None).
-
-    Raises DataError where two files of one kind answer to one name."""
-    groups: dict[tuple[object, str], tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
-    for kind, paths, endings in ((0, images, IMAGE_ENDS), (1, masks, ends)):
-        for path in paths:
-            place = _place(path.relative_to(bases[kind])) if bases else ()
-            groups[place, _stem(path, endings)][kind].append(path)
-    pairs = {}
-    for (_, stem), (some_images, some_masks) in groups.items():
-        if not some_images or not some_masks:
-            continue
-        for candidates, what in ((some_images, "images"), (some_masks, "masks")):
-            if len(candidates) > 1:
-                listing = " and ".join(str(path) for path in sorted(candidates)[:3])
-                raise DataError(
-                    f"'{stem}' has {len(candidates)} {what}: {listing}. Keep one, or list "
-                    f"the pairs in a CSV (files: {{pairs: FILE.csv}} in the suite)."
-                )
-        pairs[some_images[0]] = some_masks[0]
-    return pairs
-
-
-def _listed(folder: Path, table: str) -> list[_Pair]:
+def _listed(folder: Path, table: str) -> list[Pair]:
     path = folder / table
-    pairs, seen = [], set()
+    pairs: list[Pair] = []
+    seen: dict[Path, int] = {}
     for number, row in read_table(path, ("image", "mask")):
         image, mask = (_existing(folder, row[column], path, number) for column in ("image", "mask"))
-        if image in seen:
-            raise DataError(f"{path}, row {number}: the image '{row['image']}' is listed twice.")
-        seen.add(image)
-        pairs.append(_Pair(image, mask, row.get("patient") or None, row.get("site") or None))
+        for kind, file in (("image", image), ("mask", mask)):
+            if before := seen.get(file):
+                share = " Where two images do share one, copy it." if kind == "mask" else ""
+                raise DataError(
+                    f"{path}, row {number}: the {kind} '{row[kind]}' is listed twice, first in row "
+                    f"{before}.{share}"
+                )
+            seen[file] = number
+        origin = (row.get("patient") or None, row.get("site") or None)
+        pairs.append(Pair(image, mask, stem_of(image, IMAGE_ENDS), *origin))
     if not pairs:
         raise DataError(f"{path} lists no pair of image and mask.")
     return pairs
@@ -217,35 +226,31 @@ def _sorted_out(folder: Path, reading: Reading) -> tuple[list[Path], list[Path]]
         images = _files(folder / (reading.images or "."))
         masks = _files(folder / (reading.masks or "."))
         if reading.mask_suffix:
-            masks = [path for path in masks if path.stem.endswith(reading.mask_suffix)]
+            masks = [path for path in masks if _ends_so(path, reading.mask_suffix)]
         return [path for path in images if path not in set(masks)], masks
     files = _files(folder)
     if reading.mask_suffix:
-        masks = [path for path in files if path.stem.endswith(reading.mask_suffix)]
+        masks = [path for path in files if _ends_so(path, reading.mask_suffix)]
     else:
         masks = _inside(files, folder, MASK_NAMES)
-        masks = masks or [path for path in files if _stem(path, MASK_ENDS) != _stem(path, ())]
+        masks = masks or [path for path in files if stem_of(path, MASK_ENDS) != stem_of(path, ())]
     known = set(masks)
     images = [path for path in files if path not in known]
     return _inside(images, folder, IMAGE_NAMES) or images, masks
 
 
+def _ends_so(path: Path, end: str) -> bool:
+    return stem_of(path, (end,)) != stem_of(path, ())
+
+
 def _files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    return pictures(folder) if folder.is_dir() else []
 
 
 def _inside(paths: Iterable[Path], folder: Path, names: set[str]) -> list[Path]:
     """Those in folders of these names; else in folders with such a word, as in "train_masks"."""
     paths = list(paths)
-    for split in (_whole, _words):
+    for split in (_whole, words_of):
         chosen = [
             path
             for path in paths
@@ -260,41 +265,15 @@ def _whole(part: str) -> list[str]:
     return [part.lower()]
 
 
-def _words(part: str) -> list[str]:
-    return re.split(r"[\s_.-]+", part.lower())
-
-
-def _place(path: Path) -> tuple[str, ...]:
-    """The folders of a relative path, without words that say images or masks lie there; nnU-Net's
-    ``imagesTr`` and ``labelsTr`` are both ``tr``."""
-    places = []
-    for part in path.parts[:-1]:
-        if nnunet := re.fullmatch("(?:images|labels)(t[rs])", part.lower()):
-            places.append(nnunet[1])
-        elif not {part.lower()} & (IMAGE_NAMES | MASK_NAMES):
-            words = [word for word in _words(part) if word not in IMAGE_NAMES | MASK_NAMES]
-            named = len(words) < len(_words(part))
-            places.append("_".join(words) if named else part)
-    return tuple(place for place in places if place)
-
-
-def _stem(path: Path, endings: Iterable[str]) -> str:
-    stem = unicodedata.normalize("NFC", path.stem)
-    for end in endings:
-        if stem.lower().endswith(end.lower()) and len(stem) > len(end):
-            return stem[: -len(end)]
-    return stem
-
-
-def _named(folder: Path, pairs: list[_Pair]) -> dict[str, _Pair]:
+def _named(folder: Path, pairs: list[Pair]) -> dict[str, Pair]:
     """Pairs by the name of their ROI."""
-    stems: dict[str, list[_Pair]] = defaultdict(list)
+    stems: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
-        stems[_stem(pair.image, IMAGE_ENDS)].append(pair)
-    named: dict[str, _Pair] = {}
+        stems[pair.stem].append(pair)
+    named: dict[str, Pair] = {}
     for stem, same in stems.items():
         for pair in same:
-            parts = (*_place(pair.image.relative_to(folder)), stem) if len(same) > 1 else (stem,)
+            parts = (*place_of(pair.image.relative_to(folder)), stem) if len(same) > 1 else (stem,)
             name = "__".join(unicodedata.normalize("NFC", part) for part in parts) + ".png"
             if name in named:
                 raise DataError(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import PurePath
 
 LOSSY = (".jpg", ".jpeg", ".webp")
+PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 Colour = tuple[int, int, int]
 
 #: what cannot be read as pixels, by the ends of names, and what to do

@@ -10,27 +10,25 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
-from benchbcss.data import bcss, clues
+from benchbcss.data import bcss, clues, palettes
 from benchbcss.data.class_maps import ClassMap
 from benchbcss.data.dataset import Dataset, Roi
-from benchbcss.data.formats import Colour
-from benchbcss.data.images import opened
 from benchbcss.data.proposal import Proposal, suite_text
+from benchbcss.data.ramps import look_interpolated
 from benchbcss.data.reader import LAST, Reader, Reading, choose, matched, open_reader
-from benchbcss.data.splits import PARTS
+from benchbcss.data.scale import scale
+from benchbcss.data.splits import PARTS, bcss_regions, region_of
 from benchbcss.data.store import TileStore
 from benchbcss.errors import BenchError, DataError, InputError
 from benchbcss.io import write_bytes
+from benchbcss.names import LONGEST, problem, shown
 from benchbcss.progress import SILENT, Progress
 
 SHARES = {"test": 0.25, "val": 0.15}  # of the ROIs; train is the rest
-MOST_COLOURS = 64  # a mask with more was not coloured by hand
 MOST_CLASSES = 254
 
 
@@ -67,12 +65,24 @@ def look(
         )
     if len(pixels) == 1:
         notes.append(f"every mask is {next(iter(pixels))} throughout: there are no classes to tell")
+    if not made and not reading.colours and not reading.instances:
+        masks = {source.reader.source(roi).mask: rois[roi].mask_entry.codes for roi in rois}
+        if wrong := palettes.disagreement(masks):
+            raise DataError(
+                f"In {folder} {wrong}. Say which with --classes FILE: lines such as "
+                f"'\"#ff0000\": CLASS' for colours, '1: CLASS' for numbers."
+            )
+    if wrong := look_interpolated(roi.mask_entry.ramps for roi in rois.values()):
+        notes.append(f"{wrong}: if so, export the masks anew with nearest neighbour")
+    if left_out := clues.left_out(folder, source.reader):
+        notes.append(left_out)
+    mpp, about_scale = scale(source.reader.source(roi).image for roi in rois)
     patients, about_patients = _patients(source, folder, rois, reading)
     parts, about_parts = _parts(source.reader, folder, rois, patients)
     official = (
         made is None
         and reading.reader == "bcss"
-        and (source.code_table() is not None or len(patients) == len(rois))
+        and (source.code_table() is not None or {*map(region_of, rois)} <= bcss_regions())
     )
     return Proposal(
         str(reading.reader),
@@ -83,7 +93,8 @@ def look(
         parts,
         official,
         _names(made, reading, pixels) if made else {},
-        (*notes, *about_patients, *about_parts),
+        (*notes, *about_scale, *about_patients, *about_parts),
+        mpp,
     )
 
 
@@ -100,7 +111,8 @@ def _opened(
             patient_pattern=reading.patient_pattern or bcss.PATIENT.lstrip("^").rstrip("-"),
             site_pattern=reading.site_pattern or bcss.SITE.lstrip("^").rstrip("-"),
         )
-    if colours := _colours([reader.source(roi).mask for roi in reader.ids]):
+    by_colour = bool(made and made.colours and not made.values)
+    if colours := palettes.colours([reader.source(roi).mask for roi in reader.ids], by_colour):
         if made:  # in its order, and with colours that no mask happens to have
             colours = {c: code for code, c in enumerate(dict.fromkeys((*made.colours, *colours)))}
         reading = replace(reading, colours=colours)
@@ -182,7 +194,8 @@ def _parts(
         named = {roi: "test" if part == "val" else part for roi, part in named.items()}
         notes.append("there is no test part, so the names' val is test")
     if "train" not in present:
-        return propose_split(rois, patients), []
+        note = "the parts in the files' names have nothing to train on, so they are not kept"
+        return propose_split(rois, patients), [note]
     rest = [group for group in groups if named[group[0]] == "train"]
     if "val" not in named.values() and len(rest) > 1:
         wanted = max(1, round(SHARES["val"] * sum(map(len, rest))))
@@ -239,9 +252,9 @@ def _groups(rois: Mapping[str, Roi], patients: Mapping[str, str]) -> list[list[s
 
     first: dict[tuple[str, str], str] = {}
     for name in sorted(rois):
-        ties = [("image", rois[name].image_entry.sha256)]
+        ties = [("image", rois[name].image_entry.pixels)]
         if name in patients:
-            ties.append(("patient", patients[name]))
+            ties.append(("patient", patients[name].casefold()))
         for tie in ties:
             leader[head(name)] = head(first.setdefault(tie, name))
     groups: dict[str, list[str]] = {}
@@ -250,52 +263,55 @@ def _groups(rois: Mapping[str, Roi], patients: Mapping[str, str]) -> list[list[s
     return list(groups.values())
 
 
-def _colours(masks: Sequence[Path]) -> dict[Colour, int]:
-    """A code for each colour of RGB masks, darkest first; empty if masks have one channel."""
-    present: set[int] = set()
-    for path in masks:
-        try:
-            with opened(path) as image:
-                if image.mode not in ("RGB", "RGBA"):
-                    continue
-                rgb = np.asarray(image.convert("RGB"), np.uint32)
-        except DataError:
-            continue  # reading it properly says what is wrong with it
-        present |= set(np.unique(rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]).tolist())
-        if len(present) > MOST_COLOURS:
-            raise DataError(
-                f"{path}: the masks have more than {MOST_COLOURS} colours, so they are lossy, or "
-                f"resampled with interpolation. Export them anew as PNG with flat colours."
-            )
-    colours = sorted((value >> 16, value >> 8 & 255, value & 255) for value in present)
-    return {colour: code for code, colour in enumerate(sorted(colours, key=sum))}
-
-
 def write(proposal: Proposal, folder: Path, suite: Path) -> tuple[Path, Path]:
-    """The suite file and its split's CSV beside it. Raises InputError where one exists."""
-    from benchbcss.suites import mistakes
+    """The suite file and its split's CSV beside it. Raises InputError where one exists, or the
+    suite could not be called so."""
+    from benchbcss.suites import ENDINGS, mistakes
 
-    table = suite.with_name("splits.csv" if suite.parent == folder else f"{suite.stem}-splits.csv")
+    if not suite.name.lower().endswith(ENDINGS):
+        raise InputError(
+            f"{suite} is not named as a suite file. Pass --output NAME.yaml; the split is written "
+            f"beside it."
+        )
+    if why := problem(suite.stem):
+        raise InputError(
+            f"The suite in {suite} cannot be called {shown(suite.stem)}: {why}. Pass another "
+            f"--output NAME.yaml."
+        )
+    table = suite.with_name("splits.csv")
+    taken = table.exists() and suite.stem != suite_name(folder)  # a split of the user's own, say
+    if taken or suite.parent != folder:
+        table = suite.with_name(f"{suite.stem}-splits.csv")
     for path in (suite, table):
         if path.exists():
             raise InputError(
                 f"{path} exists already and is left as it is. Remove it, or pass --output FILE."
             )
+    split = table.name if suite.parent == folder else str(table.resolve())
+    try:
+        contents = (proposal.splits_csv.encode(), suite_text(proposal, folder, split).encode())
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{folder}, or a name in it, holds bytes that are no UTF-8, which a suite cannot say. "
+            f"Rename it."
+        ) from error
     try:
         suite.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(table, proposal.splits_csv.encode())
-        split = table.name if suite.parent == folder else str(table.resolve())
-        write_bytes(suite, suite_text(proposal, folder, split).encode())
+        for path, content in zip((table, suite), contents, strict=True):
+            write_bytes(path, content)
     except (OSError, BenchError) as error:
         raise InputError(
             f"{suite} cannot be written: {error} Pass --output FILE in a folder of yours."
         ) from error
-    if problems := mistakes(suite):
-        raise AssertionError(f"the suite that was written is not valid: {problems}")
+    if problems := mistakes(suite):  # names that a file gives are no classes, say
+        for path in (table, suite):
+            path.unlink()
+        raise InputError(f"No suite can be written of this: {problems[0].partition(': ')[2]}")
     return suite, table
 
 
 def suite_name(folder: Path) -> str:
     """A suite's name from its folder's: lower case, digits and single hyphens."""
-    name = re.sub(r"[^a-z0-9]+", "-", os.path.basename(os.path.realpath(folder)).lower()).strip("-")
-    return name or "own"
+    name = re.sub(r"[^a-z0-9]+", "-", os.path.basename(os.path.realpath(folder)).lower())
+    name = name[: LONGEST // 2].strip("-")
+    return "own" if problem(name) else name

@@ -14,11 +14,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchbcss.data.class_maps import NOTHING
 from benchbcss.data.dataset import Roi
 from benchbcss.data.reader import Reading
 from benchbcss.data.splits import PARTS
+from benchbcss.names import printable
 
 _WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # YAML reads them as values
 
@@ -36,6 +38,7 @@ class Proposal:
     official: bool  # BCSS's own codes
     names: Mapping[int, str | None] = field(default_factory=dict)  # of codes; None: no class
     notes: tuple[str, ...] = field(default=())
+    mpp: float | None = None  # um per pixel, as the images' files say it
 
     @property
     def splits_csv(self) -> str:
@@ -59,14 +62,14 @@ def suite_text(proposal: Proposal, folder: Path, split: str) -> str:
         f"# Written by 'benchbcss data prepare' from {len(proposal.rois)} ROIs of "
         f"{min(sides)} to {max(sides)} px, {total / 1e6:.2f} Mpx.",
         "# Check what a comment asks; then: benchbcss suites --validate THIS FILE",
-        f"summary: {json.dumps(f'Images of {os.path.basename(os.path.realpath(folder))}')}",
+        f"summary: {_quoted(f'Images of {printable(os.path.basename(os.path.realpath(folder)))}')}",
         *_label_map(proposal, total),
-        f"split: {json.dumps(split)}  # a proposal: "
+        f"split: {_quoted(split)}  # a proposal: "
         + ", ".join(f"{list(proposal.parts.values()).count(part)} {part}" for part in PARTS),
         *(f"# {note}" for note in proposal.notes),
         f"reader: {proposal.reader}",
         *_reading(proposal.reading),
-        "mpp: 0.30  # not known: set the um per pixel of these images; sizes in um depend on it",
+        _scale(proposal.mpp),
         f"tile: {{size: {tile}, overlap: {tile // 4}}}  # at most the smallest side",
         "budget: {epochs: 100}",
         "presets:",
@@ -74,6 +77,12 @@ def suite_text(proposal: Proposal, folder: Path, split: str) -> str:
         "    budget: {epochs: null, steps: 300}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _scale(mpp: float | None) -> str:
+    if mpp:
+        return f"mpp: {mpp:g}  # as tags of the images say: check it; sizes in um depend on it"
+    return "mpp: 0.30  # not known: set the um per pixel of these images; sizes in um depend on it"
 
 
 def _label_map(proposal: Proposal, total: int) -> list[str]:
@@ -157,14 +166,19 @@ def _plain(name: str) -> str:
     return (
         name
         if re.fullmatch(r"[A-Za-z_]\w*", name) and name.lower() not in _WORDS
-        else json.dumps(name, ensure_ascii=False)
+        else _quoted(name)
     )
+
+
+def _quoted(value: Any) -> str:
+    """As YAML reads it back: JSON writes letters beyond 16 bits as two halves, which it keeps."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _reading(reading: Reading) -> list[str]:
     lines = []
     if files := reading.files:
-        lines.append(f"files: {json.dumps(files)}")
+        lines.append(f"files: {_quoted(files)}")
     for name in ("patient_pattern", "site_pattern"):
         if pattern := getattr(reading, name):
             lines.append(f"{name}: '{pattern.replace(chr(39), 2 * chr(39))}'")

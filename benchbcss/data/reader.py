@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from benchbcss import registry
-from benchbcss.data.formats import Colour, elsewhere
+from benchbcss.data.formats import PACKED, Colour, elsewhere
 from benchbcss.errors import DataError, UnknownNameError
 
 if TYPE_CHECKING:  # a folder is listed before anything is decoded
@@ -138,8 +139,10 @@ def detect(folder: Path) -> str:
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise DataError(f"The data folder {folder} {what}.")
+        if not folder.exists():
+            raise DataError(f"The data folder {folder} does not exist.")
+        packed = " Unpack it, and pass the folder." if folder.suffix.lower() in PACKED else ""
+        raise DataError(f"The data folder {folder} is a file, not a folder.{packed}")
 
 
 def choose(folder: Path, reading: Reading) -> str:
@@ -161,8 +164,11 @@ def colour_variant(reading: Reading) -> str:
 
 
 def matched(pattern: str | None, text: str, group: str) -> str | None:
-    """What ``pattern`` finds in ``text``: its named ``group``, its first group, or all of it."""
-    match = re.search(pattern, text) if pattern else None
+    """What ``pattern`` finds in ``text``: its named ``group``, its first group, or all of it. Both
+    are compared in one Unicode form: whoever has two ways to write a name is one patient."""
+    if not pattern:
+        return None
+    match = re.search(unicodedata.normalize("NFC", pattern), unicodedata.normalize("NFC", text))
     if match is None:
         return None
     if group in match.groupdict():

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchbcss.data.bcss import PATIENT, SITE
+from benchbcss.data.pairing import place_of
 from benchbcss.data.reader import matched
 from benchbcss.data.tables import near_miss, read_table
 from benchbcss.errors import DataError, UnknownNameError
@@ -21,6 +23,12 @@ from benchbcss.errors import DataError, UnknownNameError
 PARTS = ("train", "val", "test")
 BUILT_IN = ("brief", "official", "eva")
 Origin = Callable[[str], str | None]
+_REGION = re.compile(r"TCGA-[^_]+_xmin\d+_ymin\d+(?=_|\.)")  # then the scale: _MPP-0.2500
+
+
+def is_table(name: str) -> bool:
+    """Whether a split's name is that of a file, however its ending is written."""
+    return name.lower().endswith((".csv", ".tsv"))
 
 
 def patient_of(filename: str) -> str | None:
@@ -116,9 +124,16 @@ class Split:
 
 
 def _shared(origin: Mapping[str, str], first: Iterable[str], second: Iterable[str]) -> list[str]:
-    """What known origins two parts have in common."""
-    one, other = ({origin[name] for name in part if name in origin} for part in (first, second))
-    return sorted(one & other)
+    """What known origins two parts have in common, whatever their capitals; each way to write them
+    is named."""
+    written: dict[str, set[str]] = {}
+    parts = []
+    for part in (first, second):
+        parts.append({origin[name].casefold() for name in part if name in origin})
+        for name in part:
+            if name in origin:
+                written.setdefault(origin[name].casefold(), set()).add(origin[name])
+    return sorted(" / ".join(sorted(written[key])) for key in parts[0] & parts[1])
 
 
 @lru_cache(maxsize=1)
@@ -135,6 +150,19 @@ def built_in_split(name: str) -> dict[str, str]:
             "split", name, BUILT_IN, "Or pass a CSV with the columns filename,split."
         )
     return {row["filename"]: row[name] for row in _table()}
+
+
+def region_of(filename: str) -> str:
+    """Slide and corner of a BCSS ROI, which its file is named after at any scale; other names as
+    they are, without folder and extension."""
+    match = _REGION.match(_plain(filename))
+    return match[0] if match else _bare(filename)
+
+
+@lru_cache(maxsize=1)
+def bcss_regions() -> frozenset[str]:
+    """``region_of`` the 151 ROIs of BCSS."""
+    return frozenset(region_of(row["filename"]) for row in _table())
 
 
 @dataclass(frozen=True)
@@ -162,7 +190,7 @@ def read_split(path: Path) -> dict[str, Assignment]:
             raise DataError(f"{path}, row {number}: there is no file name.")
         if part not in PARTS:
             near = next((p for p in PARTS if part.startswith(p)), None) or near_miss(part, PARTS)
-            hint = f" Write '{near}'." if near else ""
+            hint = f" Write '{near}'." if near else " Leave out rows of ROIs that are in no part."
             raise DataError(
                 f"{path}, row {number}: split '{row['split']}' is not one of {', '.join(PARTS)}."
                 f"{hint}"
@@ -185,17 +213,19 @@ def load_split(
     """The split ``name`` (built in, or the path of a CSV) over the files ``present``.
 
     A CSV's columns ``patient`` and ``site`` come before what ``patient`` and ``site`` say of a
-    file. Its names may lack the extension or a folder, or have another Unicode form. Raises
-    DataError when train or test is left without an ROI.
+    file. Its names may lack the extension or a folder, or have another Unicode form; those of a
+    split that is built in may have another scale. Raises DataError when train or test is left
+    without an ROI.
     """
-    is_file = name.lower().endswith(".csv") or Path(name).is_file()
+    is_file = is_table(name) or Path(name).is_file()
     if is_file:
         named = read_split(Path(name))
     else:
         named = {file: Assignment(part) for file, part in built_in_split(name).items()}
     files = sorted(present)
     label = Path(name).name if is_file else name
-    assigned, absent = _meet(named, files, label)
+    ways = _WAYS if is_file else (*_WAYS, (region_of, lambda name: [region_of(name)]))
+    assigned, absent = _meet(named, files, label, ways)
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     unassigned = []
     patients: dict[str, str] = {}
@@ -235,23 +265,25 @@ def load_split(
 
 
 def _meet(
-    named: Mapping[str, Assignment], files: list[str], label: str
+    named: Mapping[str, Assignment],
+    files: list[str],
+    label: str,
+    ways: Sequence[_Way],
 ) -> tuple[dict[str, Assignment], tuple[str, ...]]:
     """({file present: assignment}, names of the split that no file has).
 
-    Names are compared as they are, then without folder and Unicode form, then without extension;
-    what fits two files fits none."""
+    Names are compared as they are, then in each of ``ways``. What fits two files fits none."""
     assigned = {file: named[file] for file in files if file in named}
     left = [name for name in named if name not in assigned]
     by = {file: file for file in assigned}
     met: set[str] = set()
-    for simplify in (_plain, _bare):
+    for of_file, of_name in ways:
         free: dict[str, list[str]] = {}
         for file in files:
             if file not in assigned:
-                free.setdefault(simplify(file), []).append(file)
+                free.setdefault(of_file(file), []).append(file)
         for name in left:
-            candidates = free.get(simplify(name), [])
+            candidates = next((free[key] for key in of_name(name) if key in free), [])
             if len(candidates) != 1:
                 continue
             file = candidates[0]
@@ -276,6 +308,19 @@ def _bare(name: str) -> str:
     stem, dot, extension = plain.rpartition(".")
     images = ("png", "tif", "tiff", "bmp", "jpg", "jpeg", "webp")
     return stem if dot and extension.lower() in images else plain
+
+
+def _ends(name: str) -> list[str]:
+    """What an ROI of that path may be called: with its folders, which join its name where a stem
+    occurs in several, from all of them to none."""
+    path = PurePosixPath(unicodedata.normalize("NFC", name.replace("\\", "/")))
+    parts = (*place_of(path), _bare(name))
+    return ["__".join(parts[start:]) for start in range(len(parts))]
+
+
+#: in which the file of a name is looked for: what a file is called, and what a name may mean
+_Way = tuple[Callable[[str], str], Callable[[str], list[str]]]
+_WAYS: tuple[_Way, ...] = ((_bare, _ends), (_plain, lambda name: [_plain(name)]))
 
 
 def _near_misses(absent: Iterable[str], unassigned: list[str]) -> tuple[str, ...]:

@@ -30,8 +30,9 @@ from benchbcss.temporary import beside, sweep
 if TYPE_CHECKING:  # what is decoded already is found again without it
     import numpy as np
 
-#: of how masks are decoded; entries of the first, which stretched grey PNGs of 4 bits, are renewed
-DECODER = 2
+#: of how files are decoded; entries of older ones, which stretched or inverted grey masks of some
+#: kinds and took images of 16 bits, are renewed
+DECODER = 3
 #: names of what a store holds: digests of sources, and decoded arrays with their descriptions
 _OURS = re.compile(
     r"(?P<memo>[0-9a-f]{64}\.sha256)"
@@ -47,6 +48,10 @@ class Entry:
     array: Path
     shape: tuple[int, ...]
     codes: dict[int, int]
+    #: SHA-256 of the array: equal pixels, however their files are written
+    pixels: str = ""
+    #: of a mask: see ``ramps.ramps``
+    ramps: tuple[int, int] = (0, 0)
     #: what beside the file's bytes decided the array (a colour table, a place within the file)
     variant: str = ""
     #: sees to it that the array is as it was decoded
@@ -93,7 +98,7 @@ class TileStore:
             stem += f"-{hashlib.sha256(variant.encode()).hexdigest()[:16]}"
         array = self.root / f"{stem}.npy"
         read = decode or partial(_decode, path, kind)
-        meta = _described(array, kind) or self._decoded(path, kind, read, array)
+        meta = _described(array) or self._decoded(path, kind, read, array)
 
         def verify() -> None:
             self._verify(path, digest, kind, read, array)
@@ -103,6 +108,8 @@ class TileStore:
             array,
             tuple(meta["shape"]),
             {int(code): count for code, count in meta["codes"].items()},
+            meta["array_sha256"],
+            tuple(meta.get("ramps", (0, 0))),
             variant,
             verify,
         )
@@ -117,7 +124,7 @@ class TileStore:
     ) -> dict[str, Any]:
         """Decode ``path``, unless another process has done so meanwhile; its description."""
         with _locked(array.with_suffix(".lock")):
-            meta = _described(array, kind, thorough)
+            meta = _described(array, thorough)
             if meta is None:
                 sweep(self.root)
                 meta = self._keep(path, decode(), kind, array)
@@ -132,7 +139,7 @@ class TileStore:
         with contextlib.suppress(OSError):
             if _state(array) in self._verified:
                 return
-        if _described(array, kind, thorough=True) is None:
+        if _described(array, thorough=True) is None:
             print(f"{array} is not as it was written: {path} is decoded again", file=sys.stderr)
             if self._digest(path) != digest or sha256(path) != digest:
                 raise DataError(
@@ -195,10 +202,14 @@ class TileStore:
     def _keep(self, path: Path, array: np.ndarray, kind: str, array_path: Path) -> dict[str, Any]:
         import numpy as np
 
+        from benchbcss.data.ramps import ramps
+
         codes: dict[str, int] = {}
+        meta: dict[str, Any] = {}
         if kind == "mask":
             counts = np.bincount(array.reshape(-1))
             codes = {str(code): int(counts[code]) for code in np.flatnonzero(counts)}
+            meta["ramps"] = ramps(array)
         temporary = beside(array_path)
         try:
             with open(temporary, "wb") as handle:
@@ -214,7 +225,7 @@ class TileStore:
             ) from error
         finally:
             temporary.unlink(missing_ok=True)
-        meta: dict[str, Any] = {
+        meta |= {
             "source": path.name,
             "decoder": DECODER,
             "shape": list(array.shape),
@@ -286,7 +297,7 @@ def _check_of(*texts: str) -> str:
     return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _described(array: Path, kind: str, thorough: bool = False) -> dict[str, Any] | None:
+def _described(array: Path, thorough: bool = False) -> dict[str, Any] | None:
     """What the store knows of an array, or None if it is to be decoded (again). ``thorough``:
     compare its checksum even where size and time of change are as they were left."""
     described = array.with_suffix(".json")
@@ -300,7 +311,7 @@ def _described(array: Path, kind: str, thorough: bool = False) -> dict[str, Any]
         return None
     if check != _check_of(json.dumps(meta, sort_keys=True)):
         return None
-    if kind == "mask" and meta["decoder"] != DECODER:
+    if meta["decoder"] != DECODER:
         return None
     as_left = (stat.st_size, stat.st_mtime_ns) == (meta["size"], meta["changed"])
     if thorough or not as_left:

@@ -14,7 +14,7 @@ from benchbcss import registry
 from benchbcss.data import dataset as data
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.reader import choose as choose_reader
-from benchbcss.data.splits import Split
+from benchbcss.data.splits import Split, is_table
 from benchbcss.data.store import TileStore
 from benchbcss.errors import (
     DataError,
@@ -105,7 +105,7 @@ def prepare(
         source = data.Dataset(folder, store, suite.reading())
         labels = suite.labels(source.code_table())
         chosen = split or suite.split
-        if split is None and chosen.endswith(".csv"):
+        if split is None and is_table(chosen):
             chosen = str(folder / chosen)  # a suite names the CSV beside its own data
         parts = source.split(chosen)
         leakage = parts.leakage()
@@ -118,6 +118,10 @@ def prepare(
         raise DataError(f"{error}{remedy}") from error
     if copies := data.identical(rois, parts):
         raise DataError(" ".join(copies[:5]))
+    for doubt in source.doubts(rois, suite.mpp, bcss_codes=suite.has_bcss_codes):
+        say(f"warning: {doubt}")
+    if lacking := data.check_scored((rois[name] for name in parts.test), labels):
+        say(f"warning: no test ROI has {', '.join(lacking)}, so nothing can be measured of it")
     warnings = list(leakage.warnings)
     if source.colour_normalised:
         warnings.append("images are colour-normalised already; do not normalise them again")

@@ -124,7 +124,8 @@ def bounds_of(
         error = error * np.sqrt(influence.rois / np.maximum(1, influence.rois - 2))
         part = LIMITS.degrees_off_the_edge
         fewer = np.clip(off_edge.effective - 1, 1, np.maximum(1, degrees))
-        degrees = np.where(degrees > 1, degrees ** (1 - part) * fewer**part, degrees)
+        mixed = np.maximum(1, degrees) ** (1 - part) * fewer**part
+        degrees = np.where(degrees > 1, mixed, degrees)
     shift = np.clip(np.nan_to_num(influence.area_shift), -error, error)
     low, high = logit_t(point, error, degrees, shift)
     reach = np.minimum(1.0, LIMITS.rule_of_three / np.maximum(effective, 1.0))

@@ -185,3 +185,18 @@ def test_glas_as_released_becomes_a_correct_row(tmp_path):
     scored = json.loads(cli(*words, check=0).stdout)
     headline = scored["tracks"]["semantic"]["headline"]["per_roi"]
     assert headline["dice"] == pytest.approx({"foreground": np.mean(dice)})
+
+
+def test_a_splits_ending_may_be_in_capitals(own):
+    """As Windows writes it: a suite's split lies beside the data all the same."""
+    tmp_path, _ = own
+    (tmp_path / "d" / "splits.csv").rename(tmp_path / "d" / "Splits.CSV")
+    (tmp_path / "own.YAML").write_text(OWN.replace("splits.csv", "Splits.CSV"))
+    suite = ("--suite", tmp_path / "own.YAML")
+    assert "3 train" in data(tmp_path, "verify", tmp_path / "d", *suite, check=0).stdout
+    where = ("--data", tmp_path / "d", "--dry-run", "--workspace", tmp_path / "w")
+    done = cli("run", "floor_majority", *suite, *where, check=0)
+    assert "codes of BCSS" not in done.stderr
+    split = ("--split", tmp_path / "d" / "Splits.CSV")  # and the default suite
+    done = cli("run", "floor_majority", *split, *where, check=0)
+    assert "warning: the masks are read with the codes of BCSS" in done.stderr

@@ -138,3 +138,17 @@ def test_groups_of_outputs():
         groups(names, CLASSES, (0, 1, 2), {"9": "tumor"}, "net")
     with pytest.raises(DataError, match="--set model.class_map=FILE"):
         groups(names, CLASSES, (0, 1, 2), None, "net")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("m.yaml", "0: glass\n1: tumour\n1: rest\n"),
+        ("m.json", '{"labels": {"glass": 0, "tumour": 1, "tumour": 2}}'),
+    ],
+)
+def test_an_entry_that_is_written_twice_is_a_mistake(tmp_path, name, text):
+    """The last one would be kept, and a code be another class."""
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=rf"{name} cannot be read: '(1|tumour)' is written twice"):
+        read(tmp_path / name)

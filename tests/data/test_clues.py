@@ -186,3 +186,23 @@ def test_masks_of_one_value_are_pointed_out(tmp_path):
     proposal, suite = proposed(tmp_path / "d", tmp_path)
     assert "every mask is 7 throughout" in " ".join(proposal.notes)
     assert suite.labels().classes == (("class_7", (7,)),)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("filename,case_id,patient_id\na0,c0,p\na1,c1,p\na2,c2,q\n", ["p", "p", "q"]),
+        ("case,Subject\na0,p\na1,p\na2,q\n", ["p", "p", "q"]),
+        ("name,patient\na0,p\na1,p\na2,q\na0,q\n", []),
+        ("name,patient\na0,p\na1,p\na2,q\na0,p\n", ["p", "p", "q"]),
+        ("name,patient\nx/a0,p\na1,p\na2,q\ny/a0,q\n", []),
+    ],
+    ids=["case before patient", "case is the name", "contradiction", "repeated", "two folders"],
+)
+def test_which_column_says_the_patient(tmp_path, text, expected):
+    """A case may be a slide, and then no two ROIs would share a patient."""
+    for index in range(3):
+        pair(tmp_path, f"a{index}", RNG.integers(0, 2, (40, 40), dtype=np.uint8))
+    (tmp_path / "who.csv").write_text(text)
+    proposal = look(tmp_path, TileStore(tmp_path / "s"), Reading())
+    assert [proposal.patients[name] for name in sorted(proposal.patients)] == expected

@@ -3,8 +3,9 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from benchbcss.data.dataset import Dataset, fingerprint, identical
+from benchbcss.data.dataset import Dataset, check_scored, fingerprint, identical
 from benchbcss.data.labels import build_label_map, label_map
 from benchbcss.data.reader import Reading
 from benchbcss.data.store import TileStore
@@ -147,3 +148,89 @@ def test_a_splits_sites_reach_the_rois(folder, tmp_path):
     assert [source.roi(f"roi{i}.png").institute for i in (0, 1, 2)] == ["north", "1", "2"]
     again = Dataset(folder, source.store, sites=split.sites)
     assert [again.roi(f"roi{i}.png").institute for i in (0, 1, 2)] == ["north", "1", "?"]
+
+
+@pytest.mark.parametrize("other", ["b.tif", "north/b.png", "b.jpg"])
+def test_pictures_that_bcss_layout_does_not_read_are_named(folder, tmp_path, other):
+    """Read were the PNGs right in the two folders, and nothing was said of the others."""
+    for kind in ("images", "masks"):
+        path = folder / kind / (other if kind == "images" else other.replace("jpg", "tif"))
+        path.parent.mkdir(exist_ok=True)
+        shape = (40, 56, 3) if kind == "images" else (40, 56)
+        Image.fromarray(np.ones(shape, np.uint8)).save(path)
+    store = TileStore(tmp_path / "store")
+    with pytest.raises(
+        DataError, match=rf"images holds 1 picture.* first is {other}: it reads PNG"
+    ):
+        Dataset(folder, store)
+    for reading in (Reading(reader="folders"), Reading(images="images", masks="masks")):  # advised
+        assert set(Dataset(folder, store, reading).names) == {
+            "b.png",
+            *(f"roi{i}.png" for i in range(6)),
+        }
+
+
+def test_equal_pixels_in_other_files_are_identical_images(folder, tmp_path):
+    """An image exported twice: another compression, another date in the file."""
+    picture = Image.open(folder / "images" / "roi0.png")
+    about = PngInfo()
+    about.add_text("Creation Time", "yesterday")
+    picture.save(folder / "images" / "roi4.png", compress_level=1, pnginfo=about)
+    source = Dataset(folder, TileStore(tmp_path / "store"))
+    split = source.split(str(folder / "splits.csv"))
+    (found,) = identical(source.rois(source.names, label_map("bcss5")), split)
+    assert found.startswith("'roi0.png' (train) and 'roi4.png' (test) are identical images")
+
+
+def test_doubts(folder, tmp_path):
+    """Codes of others under BCSS's names, and a scale that names contradict."""
+    for path in (folder / "masks").iterdir():
+        Image.fromarray(np.full((40, 56), 2, np.uint8)).save(path)
+    source = Dataset(folder, TileStore(tmp_path / "store"))
+    rois = {name: source.roi(name) for name in source.names}
+    (doubt,) = source.doubts(rois, 0.3, bcss_codes=True)
+    assert "read with the codes of BCSS" in doubt
+    assert source.doubts(rois, 0.3, bcss_codes=False) == ()
+    for kind in ("images", "masks"):
+        for path in (folder / kind).iterdir():
+            corner = 25055 + int(path.stem[-1])
+            path.rename(path.with_name(f"TCGA-A1-A0SK-DX1_xmin45749_ymin{corner}_MPP-1.0000.png"))
+    source = Dataset(folder, source.store)
+    rois = {name: source.roi(name) for name in source.names}
+    (doubt,) = source.doubts(rois, 0.3, bcss_codes=True)  # the first is one of BCSS's
+    assert doubt.startswith("names of files say 1 um per pixel, the suite 0.3")
+    assert source.doubts(rois, 1.0, bcss_codes=True) == ()
+    shutil.copy(source.reader.source(source.names[0]).image, folder / "images" / source.names[2])
+    rois = {name: source.roi(name) for name in source.names}
+    (doubt,) = source.doubts(rois, 1.0, bcss_codes=True)
+    assert doubt.startswith(f"'{source.names[0]}' and '{source.names[2]}' are identical images")
+
+
+def test_a_test_part_must_have_something_to_score(folder, tmp_path):
+    """Known before a training, not after it."""
+    labels = label_map("bcss5")
+    for name, code in (("roi4", 0), ("roi5", 0)):
+        Image.fromarray(np.full((40, 56), code, np.uint8)).save(folder / "masks" / f"{name}.png")
+    source = Dataset(folder, TileStore(tmp_path / "store"))
+    rois = source.rois(["roi4.png", "roi5.png"], labels)
+    with pytest.raises(DataError, match="No test ROI has a pixel of a class: all of them are ign"):
+        check_scored(rois.values(), labels)
+    Image.fromarray(np.full((40, 56), 2, np.uint8)).save(folder / "masks" / "roi4.png")
+    rois = source.rois(["roi4.png", "roi5.png"], labels)
+    assert check_scored(rois.values(), labels) == (
+        "tumor",
+        "lymphocyte",
+        "necrosis",
+        "blood_vessel",
+    )
+    assert check_scored([source.roi("roi0.png")], labels) == ()
+
+
+def test_a_split_beside_the_data_is_named(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = Dataset(folder, TileStore(tmp_path / "store"))
+    with pytest.raises(DataError, match=rf"no splits\.csv in .* Pass --split {folder}/splits\.csv"):
+        source.split("splits.csv")
+    (tmp_path / "d.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"d\.zip is a file.*Unpack it, and pass the folder"):
+        Dataset(tmp_path / "d.zip", source.store)

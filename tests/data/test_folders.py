@@ -1,5 +1,6 @@
 """Plain folders as people keep them."""
 
+import os
 import unicodedata
 
 import numpy as np
@@ -39,6 +40,8 @@ LAYOUTS = {
     "nested below": [("images/x/a.png", "masks/x/a.png"), ("images/y/b.png", "masks/y/b.png")],
     "nested above": [("x/images/a.png", "x/masks/a.png"), ("y/images/b.png", "y/masks/b.png")],
     "nested on one side": [("images/x/a.png", "masks/a.png"), ("images/y/b.png", "masks/b.png")],
+    "OME": [("images/a.ome.tif", "masks/a.png"), ("images/b.png", "masks/b.ome.tif")],
+    "OME in one folder": [("a.ome.tif", "a_mask.png"), ("b.ome.tif", "b_mask.png")],
     "images beside masks": [("a.bmp", "annotations/a.bmp"), ("b.bmp", "annotations/b.bmp")],
 }
 
@@ -107,6 +110,7 @@ def test_pairs_from_a_csv_with_patients(tmp_path):
     [
         ("a.png,b_mask.png", "row 2: there is no file 'b_mask.png'.*Is it 'a_mask.png'"),
         ("a.png,a_mask.png\na.png,a_mask.png", "row 3: the image 'a.png' is listed twice"),
+        ("a.png,a_mask.png\nb.png,a_mask.png", "row 3: the mask 'a_mask.png' .* twice.*row 2"),
         ("a.png,../a_mask.png", "row 2: '../a_mask.png' must lie within"),
         ("a.png,/etc/passwd", "must lie within"),
         ("a.png,", "there is no file ''"),
@@ -115,6 +119,7 @@ def test_pairs_from_a_csv_with_patients(tmp_path):
 )
 def test_a_broken_list_of_pairs(tmp_path, rows, message):
     image(tmp_path / "a.png")
+    image(tmp_path / "b.png")
     mask(tmp_path / "a_mask.png")
     (tmp_path / "pairs.csv").write_text(f"image,mask\n{rows}\n")
     with pytest.raises(DataError, match=message):
@@ -227,3 +232,121 @@ def test_images_and_masks_of_which_none_pair_are_named(tmp_path):
         open_reader(tmp_path, Reading())
     with pytest.raises(DataError, match="is a file, not a folder"):
         open_reader(tmp_path / "masks" / "region7.png", Reading())
+
+
+def test_links_to_folders_are_followed(tmp_path):
+    """As data lies on clusters; a link back, and a link to what lies here, add nothing."""
+    for name in ("a", "b"):
+        image(tmp_path / "disk" / "i" / f"{name}.tif")
+        mask(tmp_path / "disk" / "m" / f"{name}.png")
+    root = tmp_path / "d"
+    root.mkdir()
+    (root / "images").symlink_to(tmp_path / "disk" / "i")
+    (root / "masks").symlink_to(tmp_path / "disk" / "m")
+    assert open_reader(root, Reading()).ids == ("a.png", "b.png")
+    image(root / "more" / "images" / "c.tif")
+    mask(root / "more" / "masks" / "c.png")
+    (root / "more" / "images" / "back").symlink_to(root)
+    (root / "again").symlink_to(root / "more")
+    (root / "everything").symlink_to(tmp_path)
+    reader = open_reader(root, Reading())
+    assert reader.ids == ("a.png", "b.png", "c.png")
+    assert reader.source("c.png").image == root / "more" / "images" / "c.tif"
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
+    for site in ("north", "south"):
+        image(tmp_path / "images" / site / f"{site}.tif")
+        mask(tmp_path / "masks" / site / f"{site}.png")
+    (tmp_path / "lost+found").mkdir()
+    listed = os.listdir
+
+    def refused(path):
+        if str(path).endswith(("south", "lost+found")):
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", refused)
+    with pytest.raises(DataError, match=r"s/south cannot be read: Permission denied\. Make"):
+        open_reader(tmp_path, Reading())
+
+
+def test_links_to_nothing_are_rois_that_cannot_be_read(tmp_path):
+    """A copy without what its links lead to: not half a data set, in silence."""
+    for folder, suffix in (("images", "tif"), ("masks", "png")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"b.{suffix}").symlink_to(f"/nowhere/b.{suffix}")
+    image(tmp_path / "images" / "a.tif")
+    mask(tmp_path / "masks" / "a.png")
+    source = Dataset(tmp_path, TileStore(tmp_path / "store"))
+    assert source.names == ("a.png", "b.png")
+    with pytest.raises(DataError, match=r"images/b\.tif cannot be read: No such file"):
+        source.roi("b.png")
+
+
+@pytest.mark.parametrize("stem", ["tile_{:04d}", "s{}_label", "s{}.seg", "{}_img"])
+def test_equal_stems_pair_whatever_their_ends_mean(tmp_path, stem):
+    """``tile_0000`` is no first channel where its mask has the same name."""
+    for index in range(3):
+        image(tmp_path / "images" / f"{stem.format(index)}.tif")
+        mask(tmp_path / "masks" / f"{stem.format(index)}.png")
+    assert open_reader(tmp_path, Reading()).ids == tuple(f"{stem.format(i)}.png" for i in range(3))
+
+
+def test_a_stem_without_its_mask_takes_none_of_another_patient(tmp_path):
+    """Three patients' tiles have the same numbers: what is lost in two of them must not meet."""
+    for name in ("p1/1", "p2/1", "p2/2"):
+        image(tmp_path / "images" / f"{name}.tif")
+    for name in ("p1/1", "p2/2", "p3/1"):
+        mask(tmp_path / "masks" / f"{name}.png")
+    with pytest.raises(DataError, match=r"1 image.*images/p2/1\.tif; another of this name lies"):
+        open_reader(tmp_path, Reading())
+
+
+@pytest.mark.parametrize(
+    ("reading", "message"),
+    [
+        (Reading(images="images"), "'images' alone does not say which files are masks"),
+        (Reading(images="imagez", masks="masks"), "no folder 'imagez'.*Is it 'images'"),
+        (Reading(images="d/images", masks="masks"), "no folder 'd/images'.*Is it 'images'"),
+        (Reading(images="../x/images", masks="masks"), "not within .*put a link to it there"),
+        (Reading(images="/tmp", masks="masks"), "not within"),
+    ],
+)
+def test_folders_that_a_suite_names_wrongly(tmp_path, reading, message):
+    image(tmp_path / "images" / "a.tif")
+    mask(tmp_path / "masks" / "a.png")
+    with pytest.raises(DataError, match=message):
+        open_reader(tmp_path, reading)
+
+
+def test_a_patient_in_two_unicode_forms_is_one(tmp_path):
+    for form, number in (("NFC", 1), ("NFD", 2)):
+        image(tmp_path / "images" / unicodedata.normalize(form, f"Müller_{number}.tif"))
+        mask(tmp_path / "masks" / unicodedata.normalize(form, f"Müller_{number}.png"))
+    for pattern in ("images/([^_]+)_", unicodedata.normalize("NFD", "Müller")):
+        reader = open_reader(tmp_path, Reading(patient_pattern=pattern))
+        assert {reader.patient(roi) for roi in reader.ids} == {"Müller"}
+
+
+@pytest.mark.parametrize("workspace", ["benchbcss-workspace", "w"])
+def test_a_workspace_within_the_data_holds_no_roi(tmp_path, workspace):
+    """Commands that were run in the data's folder leave theirs there, with label maps of ROIs."""
+    image(tmp_path / "a.png")
+    codes = mask(tmp_path / "a_mask.png")
+    (tmp_path / workspace / "store").mkdir(parents=True)
+    mask(tmp_path / workspace / "runs" / "s" / "b" / "r" / "predictions" / "a.png")
+    image(tmp_path / workspace / "data" / "phantom" / "images" / "z.png")
+    reader = open_reader(tmp_path, Reading())
+    assert reader.ids == ("a.png",)
+    assert (reader.codes("a.png") == codes).all()
+
+
+@pytest.mark.parametrize("form", ["masks/{}_{}.png", "masks/{1}/{0}.png"])
+def test_a_mask_for_each_class_is_told_to_be_merged(tmp_path, form):
+    for name in ("a", "b"):
+        image(tmp_path / "images" / f"{name}.tif")
+        for code in ("gland", "stroma"):
+            mask(tmp_path / form.format(name, code), (0, 255))
+    with pytest.raises(DataError, match="must be merged"):
+        open_reader(tmp_path, Reading())

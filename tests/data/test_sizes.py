@@ -11,7 +11,7 @@ from benchbcss.data import images
 from benchbcss.data.dataset import Dataset
 from benchbcss.data.images import decode_image, decode_mask
 from benchbcss.data.labels import label_map
-from benchbcss.data.prepare import _colours
+from benchbcss.data.palettes import colours
 from benchbcss.data.store import TileStore
 from benchbcss.errors import DataError
 from benchbcss.tracks import pictures
@@ -70,7 +70,7 @@ def test_a_prediction_is_compared_first(tmp_path, undecoded):
 def test_colours_are_not_looked_for_in_what_is_too_large(tmp_path, undecoded):
     path = tmp_path / "m.png"
     path.write_bytes(claimed(40_000, 40_000, 2))
-    assert _colours([path]) == {}
+    assert colours([path]) == {}
 
 
 def test_a_claim_that_is_not_kept_is_one_sentence(tmp_path):

@@ -1,16 +1,19 @@
 import csv
 import unicodedata
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from benchbcss.data.splits import (
     Assignment,
+    bcss_regions,
     built_in_split,
     institute_of,
     load_split,
     patient_of,
     read_split,
+    region_of,
 )
 from benchbcss.errors import DataError, UnknownNameError
 
@@ -216,3 +219,40 @@ def test_rows_that_contradict_each_other(tmp_path):
         read_split(tmp_path / "s.csv")
     written(tmp_path, "filename,split,patient,site\na.png,train,P1,\n")
     assert read_split(tmp_path / "s.csv") == {"a.png": Assignment("train", "P1", None)}
+
+
+@pytest.mark.parametrize("scale", ["_MPP-1.0000", "_MAG-20.00", "_", ""])
+def test_the_published_splits_hold_at_any_scale(scale):
+    """The authors' script names files after the scale that they were downloaded at."""
+    names = [name.replace("_MPP-0.2500", scale) for name in built_in_split("brief")]
+    split = load_split("brief", names)
+    assert (len(split.train), len(split.val), len(split.test)) == (85, 21, 45)
+    assert (split.unassigned, split.absent) == ((), ())
+    both = load_split("brief", [*names, *built_in_split("brief")])  # each ROI once
+    assert {*both.unassigned} == {*names}
+    assert bcss_regions() == {*map(region_of, names)}
+    assert region_of("sub/TCGA-A1-A0SK-01Z_2.png") == "TCGA-A1-A0SK-01Z_2"
+
+
+@pytest.mark.parametrize("one", ["images/p1/1.tif", "p1\\1.tif", "C:\\data\\images\\p1\\1.TIF"])
+def test_a_path_names_the_roi_that_is_called_after_its_folders(tmp_path, one):
+    """Stems that several folders hold join the folders' names."""
+    text = f"filename,split\n{one},train\np2/1.tif,test\np2/2.tif,test\n"
+    present = ["1.png", "2.png", "p1__1.png", "p2__1.png"]
+    split = load_split(written(tmp_path, text), present)
+    assert (split.train, split.test) == (("p1__1.png",), ("2.png", "p2__1.png"))
+    assert (split.unassigned, split.absent) == (("1.png",), ())
+
+
+def test_a_patient_in_other_capitals_is_the_same(tmp_path):
+    rows = "a.png,train,MÜLLER\nb.png,test,Müller\nc.png,val,P2\n"
+    split = load_split(
+        written(tmp_path, f"filename,split,patient\n{rows}"), ["a.png", "b.png", "c.png"]
+    )
+    (error,) = split.leakage().errors
+    assert "1 patient(s) in both train and test: MÜLLER / Müller." in error
+
+
+def test_rows_of_no_part_are_to_be_left_out(tmp_path):
+    with pytest.raises(DataError, match="'exclude' is not one of .* Leave out rows of ROIs"):
+        read_split(Path(written(tmp_path, "filename,split\na.png,train\nb.png,exclude\n")))

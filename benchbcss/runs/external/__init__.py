@@ -15,6 +15,7 @@ import numpy as np
 
 from benchbcss import __version__
 from benchbcss.data.labels import official_codes
+from benchbcss.data.ramps import look_interpolated, ramps
 from benchbcss.errors import BenchError, DataError, InputError, SuiteError
 from benchbcss.io import write_bytes
 from benchbcss.progress import SILENT, Progress
@@ -128,6 +129,7 @@ def _copy(
     digest = hashlib.sha256()
     problems: list[str] = []
     unknown: Counter[int] = Counter()
+    interpolated: list[tuple[int, int]] = []
     nothing = 0
     for roi in progress.counted(wanted, doing="reading predictions"):
         files = candidates[roi]
@@ -143,6 +145,7 @@ def _copy(
             problems.append(f"{files[0].path}: {str(error).rstrip('.')}")
             continue
         unknown.update(odd)
+        interpolated.append(ramps(values))
         nothing += int(np.count_nonzero(mapped == labels.NO_CLASS))
         confusion.add(prepared.rois[roi].target(prepared.labels), values)
         digest.update(f"{roi} {mapped.shape}".encode())
@@ -160,6 +163,13 @@ def _copy(
         warnings.append(f"not in {meaning.name}, so no class and a miss: {shown}")
     if nothing:
         warnings.append(f"{nothing} pixel(s) are given no class, which counts as a miss")
+    if wrong := source.palettes.disagreement:
+        warnings.append(
+            f"the palettes of the label maps disagree: {wrong}: if so, say what they are with "
+            f"--labels FILE, in lines such as '\"#ff0000\": CLASS'"
+        )
+    if wrong := look_interpolated(interpolated):
+        warnings.append(f"{wrong}: if the label maps were resampled, do so with nearest neighbour")
     used = {candidates[roi][0] for roi in wanted}
     extra = [str(candidate.path) for candidate in source.candidates if candidate not in used]
     if extra:

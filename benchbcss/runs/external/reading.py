@@ -30,12 +30,13 @@ import yaml
 from PIL import Image
 
 from benchbcss.data import class_maps
-from benchbcss.data.folders import IMAGE_ENDS, MASK_ENDS
-from benchbcss.data.formats import LOSSY, Colour, elsewhere
+from benchbcss.data.files import everything
+from benchbcss.data.formats import LOSSY, PACKED, Colour, elsewhere
 from benchbcss.data.images import decode_mask
+from benchbcss.data.pairing import IMAGE_ENDS, MASK_ENDS
+from benchbcss.data.palettes import Palettes
 from benchbcss.data.tables import near_miss
 from benchbcss.errors import DataError
-from benchbcss.io import parse_json
 
 #: lossy ones are read to be refused by name
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".npy", *LOSSY)
@@ -50,7 +51,6 @@ _BROKEN = (
     *(EOFError, ValueError, RuntimeError, SyntaxError, MemoryError),
     *(ArithmeticError, AttributeError, LookupError, TypeError),
 )
-_PACKED = {".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".tar"}
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ class Source(ABC):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.palettes = Palettes()
         self.candidates = sorted(self._candidates(), key=lambda item: str(item.path))
         if not self.candidates:
             raise DataError(
@@ -120,7 +121,11 @@ class Source(ABC):
         """uint8 or uint16 [H, W] as stored. Raises DataError that leaves out the file's name."""
         with self._opened(candidate) as path:
             try:
-                return _decoded(path, shape, colours)
+                values = _decoded(path, shape, colours)
+                if not colours and path.suffix.lower() != ".npy":
+                    name = str(candidate.path)
+                    self.palettes.add(path, lambda: np.unique(values).tolist(), name)
+                return values
             except DataError as error:
                 raise DataError(
                     str(error).replace(f"{path} ", "").replace(str(path), "it")
@@ -137,7 +142,9 @@ class Source(ABC):
         maps = {}
         for where, text in texts.items():
             try:
-                maps[where] = class_maps.parsed(parse_json(text.decode("utf-8-sig")), where)
+                maps[where] = class_maps.parsed(
+                    class_maps.from_json(text.decode("utf-8-sig")), where
+                )
             except ValueError as error:
                 raise DataError(f"{where} cannot be read: {error}.") from error
         first, *others = maps.values()
@@ -177,7 +184,7 @@ class Folder(Source):
         return (path.name for path in self._files())
 
     def _files(self) -> Iterator[Path]:
-        for path in self.path.rglob("*"):
+        for path in everything(self.path):
             if not any(_hidden(part) for part in path.relative_to(self.path).parts):
                 yield path
 
@@ -310,7 +317,7 @@ def _no_zip(path: Path, error: Exception) -> str:
         head = handle.read(4)
     if head[:2] == b"PK":
         return f"The archive {path} is damaged or cut short ({error}). Pack or copy it again."
-    if path.suffix.lower() in _PACKED:
+    if path.suffix.lower() in {*PACKED} - {".zip"}:
         return f"{path} is an archive of another kind. Unpack it, and pass the folder."
     if path.suffix.lower() in SUFFIXES:
         return f"{path} is one file. Pass the folder that holds it and the other predictions."
