@@ -166,7 +166,7 @@ class Dataset:
         reading = getattr(self.reader, "reading", Reading())
         if not reading.colours and not reading.instances:
             masks = {
-                self.reader.source(name).mask: roi.mask_entry.codes for name, roi in rois.items()
+                self.reader.source(name).mask: roi.mask_entry.palette for name, roi in rois.items()
             }
             if wrong := palettes.disagreement(masks):
                 doubts.append(f"{wrong}: if so, give the suite a table of them (colours:)")
@@ -219,15 +219,14 @@ def _copies(rois: Mapping[str, Roi]) -> list[tuple[str, str]]:
 def check_scored(rois: Iterable[Roi], labels: LabelMap) -> tuple[str, ...]:
     """The classes of the mean that no ROI of a test part has. Raises DataError where none has any
     pixel of a class: nothing could be scored, after however long a training."""
-    import numpy as np
-
-    pixels = np.sum([roi.class_pixels(labels) for roi in rois], axis=0)
-    if not pixels.any():
+    present = {code for roi in rois for code, pixels in roi.mask_entry.codes.items() if pixels}
+    there = {name for name, codes in labels.classes if not present.isdisjoint(codes)}
+    if not there:
         raise DataError(
             "No test ROI has a pixel of a class: all of them are ignored. Choose other test ROIs, "
             "or mend what the label map ignores."
         )
-    return tuple(name for name in labels.mean if not pixels[labels.class_names.index(name)])
+    return tuple(name for name in labels.mean if name not in there)
 
 
 def identical(rois: Mapping[str, Roi], split: Split) -> tuple[str, ...]:

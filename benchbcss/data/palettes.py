@@ -1,16 +1,13 @@
-"""Which colours masks have, where colours are what they say."""
+"""Which colours masks have, where colours are what they say. Importing it imports no numpy: plans
+ask whether palettes disagree."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from benchbcss.data.formats import Colour
-from benchbcss.data.images import opened
 from benchbcss.errors import DataError
 
 MOST_COLOURS = 64  # a mask with more was not coloured by hand
@@ -19,6 +16,10 @@ MOST_COLOURS = 64  # a mask with more was not coloured by hand
 def colours(masks: Sequence[Path], indexed: bool = False) -> dict[Colour, int]:
     """A code for each colour of masks of which any is RGB, darkest first; else empty. With
     ``indexed``, masks with a palette are enough."""
+    import numpy as np
+
+    from benchbcss.data.images import opened
+
     present: set[int] = set()
     coloured = indexed
     for path in masks:
@@ -40,34 +41,41 @@ def colours(masks: Sequence[Path], indexed: bool = False) -> dict[Colour, int]:
     return {c: code for code, c in enumerate(sorted(by_value, key=sum))} if coloured else {}
 
 
+def palette_of(path: Path, used: Callable[[], Iterable[int]]) -> dict[int, str]:
+    """{index: rrggbb} of the indices in the picture at ``path``, for which ``used`` is asked, if
+    that has a palette; no pixel is decoded. What is no picture has none."""
+    from benchbcss.data.images import opened
+
+    with suppress(DataError), opened(path) as image:
+        if image.mode == "P":
+            palette = bytes(image.getpalette("RGB") or ())
+            return {index: palette[3 * index : 3 * index + 3].hex() for index in used()}
+    return {}
+
+
 class Palettes:
     """Palettes of pictures, one after the other, and whether they disagree: programs that colour
     pictures number the colours of each anew, and then an index is no code."""
 
     def __init__(self) -> None:
-        self._first: dict[int, tuple[bytes, str]] = {}
+        self._first: dict[int, tuple[str, str]] = {}
         #: what disagrees, half a sentence; empty where nothing does
         self.disagreement = ""
 
-    def add(self, path: Path, used: Callable[[], Iterable[int]], name: str) -> None:
-        """``used`` is asked for the indices in the picture at ``path`` if that has a palette;
-        ``name`` is its in messages. No pixel is decoded; what is no picture has no palette."""
-        palette = b""
-        with suppress(DataError), opened(path) as image:
-            palette = bytes(image.getpalette("RGB") or ()) if image.mode == "P" else b""
-        for index in used() if palette else ():
-            colour = palette[3 * index : 3 * index + 3]
+    def add(self, palette: Mapping[int, str], name: str) -> None:
+        """One of ``palette_of``; ``name`` is the picture's in messages."""
+        for index, colour in palette.items():
             before, other = self._first.setdefault(index, (colour, name))
             if colour != before and not self.disagreement:
                 self.disagreement = (
-                    f"{index} is #{before.hex()} in {other} and #{colour.hex()} in {name}, so that "
-                    f"colours may be what counts, not numbers"
+                    f"{index} is #{before} in {other} and #{colour} in {name}, so that colours may "
+                    f"be what counts, not numbers"
                 )
 
 
-def disagreement(masks: Mapping[Path, Iterable[int]]) -> str:
-    """``Palettes.disagreement`` of masks and the indices that they use."""
+def disagreement(masks: Mapping[Path, Mapping[int, str]]) -> str:
+    """``Palettes.disagreement`` of masks; empty where they do not disagree."""
     seen = Palettes()
-    for path, used in masks.items():
-        seen.add(path, partial(iter, used), str(path))
+    for path, palette in masks.items():
+        seen.add(palette, str(path))
     return f"the palettes of the masks disagree: {seen.disagreement}" if seen.disagreement else ""

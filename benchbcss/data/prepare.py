@@ -66,7 +66,7 @@ def look(
     if len(pixels) == 1:
         notes.append(f"every mask is {next(iter(pixels))} throughout: there are no classes to tell")
     if not made and not reading.colours and not reading.instances:
-        masks = {source.reader.source(roi).mask: rois[roi].mask_entry.codes for roi in rois}
+        masks = {source.reader.source(roi).mask: rois[roi].mask_entry.palette for roi in rois}
         if wrong := palettes.disagreement(masks):
             raise DataError(
                 f"In {folder} {wrong}. Say which with --classes FILE: lines such as "

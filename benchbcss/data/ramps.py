@@ -5,8 +5,10 @@ Where those are codes too, as between 1 and 3, no value is unknown, but there ar
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:  # a plan asks what was counted before
+    import numpy as np
 
 _ROWS = 512  # per pass
 #: share of border pixels above which codes look interpolated: 0.0006 in twelve small masks of BCSS
@@ -19,6 +21,8 @@ FEWEST = 500  # border pixels; of fewer nothing is said
 def ramps(codes: np.ndarray) -> tuple[int, int]:
     """(pixels whose code lies between those of both neighbours in their row, or in their column;
     pixels with another code beside them, counted likewise) of ``codes`` [H, W]."""
+    import numpy as np
+
     between = borders = 0
     for top in range(0, codes.shape[0], _ROWS):
         across, down = codes[top : top + _ROWS], codes[top : top + _ROWS + 2]

@@ -52,6 +52,8 @@ class Entry:
     pixels: str = ""
     #: of a mask: see ``ramps.ramps``
     ramps: tuple[int, int] = (0, 0)
+    #: of a mask whose file has one: the colour, rrggbb, of each code
+    palette: dict[int, str] = field(default_factory=dict)
     #: what beside the file's bytes decided the array (a colour table, a place within the file)
     variant: str = ""
     #: sees to it that the array is as it was decoded
@@ -110,6 +112,7 @@ class TileStore:
             {int(code): count for code, count in meta["codes"].items()},
             meta["array_sha256"],
             tuple(meta.get("ramps", (0, 0))),
+            {int(code): colour for code, colour in meta.get("palette", {}).items()},
             variant,
             verify,
         )
@@ -202,6 +205,7 @@ class TileStore:
     def _keep(self, path: Path, array: np.ndarray, kind: str, array_path: Path) -> dict[str, Any]:
         import numpy as np
 
+        from benchbcss.data.palettes import palette_of
         from benchbcss.data.ramps import ramps
 
         codes: dict[str, int] = {}
@@ -210,6 +214,7 @@ class TileStore:
             counts = np.bincount(array.reshape(-1))
             codes = {str(code): int(counts[code]) for code in np.flatnonzero(counts)}
             meta["ramps"] = ramps(array)
+            meta["palette"] = palette_of(path, lambda: map(int, codes))
         temporary = beside(array_path)
         try:
             with open(temporary, "wb") as handle:

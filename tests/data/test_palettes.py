@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from benchbcss.data.dataset import Dataset
-from benchbcss.data.palettes import colours, disagreement
+from benchbcss.data.palettes import colours, disagreement, palette_of
 from benchbcss.data.prepare import look, write
 from benchbcss.data.reader import Reading
 from benchbcss.data.store import TileStore
@@ -27,13 +27,16 @@ def indexed(path, indices, palette):
 def test_an_index_of_two_colours_is_seen_where_it_is_used(tmp_path):
     one = indexed(tmp_path / "a.png", [[0, 1]], [BLACK, RED, GREEN])
     two = indexed(tmp_path / "b.png", [[0, 1]], [BLACK, GREEN, RED])
-    assert disagreement({one: [0, 1]}) == ""
-    assert disagreement({one: [0, 1], two: [0]}) == ""
-    assert "1 is #ff0000 in" in disagreement({one: [0, 1], two: [0, 1]})
+    first, second = (palette_of(path, lambda: [0, 1]) for path in (one, two))
+    assert first == {0: "000000", 1: "ff0000"}
+    assert disagreement({one: first}) == ""
+    assert disagreement({one: first, two: {0: second[0]}}) == ""
+    assert f"1 is #ff0000 in {one} and #00ff00 in {two}" in disagreement({one: first, two: second})
     grey = tmp_path / "grey.png"
     Image.fromarray(np.ones((1, 2), np.uint8)).save(grey)
     (tmp_path / "n.png").write_bytes(b"no picture")
-    assert disagreement({one: [0, 1], grey: [1], tmp_path / "n.png": [1]}) == ""
+    for path in (grey, tmp_path / "n.png", tmp_path / "none.png"):
+        assert palette_of(path, lambda: [1]) == {}
 
 
 def test_masks_with_and_without_a_palette_are_one_set_of_colours(tmp_path):

@@ -34,7 +34,7 @@ from benchbcss.data.files import everything
 from benchbcss.data.formats import LOSSY, PACKED, Colour, elsewhere
 from benchbcss.data.images import decode_mask
 from benchbcss.data.pairing import IMAGE_ENDS, MASK_ENDS
-from benchbcss.data.palettes import Palettes
+from benchbcss.data.palettes import Palettes, palette_of
 from benchbcss.data.tables import near_miss
 from benchbcss.errors import DataError
 
@@ -123,8 +123,8 @@ class Source(ABC):
             try:
                 values = _decoded(path, shape, colours)
                 if not colours and path.suffix.lower() != ".npy":
-                    name = str(candidate.path)
-                    self.palettes.add(path, lambda: np.unique(values).tolist(), name)
+                    palette = palette_of(path, lambda: np.unique(values).tolist())
+                    self.palettes.add(palette, str(candidate.path))
                 return values
             except DataError as error:
                 raise DataError(
