@@ -433,8 +433,8 @@ def _misfits(suite: Suite, labels: LabelMap) -> Iterator[tuple[str, str]]:
 
 
 def _check_metric(criterion: Criterion, labels: LabelMap, path: Path) -> None:
-    """Raises SuiteError for a metric that nobody registered, a class that is not one, or a bound on
-    the wrong side."""
+    """Raises SuiteError for a metric that nobody registered, a class that is not one, a bound on
+    the wrong side, or none."""
     metrics = registry.load().metrics
     known = ["mean_dice", "clip_accuracy", "stability"]
     known += [f"{metric}.{name}" for metric in metrics for name in labels.class_names]
@@ -443,8 +443,12 @@ def _check_metric(criterion: Criterion, labels: LabelMap, path: Path) -> None:
         raise SuiteError(f"Suite {path}: {near}")
     entry = metrics.get(criterion.metric.partition(".")[0])
     lower = entry is not None and entry.info.direction == "lower"
-    wrong = criterion.at_least if lower else criterion.at_most
-    if wrong is not None:
+    bounds = criterion.at_least, criterion.at_most
+    right, wrong = reversed(bounds) if lower else bounds
+    if criterion.metric == "stability":
+        if bounds != (None, None):
+            raise SuiteError(f"Suite {path}: stability is judged without a bound: leave it out.")
+    elif wrong is not None or right is None:
         better, bound = ("lower", "at_most") if lower else ("higher", "at_least")
         raise SuiteError(
             f"Suite {path}: {criterion.metric} is better {better}: give its bound as {bound}."

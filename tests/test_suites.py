@@ -206,6 +206,18 @@ def test_misspelt_suites_are_guessed():
             "label_map: bcss5\ncriteria: [{metric: dice.vessel, at_least: 0.4}]\n",
             "no metric 'dice.vessel'",
         ),
+        (
+            "label_map: bcss5\ncriteria: [{metric: mean_dice}]\n",
+            "mean_dice is better higher: give its bound as at_least.",
+        ),
+        (
+            "label_map: bcss5\ncriteria: [{metric: mean_dice, at_least: 0.5, at_most: 0.9}]\n",
+            "mean_dice is better higher: give its bound as at_least.",
+        ),
+        (
+            "label_map: bcss5\ncriteria: [{metric: stability, at_least: 1}]\n",
+            "stability is judged without a bound: leave it out.",
+        ),
         ("label_map: bcss5\nhighlight: vessel\n", "highlight: there is no class 'vessel'"),
         ("- 1\n", "not a mapping"),
         ("a: [\n", "cannot be read"),

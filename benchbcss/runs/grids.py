@@ -25,6 +25,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
+from benchbcss import yaml_text
 from benchbcss.errors import InputError
 from benchbcss.io import read_bytes
 from benchbcss.overrides import parse
@@ -83,7 +84,9 @@ def read(path: Path) -> SweepFile:
     """Raises InputError, with the first mistake in one sentence."""
     try:
         text = read_bytes(path).decode("utf-8")
-        raw = yaml.safe_load(text)
+        raw = yaml_text.load(text)
+    except yaml_text.WrittenTwice as error:
+        raise InputError(f"The sweep file {path}: {error.problem}.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -94,8 +97,6 @@ def read(path: Path) -> SweepFile:
         raise InputError(f"The sweep file {path} cannot be read: {why}.") from error
     if not isinstance(raw, dict):
         raise InputError(f"The sweep file {path} holds no mapping. It needs at least: grids.")
-    if twice := next(_repeated(yaml.compose(text, Loader=yaml.SafeLoader)), None):
-        raise InputError(f"The sweep file {path}, line {twice[1]}: {twice[0]} is there twice.")
     default = re.sub("[^A-Za-z0-9._-]", "-", path.stem).lstrip("._-") or "sweep"
     try:
         made = SweepFile.model_validate({"name": default, **raw})
@@ -175,20 +176,6 @@ def _short(keys: Sequence[str]) -> dict[str, str]:
     """Each key's last word, where no other key has it."""
     ends = Counter(key.rpartition(".")[2] for key in set(keys))
     return {key: end if ends[end] == 1 else key for key in keys if (end := key.rpartition(".")[2])}
-
-
-def _repeated(node: yaml.Node | None) -> Iterator[tuple[str, int]]:
-    """Keys that a mapping has twice, of which YAML would silently keep the last; and the line."""
-    if isinstance(node, yaml.MappingNode):
-        known = set()
-        for key, value in node.value:
-            if key.value in known:
-                yield f"'{key.value}'", key.start_mark.line + 1
-            known.add(key.value if isinstance(key, yaml.ScalarNode) else None)
-            yield from _repeated(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _repeated(item)
 
 
 def _first(error: ValidationError) -> str:

@@ -401,7 +401,10 @@ def test_without_validation_rois_nothing_may_choose(here, sweep):
         ("grids: [{backends: [x]}]\nseeds: 0", "seeds"),
         ("grids: [{backends: [x]}]\nseeds: [1, 1]", "seeds names 1 twice"),
         ("grids: [{backends: [x]}]\nname: ../up", "name"),
-        ("grids: [{backends: [x]}]\nseeds: 1\nseeds: 2", "line 3: 'seeds' is there twice"),
+        (
+            "grids: [{backends: [x]}]\nseeds: 1\nseeds: 2",
+            "'seeds' is written twice, in line 2 and line 3",
+        ),
     ],
 )
 def test_a_bad_file_is_refused_in_one_sentence(tmp_path, text, said):
