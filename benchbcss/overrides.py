@@ -79,9 +79,14 @@ def single(override: Override) -> Iterator[Override]:
     if not isinstance(override.value, dict) or not override.value:
         yield override
         return
+    for entry in _entries(override):
+        yield from single(entry)
+
+
+def _entries(override: Override) -> Iterator[Override]:
+    """Of the mapping that it sets, each as a setting of its own."""
     for key, value in override.value.items():
-        inner = Override(override.text, override.backend, (*override.keys, str(key)), value)
-        yield from single(inner)
+        yield Override(override.text, override.backend, (*override.keys, str(key)), value)
 
 
 def misfit(
@@ -112,11 +117,8 @@ def misfit(
         return None  # they are validated
     if override.dotted in further and further[override.dotted] is None:
         return None
-    for key, value in override.value.items():
-        inner = Override(override.text, override.backend, (*override.keys, str(key)), value)
-        if reason := misfit(inner, raw, schema, further):
-            return reason
-    return None
+    reasons = (misfit(entry, raw, schema, further) for entry in _entries(override))
+    return next(filter(None, reasons), None)
 
 
 def _at(raw: Mapping[str, Any], keys: tuple[str, ...]) -> Any:

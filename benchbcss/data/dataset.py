@@ -163,8 +163,7 @@ class Dataset:
                 f"named as one of its ROIs and there is no meta/gtruth_codes.tsv: where they are "
                 f"others, say so in a suite (benchbcss data prepare writes one)"
             )
-        reading = getattr(self.reader, "reading", Reading())
-        if not reading.colours and not reading.instances:
+        if not self.reading.colours and not self.reading.instances:
             masks = {
                 self.reader.source(name).mask: roi.mask_entry.palette for name, roi in rois.items()
             }
