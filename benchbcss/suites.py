@@ -45,7 +45,6 @@ from benchbcss.results.schema import Criterion
 
 Preset = Literal["full", "smoke"]
 MOST_BYTES = 1_000_000  # of a suite file
-ENDINGS = (".yaml", ".yml")
 
 
 class Phantom(Strict):
@@ -459,7 +458,7 @@ def find_suite(name: str, known: dict[str, Path]) -> Path:
     """A registered suite's file, or the path of a user's own. Raises UnknownNameError."""
     if name in known:
         return known[name]
-    if name.lower().endswith(ENDINGS):
+    if name.lower().endswith(yaml_text.ENDINGS):
         return Path(name)
     raise UnknownNameError("suite", name, known, "Or pass the path of a suite file (.yaml).")
 

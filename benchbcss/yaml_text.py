@@ -11,6 +11,8 @@ import yaml
 
 #: libyaml's composer recurses in C and ends the process where brackets nest some ten thousand deep
 _SHALLOW = 1000
+#: of the names of YAML files
+ENDINGS = (".yaml", ".yml")
 _MERGE = "tag:yaml.org,2002:merge"
 
 

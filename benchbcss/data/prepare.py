@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from benchbcss import yaml_text
 from benchbcss.data import bcss, clues, palettes
 from benchbcss.data.class_maps import ClassMap
 from benchbcss.data.dataset import Dataset, Roi
@@ -266,9 +267,9 @@ def _groups(rois: Mapping[str, Roi], patients: Mapping[str, str]) -> list[list[s
 def write(proposal: Proposal, folder: Path, suite: Path) -> tuple[Path, Path]:
     """The suite file and its split's CSV beside it. Raises InputError where one exists, or the
     suite could not be called so."""
-    from benchbcss.suites import ENDINGS, mistakes
+    from benchbcss.suites import mistakes
 
-    if not suite.name.lower().endswith(ENDINGS):
+    if not suite.name.lower().endswith(yaml_text.ENDINGS):
         raise InputError(
             f"{suite} is not named as a suite file. Pass --output NAME.yaml; the split is written "
             f"beside it."

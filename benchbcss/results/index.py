@@ -136,7 +136,7 @@ def suite_with_runs(workspace: Path, wanted: str | None) -> str | None:
     known = [name for name in _names(workspace / "runs") if name[0] != "."]
     if wanted is None or wanted in known or not known:
         return wanted
-    if wanted.endswith((".yaml", ".yml")) and (name := _name_in(Path(wanted))) in known:
+    if wanted.lower().endswith(yaml_text.ENDINGS) and (name := _name_in(Path(wanted))) in known:
         return name
     raise UnknownNameError("suite with runs in this workspace", wanted, known)
 
