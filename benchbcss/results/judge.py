@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -21,6 +21,7 @@ from benchbcss.scoring.verdicts import (
     NOT_MEASURED,
     STABILITY,
     Estimate,
+    Said,
     Verdict,
     judge,
     judge_stability,
@@ -48,7 +49,9 @@ UNRECORDED = "its record holds none (benchbcss rescore --tables makes one)"
 def verdicts(result: RunResult, track: str) -> list[Verdict]:
     """One for each criterion of the suite, on every estimand that the track has."""
     criteria = criteria_of(result.suite, result.preset)
-    return [_verdict(criterion, result, track) for criterion in criteria]
+    return [
+        _verdict(_asked(one.metric, one.at_least, one.at_most), result, track) for one in criteria
+    ]
 
 
 def look_again() -> None:
@@ -129,43 +132,70 @@ def _valid(written: list[Any], recorded: tuple[Criterion, ...]) -> tuple[Criteri
     return tuple(Criterion.model_validate(one) for one in written)
 
 
-def _verdict(criterion: Criterion, result: RunResult, track: str) -> Verdict:
-    metric, part = criterion.metric, result.tracks[track]
+class _Asked(NamedTuple):
+    """What a criterion asks for: ``name`` and ``wanted`` are the two parts of its metric, of which
+    a mean has only the first."""
+
+    metric: str
+    name: str
+    wanted: str
+    label: str
+    bound: float
+    at_most: bool
+    mistake: str | None  # why nothing can be judged by it
+
+    def without(self, why: str) -> Verdict:
+        return Verdict(self.metric, self.label, NOT_MEASURED, Said(why))
+
+
+@lru_cache(maxsize=256)
+def _asked(metric: str, at_least: float | None, at_most: float | None) -> _Asked:
+    name, _, wanted = metric.partition(".")
+    bounds = [bound for bound in (at_most, at_least) if bound is not None]
+    sign = "<=" if at_most is not None else ">="
+    return _Asked(
+        metric,
+        name,
+        wanted,
+        f"{metric} {sign} {bounds[0]:g}" if bounds else metric,
+        bounds[0] if bounds else 0.0,
+        at_most is not None,
+        None if len(bounds) == 1 else "the criterion needs one bound, at_least or at_most",
+    )
+
+
+def _verdict(asked: _Asked, result: RunResult, track: str) -> Verdict:
+    metric, name, wanted, label = asked[:4]
     if metric == "stability":
         return _stability_verdict(result.stability)
-    label, bound = _label(criterion)
     if metric == "clip_accuracy" and not TRACKS[track].labels_regions:
         return not_applicable(metric, label, CLIP_TRACK)
-    if mistake := _mistake(criterion, result):
-        return Verdict(metric, label, NOT_MEASURED, mistake)
-    at_most = criterion.at_most is not None
+    if mistake := asked.mistake or _mistake(asked, result):
+        return asked.without(mistake)
+    part = result.tracks[track]
     if metric == "clip_accuracy":
-        return _clip_verdict(label, bound, part.regions, at_most=at_most)
-    name, _, wanted = metric.partition(".")
+        return _clip_verdict(asked, part.regions)
     if wanted and wanted not in part.all_classes:
         return not_applicable(metric, label, f"'{wanted}' is not scored in this track")
-    chosen, present = [wanted] if wanted else part.classes, part.rois_with_class
-    if not all(present.get(cls) for cls in chosen):
-        lost = [cls for cls in chosen if not present.get(cls)]
-        why = f"no ground truth of {', '.join(lost)} in the scored ROIs"
-        return Verdict(metric, label, NOT_MEASURED, why)
-    if metric != "mean_dice" and name != "dice":
-        return _metric_verdict(criterion, part, track, label, bound)
+    present = part.rois_with_class
+    lost = [cls for cls in ([wanted] if wanted else part.classes) if not present.get(cls)]
+    if lost:
+        return asked.without(f"no ground truth of {', '.join(lost)} in the scored ROIs")
+    if name not in ("mean_dice", "dice"):
+        return _metric_verdict(asked, part, track)
     estimates = [
         _estimate(estimand, values, wanted, part)
         for estimand, values in estimands(part.headline).items()
     ]
-    return judge(metric, label, bound, estimates, at_most=at_most)
+    return judge(metric, label, asked.bound, estimates, at_most=asked.at_most)
 
 
-def _mistake(criterion: Criterion, result: RunResult) -> str | None:
+def _mistake(asked: _Asked, result: RunResult) -> str | None:
     """Why nothing can be judged by a criterion as it is written: a suite is checked when it is run,
     and its file may have changed since."""
-    if (criterion.at_least is None) == (criterion.at_most is None):
-        return "the criterion needs one bound, at_least or at_most"
-    if criterion.metric in ("mean_dice", "clip_accuracy"):
+    metric, name, wanted, *_ = asked
+    if metric in ("mean_dice", "clip_accuracy"):
         return None
-    name, _, wanted = criterion.metric.partition(".")
     classes = result.label_map.classes
     if not wanted or (classes and wanted not in classes):
         among = ", ".join(classes)
@@ -183,16 +213,9 @@ def _stability_verdict(stability: Stability | None) -> Verdict:
     if stability.status not in STABILITY:  # of a newer edition
         verdict = judge_stability(None)
         why = f"the status '{stability.status}' is not known to this version"
-        return verdict._replace(status=NOT_MEASURED, reason=why)
+        return Verdict(verdict.metric, verdict.label, NOT_MEASURED, Said(why))
     names = ("status", "reason", "note")
     return judge_stability({name: getattr(stability, name) for name in names})
-
-
-def _label(criterion: Criterion) -> tuple[str, float]:
-    if criterion.at_most is not None:
-        return f"{criterion.metric} <= {criterion.at_most:g}", criterion.at_most
-    bound = criterion.at_least
-    return (criterion.metric if bound is None else f"{criterion.metric} >= {bound:g}"), bound or 0.0
 
 
 def _estimate(name: str, estimand: Estimand, wanted: str, part: TrackResult) -> Estimate:
@@ -210,18 +233,17 @@ def _estimate(name: str, estimand: Estimand, wanted: str, part: TrackResult) -> 
     return Estimate(name, point, estimand.intervals.get(wanted), rois, reason)
 
 
-def _metric_verdict(
-    criterion: Criterion, part: TrackResult, track: str, label: str, bound: float
-) -> Verdict:
+def _metric_verdict(asked: _Asked, part: TrackResult, track: str) -> Verdict:
     """Of a registered metric, by the intervals that were computed for it."""
-    name, _, wanted = criterion.metric.partition(".")
+    name, wanted = asked.name, asked.wanted
     used = part.metrics.get(name)
     if used is None:
         entry = registry.load().metrics.get(name)
         if entry is not None and entry.info.measures(TRACKS[track].name):
-            why = f"the record has no metric '{name}' (benchbcss rescore --tables measures it)"
-            return Verdict(criterion.metric, label, NOT_MEASURED, why)
-        return not_applicable(criterion.metric, label, f"this track has no metric '{name}'")
+            return asked.without(
+                f"the record has no metric '{name}' (benchbcss rescore --tables measures it)"
+            )
+        return not_applicable(asked.metric, asked.label, f"this track has no metric '{name}'")
     estimates = []
     for estimand, metrics in part.per_class.items():
         point = metrics.get(name, {}).get(wanted)
@@ -231,18 +253,15 @@ def _metric_verdict(
         if reason is None and wanted not in spans:
             reason = UNRECORDED
         estimates.append(Estimate(estimand, point, spans.get(wanted), rois, reason))
-    at_most = criterion.at_most is not None
-    return judge(criterion.metric, label, bound, estimates, at_most=at_most)
+    return judge(asked.metric, asked.label, asked.bound, estimates, at_most=asked.at_most)
 
 
-def _clip_verdict(label: str, bound: float, regions: Regions | None, *, at_most: bool) -> Verdict:
-    metric = "clip_accuracy"
+def _clip_verdict(asked: _Asked, regions: Regions | None) -> Verdict:
     if regions is None or regions.predicted is None:
-        why = regions and regions.not_measured
-        return Verdict(metric, label, NOT_MEASURED, why or "not recorded")
+        return asked.without((regions and regions.not_measured) or "not recorded")
     predicted = regions.predicted
     rois = predicted.effective_rois or float(regions.rois)
     estimate = Estimate(
         "of regions", predicted.accuracy, predicted.interval, rois, predicted.reason
     )
-    return judge(metric, label, bound, [estimate], at_most=at_most)
+    return judge(asked.metric, asked.label, asked.bound, [estimate], at_most=asked.at_most)

@@ -6,7 +6,8 @@ pass · fail · undecided · not measured (it could be, with more data or weight
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchbcss.scoring.limits import LIMITS
@@ -28,20 +29,60 @@ NOWHERE = "no ground truth of it in the scored ROIs"
 _ORDER = (FAIL, UNDECIDED, NOT_MEASURED, PASS, NOT_APPLICABLE)
 
 
-class Verdict(NamedTuple):
-    """``metric`` and ``label`` name the criterion. ``point`` holds what was compared, in words, and
-    ``by_point`` what the point estimates alone would say: pass, fail, or undecided where they
-    disagree (None where nothing was compared)."""
+class Said(NamedTuple):
+    """What a verdict says beside its status: why; what was compared, in words; and what the point
+    estimates alone would say: pass, fail, or undecided where they disagree. None where nothing was
+    compared."""
 
-    metric: str
-    label: str
-    status: str
     reason: str
     point: str | None = None
     by_point: str | None = None
 
+
+class Verdict:
+    """``metric`` and ``label`` name the criterion. A board of ten thousand runs shows statuses
+    alone, so that ``said`` may be what words the rest: it is called when that is first asked for.
+    Verdicts that say the same are equal."""
+
+    __slots__ = ("_said", "label", "metric", "status")
+
+    def __init__(
+        self, metric: str, label: str, status: str, said: Said | Callable[[], Said]
+    ) -> None:
+        self.metric, self.label, self.status, self._said = metric, label, status, said
+
+    @property
+    def said(self) -> Said:
+        if not isinstance(self._said, Said):
+            self._said = self._said()
+        return self._said
+
+    @property
+    def reason(self) -> str:
+        return self.said.reason
+
+    @property
+    def point(self) -> str | None:
+        """What was compared, in words; None where nothing was."""
+        return self.said.point
+
+    @property
+    def by_point(self) -> str | None:
+        """The status by the point estimates alone; None where nothing was compared."""
+        return self.said.by_point
+
     def plain(self) -> dict[str, Any]:
-        return self._asdict()
+        head = {"metric": self.metric, "label": self.label, "status": self.status}
+        return head | self.said._asdict()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Verdict) and self.plain() == other.plain()
+
+    def __hash__(self) -> int:
+        return hash((self.metric, self.label, self.status))
+
+    def __repr__(self) -> str:
+        return f"Verdict({', '.join(f'{name}={value!r}' for name, value in self.plain().items())})"
 
 
 class Estimate(NamedTuple):
@@ -67,40 +108,47 @@ def judge(
     when every one lies on the other side, else ``undecided``. Below ten effective ROIs it is
     ``undecided`` in any case, and ``not measured`` where an estimate is undefined or there is
     none."""
-    points, bounds, withheld = [], [], None
-    for estimate in estimates:
-        if estimate.point is None:
-            return Verdict(metric, label, NOT_MEASURED, estimate.reason or NOWHERE)
-        points.append(estimate.point)
-        if estimate.interval is not None:
-            bounds.append(estimate.interval)
-        elif withheld is None:
-            withheld = estimate
-    if not points:
-        return Verdict(metric, label, NOT_MEASURED, NOWHERE)
-    shown = ", ".join([f"{e.point:.3f} {e.name}" for e in estimates])
-    by_point = _of(points, points, bound, at_most)
-    if withheld is not None:
-        why = f"no interval for {withheld.name}: {withheld.reason or 'too few ROIs'}"
-        return Verdict(metric, label, UNDECIDED, why, shown, by_point)
-    lows, highs = zip(*bounds, strict=True)
-    status = _of(lows, highs, bound, at_most)
-    text = "; ".join(
-        [
-            f"{e.name} [{low:.3f}, {high:.3f}]"
-            for e, (low, high) in zip(estimates, bounds, strict=True)
-        ]
-    )
+    lows, highs, withheld, fewest = [], [], False, math.inf
+    for _, point, interval, rois, reason in estimates:
+        if point is None:
+            return Verdict(metric, label, NOT_MEASURED, Said(reason or NOWHERE))
+        fewest = min(fewest, rois)
+        if interval is None:
+            withheld = True
+        else:
+            lows.append(interval[0])
+            highs.append(interval[1])
+    if not estimates:
+        return Verdict(metric, label, NOT_MEASURED, Said(NOWHERE))
+    by_interval = UNDECIDED if withheld else _of(lows, highs, bound, at_most)
+    few = fewest < LIMITS.fewest_rois_for_a_verdict
+
+    def said() -> Said:
+        points = [point for _, point, *_ in estimates if point is not None]
+        why = _compared(estimates, by_interval, bound, at_most)
+        if few and by_interval != UNDECIDED:
+            why += (
+                f", but it rests on effectively {fewest:.1f} ROIs (fewer than "
+                f"{LIMITS.fewest_rois_for_a_verdict:g})"
+            )
+        shown = ", ".join(
+            f"{point:.3f} {e.name}" for e, point in zip(estimates, points, strict=True)
+        )
+        return Said(why, shown, _of(points, points, bound, at_most))
+
+    return Verdict(metric, label, UNDECIDED if few else by_interval, said)
+
+
+def _compared(estimates: Sequence[Estimate], status: str, bound: float, at_most: bool) -> str:
+    """Which interval there is not, or every one, and on which side of the bound they lie."""
+    spans = []
+    for name, _, interval, _, reason in estimates:
+        if interval is None:
+            return f"no interval for {name}: {reason or 'too few ROIs'}"
+        spans.append(f"{name} [{interval[0]:.3f}, {interval[1]:.3f}]")
     better, worse = ("below", "above") if at_most else ("above", "below")
     side = {PASS: better, FAIL: worse, UNDECIDED: "against"}[status]
-    fewest = min([estimate.rois for estimate in estimates])
-    if status != UNDECIDED and fewest < LIMITS.fewest_rois_for_a_verdict:
-        why = (
-            f"{text} {side} {bound:g}, but it rests on effectively {fewest:.1f} ROIs (fewer "
-            f"than {LIMITS.fewest_rois_for_a_verdict:g})"
-        )
-        return Verdict(metric, label, UNDECIDED, why, shown, by_point)
-    return Verdict(metric, label, status, f"{text} {side} {bound:g}", shown, by_point)
+    return f"{'; '.join(spans)} {side} {bound:g}"
 
 
 def _of(lows: Sequence[float], highs: Sequence[float], bound: float, at_most: bool) -> str:
@@ -114,7 +162,7 @@ def _of(lows: Sequence[float], highs: Sequence[float], bound: float, at_most: bo
 
 def not_applicable(metric: str, label: str, reason: str) -> Verdict:
     """A criterion that this track cannot have."""
-    return Verdict(metric, label, NOT_APPLICABLE, reason)
+    return Verdict(metric, label, NOT_APPLICABLE, Said(reason))
 
 
 def judge_stability(stability: Mapping[str, Any] | None) -> Verdict:
@@ -128,7 +176,7 @@ def judge_stability(stability: Mapping[str, Any] | None) -> Verdict:
         raise ValueError(f"The stability '{status}' is not one of {', '.join(STABILITY)}.")
     if stability.get("note"):
         reason += f"; {stability['note']}"
-    return Verdict(metric, label, STABILITY[status], f"{status}: {reason}", status)
+    return Verdict(metric, label, STABILITY[status], Said(f"{status}: {reason}", status))
 
 
 def over_tracks(tracks: Mapping[str, Sequence[Verdict]]) -> list[Verdict]:
@@ -154,14 +202,12 @@ def _joined(parts: Mapping[str, Verdict]) -> Verdict:
     deciding = {t: v for t, v in able.items() if v.status == status}
     by_point = {v.by_point for v in able.values() if v.by_point}
     points = [f"{track}: {v.point}" for track, v in able.items() if v.point]
-    return Verdict(
-        first.metric,
-        first.label,
-        status,
+    said = Said(
         "; ".join(f"{track}: {v.reason}" for track, v in deciding.items()),
         "; ".join(points) or None,
         (by_point.pop() if len(by_point) == 1 else UNDECIDED) if by_point else None,
     )
+    return Verdict(first.metric, first.label, status, said)
 
 
 def unmet(verdicts: Sequence[Verdict]) -> list[Verdict]:

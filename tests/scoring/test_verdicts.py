@@ -2,6 +2,7 @@ import pytest
 
 from benchbcss.scoring.verdicts import (
     Estimate,
+    Said,
     Verdict,
     judge,
     judge_stability,
@@ -102,7 +103,7 @@ def test_untrained_does_not_stop_a_check():
 
 
 def verdict(status, metric="mean_dice"):
-    return Verdict(metric, metric, status, f"because {status}", "0.7", "pass")
+    return Verdict(metric, metric, status, Said(f"because {status}", "0.7", "pass"))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_a_semantic_backend_can_meet_every_criterion():
     alone = over_tracks({"semantic": [verdict("pass"), clip]})
     assert [v.status for v in alone] == ["pass", "not applicable"]
     assert unmet(alone) == []
-    asked = Verdict(clip.metric, clip.label, "undecided", "too few")
+    asked = Verdict(clip.metric, clip.label, "undecided", Said("too few"))
     both = over_tracks({"semantic": [verdict("pass"), clip], "prompted": [asked]})
     assert [v.status for v in both] == ["pass", "undecided"]
 
