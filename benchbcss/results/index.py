@@ -9,7 +9,6 @@ is every record once the code that reads them has changed. The file may be delet
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 from collections.abc import Iterator
@@ -23,18 +22,14 @@ from benchbcss import memo, yaml_text
 from benchbcss.errors import DataError, UnknownNameError
 from benchbcss.io import read_bytes
 from benchbcss.results import RESULT, provenance
-from benchbcss.results.glance import KEPT, Shape, decode, encode, shape_of
+from benchbcss.results.glance import Shape, Tables, decoder, encode, renumbered, shape_of
 
 if TYPE_CHECKING:
     from benchbcss.results.schema import RunResult
 
 FILE = ".board.memo"
-#: parts that many runs have alike, written once for all of them; they are kept whole, since there
-#: is no one run whose record could be asked for more
-SHARED = ("suite", "label_map", "split", "data", "weights", "recipe")
 #: errors by which a file or a folder is not there
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EBADF}
-_PLACES = [(name, KEPT["RunResult"].index(name)) for name in SHARED]
 
 
 class Index:
@@ -45,20 +40,14 @@ class Index:
         self._path, self.root, self._glance = workspace / FILE, workspace / "runs", glance
         content = memo.read(self._path) if glance else {}
         if content.get("made_by") != provenance.records_digest():
-            content = {"runs": {}, "shared": {name: [] for name in SHARED}, "shape": None}
+            content = {"runs": {}, "tables": {}, "shape": None}
         self._runs: dict[str, list[Any]] = content["runs"]
-        self._shared: dict[str, list[Any]] = content["shared"]
+        self._tables: dict[str, list[Any]] = content["tables"]
         self._shape = content["shape"] and Shape.from_json(content["shape"])
-        self._new: dict[str, list[Any]] = {}
-        self._seen: set[str] = set()
         if self._shape is not None:
-            inner = {name: shape for _, name, _, shape in self._shape.parts if name in SHARED}
-            self._views = {
-                name: [decode(inner[name], value) if name in inner else value for value in values]
-                for name, values in self._shared.items()
-            }
-            unshared = [part for part in self._shape.parts if part[1] not in SHARED]
-            self._unshared_shape = self._shape._replace(parts=unshared)
+            self._decode = decoder(self._shape, self._tables)
+        self._new: dict[str, tuple[list[Any], RunResult]] = {}
+        self._seen: set[str] = set()
 
     def runs(self, suite: str | None = None) -> Iterator[str]:
         """Names of the runs of one ``suite``, or of all, in order: their folders below ``root``."""
@@ -84,50 +73,43 @@ class Index:
         self._seen.add(name)
         kept = self._runs.get(name)
         if kept is not None and kept[0] == memo.marks(status):
-            return self._view(run_dir, kept[2]), kept[1]
+            return self._decode(kept[2], _Record(run_dir)), kept[1]
         from benchbcss.results import store
 
         result, digest = store.read(Path(run_dir))
         if self._glance and memo.settled(status):
-            self._keep(name, [memo.marks(status), digest], result)
+            self._new[name] = [memo.marks(status), digest], result
         return result, digest
 
     def close(self, *, complete: bool) -> None:
         """``complete``: nothing is kept of what was not read, which is there no more."""
         if not self._new:
             return
-        shared = _Shared()
+        from benchbcss.results.schema import RunResult
+
+        shape, tables = self._shape or shape_of(RunResult), Tables()
+        before: dict[tuple[str, int], int] = {}
+
+        def number(table: str, old: int) -> int:
+            if (table, old) not in before:
+                before[table, old] = tables.number(table, self._tables[table][old])
+            return before[table, old]
+
         runs = {}
         for run, (marks, digest, values) in self._runs.items():
-            if run in self._new or (complete and run not in self._seen):
-                continue
-            parts = [self._shared[name][values[place]] for name, place in _PLACES]
-            runs[run] = [marks, digest, shared.without(values, parts)]
-        for run, (marks, digest, values) in self._new.items():
+            if run not in self._new and (run in self._seen or not complete):
+                runs[run] = [marks, digest, renumbered(shape, values, number)]
+        for run, (head, result) in self._new.items():
             with suppress(ValueError, RecursionError):  # it would not come back as it is
-                parts = [values[place] for _, place in _PLACES]
-                runs[run] = [marks, digest, shared.without(values, parts)]
+                runs[run] = [*head, encode(shape, result, tables)]
         content = {
             "made_by": provenance.records_digest(),
-            "shape": self._shape,
-            "shared": shared.parts,
+            "shape": shape,
+            "tables": tables.values,
             "runs": runs,
         }
         with suppress(RecursionError):
             memo.write(self._path, content)
-
-    def _keep(self, name: str, head: list[Any], result: RunResult) -> None:
-        from benchbcss.results.schema import RunResult
-
-        if self._shape is None:
-            self._shape = shape_of(RunResult)
-        self._new[name] = [*head, encode(self._shape, result)]
-
-    def _view(self, run_dir: str, kept: list[Any]) -> Any:
-        values = list(kept)
-        for name, place in _PLACES:
-            values[place] = self._views[name][values[place]]
-        return decode(self._unshared_shape, values, _Record(run_dir))
 
 
 def suite_with_runs(workspace: Path, wanted: str | None) -> str | None:
@@ -146,25 +128,6 @@ def _name_in(file: Path) -> str:
     with suppress(OSError, ValueError, AttributeError, yaml.YAMLError, RecursionError):
         return str(yaml_text.load(read_bytes(file).decode()).get("name") or file.stem)
     return file.stem
-
-
-class _Shared:
-    """Numbers of shared parts; those that are equal have the same."""
-
-    def __init__(self) -> None:
-        self.parts: dict[str, list[Any]] = {name: [] for name in SHARED}
-        self._numbers: dict[tuple[str, str], int] = {}
-
-    def without(self, values: list[Any], parts: list[Any]) -> list[Any]:
-        """``values`` with numbers in place of ``parts``. Raises ValueError for what is no JSON."""
-        values = list(values)
-        for (name, place), part in zip(_PLACES, parts, strict=True):
-            key = name, json.dumps(part, allow_nan=False)
-            number = self._numbers.setdefault(key, len(self.parts[name]))
-            if number == len(self.parts[name]):
-                self.parts[name].append(part)
-            values[place] = number
-        return values
 
 
 def _names(folder: Path | str) -> list[str]:

@@ -8,7 +8,17 @@ from board_support import result as made_up
 from pydantic import BaseModel
 
 from benchbcss.results import store
-from benchbcss.results.glance import KEPT, Part, Shape, decode, encode, shape_of
+from benchbcss.results.glance import (
+    KEPT,
+    SHARED,
+    Part,
+    Shape,
+    Tables,
+    decoder,
+    encode,
+    renumbered,
+    shape_of,
+)
 from benchbcss.results.migrate import lift
 from benchbcss.results.schema import RunResult
 
@@ -16,9 +26,11 @@ RECORDS = sorted(Path(__file__).parents[2].glob("leaderboard/results/runs/*/*/*/
 SHAPE = shape_of(RunResult)
 
 
-def glance_of(record):
-    """Through text, as the index keeps it."""
-    return decode(SHAPE, json.loads(json.dumps(encode(SHAPE, record))), lambda: record)
+def glance_of(record, whole=None):
+    """Through text, as the index keeps it; what is left out is read from ``record``."""
+    tables = Tables()
+    content = json.loads(json.dumps([encode(SHAPE, record, tables), tables.values]))
+    return decoder(SHAPE, content[1])(content[0], whole or (lambda: record))
 
 
 def assert_same(seen, record, where="record"):
@@ -81,7 +93,9 @@ def test_a_shape_comes_back_from_json():
 
 def test_what_is_kept_needs_no_record():
     record = store.load(RECORDS[0].parent)
-    seen = decode(SHAPE, encode(SHAPE, record))
+    tables = Tables()
+    values = encode(SHAPE, record, tables)
+    seen = decoder(SHAPE, tables.values)(values, None)
     for name in KEPT["RunResult"]:
         getattr(seen, name)
     with pytest.raises(AttributeError):
@@ -98,7 +112,7 @@ def test_what_is_left_out_is_asked_of_the_record():
         asked.append(1)
         return record
 
-    seen = decode(SHAPE, encode(SHAPE, record), whole)
+    seen = glance_of(record, whole)
     name = next(iter(record.tracks))
     assert seen.tracks[name].headline.per_roi.mean == record.tracks[name].headline.per_roi.mean
     assert seen.training.monitor == record.training.monitor
@@ -110,10 +124,48 @@ def test_what_is_left_out_is_asked_of_the_record():
         _ = seen.no_such_field
 
 
+def test_what_records_share_is_kept_once():
+    """Also after those that came first are gone, which leave nothing behind."""
+    records = [store.load(path.parent) for path in RECORDS]
+    tables = Tables()
+    kept = [encode(SHAPE, record, tables) for record in records]
+    for values in tables.values.values():
+        texts = [json.dumps(value) for value in values]
+        assert len(set(texts)) == len(texts)
+    assert len(tables.values["TrackResult.rois_with_class"]) < 5
+
+    later, some = Tables(), list(zip(kept, records, strict=True))[40:]
+    moved = [
+        renumbered(SHAPE, values, lambda name, n: later.number(name, tables.values[name][n]))
+        for values, _ in some
+    ]
+    seen = decoder(SHAPE, later.values)
+    for values, (_, record) in zip(moved, some, strict=True):
+        assert_same(seen(values, lambda record=record: record), record)
+    afresh = Tables()
+    assert moved == [encode(SHAPE, record, afresh) for _, record in some]
+    assert later.values == afresh.values
+
+
+def test_what_is_shared_is_whole():
+    """There is no one record that could be asked for more of it."""
+
+    def shapes(name, shape):
+        yield name, shape
+        for _, field, _, inner in shape.parts:
+            yield from shapes(field, inner)
+
+    tables = [table for _, shape in shapes("", SHAPE) for _, table in shape.shared]
+    assert {table.partition(".")[0] for table in tables} == set(SHARED)
+    for _, shape in shapes("", SHAPE):
+        places = {place for place, _ in shape.shared}
+        assert all(part[3].whole for part in shape.parts if part[0] in places)
+
+
 def test_no_name_of_a_field_is_one_that_python_looks_for():
     def names(shape):
         yield from shape.fields
-        for _, _, _, inner in shape.parts:
+        for *_, inner in shape.parts:
             yield from names(inner)
 
     assert not [name for name in names(SHAPE) if name.startswith("_") or hasattr(Part, name)]
