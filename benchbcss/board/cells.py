@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchbcss.board.model import Board, Row, Table
+from benchbcss.board.model import Board, Outcome, Row, Table
 from benchbcss.board.unfinished import one_line
 from benchbcss.errors import COMPLETE
 from benchbcss.results import judge
@@ -133,7 +133,8 @@ def metric_mean(result: TrackResult, name: str, estimand: str) -> float | None:
 
 def criteria(table: Table) -> list[str]:
     """The labels of the suite's criteria, in its order."""
-    return list(dict.fromkeys(v.label for row in judged(table) for v in row.verdicts))
+    outcomes = by_outcome(judged(table))
+    return list(dict.fromkeys(label for outcome in outcomes for _, label, _ in outcome))
 
 
 def safe(value: Any) -> Any:
@@ -233,7 +234,15 @@ def not_measured(board: Board) -> list[str]:
 
 
 def judged(table: Table) -> list[Row]:
-    return [row for row in table.rows if not row.floor and row.verdicts]
+    return [row for row in table.rows if not row.floor and row.outcome]
+
+
+def by_outcome(rows: Iterable[Row]) -> dict[Outcome, list[Row]]:
+    """Rows whose criteria stand alike."""
+    kinds: dict[Outcome, list[Row]] = {}
+    for row in rows:
+        kinds.setdefault(row.outcome, []).append(row)
+    return kinds
 
 
 def reasons(table: Table) -> list[str]:

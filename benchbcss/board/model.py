@@ -27,6 +27,9 @@ from benchbcss.tracks import TRACKS, Track
 if TYPE_CHECKING:
     from benchbcss.results.schema import RunResult, TrackResult
 
+#: metric, label and status of every verdict of a row: of ten thousand rows there are few kinds
+Outcome = tuple[tuple[str, str, str], ...]
+
 #: results compare only when all of these agree, in the order they are named to the user
 COMPARABLE = (
     "suite",
@@ -89,21 +92,32 @@ class Row:
         return self.result.tracks[self.track]
 
     @cached_property
+    def outcome(self) -> Outcome:
+        return tuple([(v.metric, v.label, v.status) for v in self.verdicts])
+
+    @property
     def key(self) -> dict[str, Any]:
         """The values of ``COMPARABLE``."""
+        key = dict(zip(COMPARABLE, self.comparable, strict=True))
+        prompting = key["prompting"]
+        return {**key, "prompting": None if prompting is None else dict(prompting)}
+
+    @cached_property
+    def comparable(self) -> tuple[Any, ...]:
+        """``key`` as one that a mapping can have."""
         result, prompting = self.result, self.scores.prompting
-        return {
-            "suite": result.suite.fingerprint,
-            "label_map": result.label_map.fingerprint,
-            "split": result.split.fingerprint,
-            "data": result.data.fingerprint,
-            "preset": result.preset,
-            "protocol": result.protocol,
-            "mpp": result.mpp,
-            "prompting": None if prompting is None else dict(vars(prompting)),
-            "scored": result.split.scored,
-            "metrics_version": result.metrics_version,
-        }
+        return (
+            result.suite.fingerprint,
+            result.label_map.fingerprint,
+            result.split.fingerprint,
+            result.data.fingerprint,
+            result.preset,
+            result.protocol,
+            result.mpp,
+            None if prompting is None else tuple(vars(prompting).items()),
+            result.split.scored,
+            result.metrics_version,
+        )
 
     @property
     def rank_text(self) -> str:
@@ -134,7 +148,7 @@ class Table:
     def ranked(self) -> list[Row]:
         """Best first, with those that are hidden."""
         rows = [row for row in (*self.rows, *self.hidden) if row.rank is not None]
-        return sorted(rows, key=lambda row: row.rank or 0)
+        return sorted(rows, key=lambda row: row.rank or 0) if self.hidden else rows
 
 
 @dataclass(frozen=True)
@@ -332,16 +346,17 @@ def _table(suite: str, track: Track, group: list[Row]) -> Table:
 
     Among equally large sets the one with the newest result wins.
     """
-    keys = {id(row): _hashable(row.key) for row in group}
-    sizes = Counter(keys.values())
-    newest: dict[tuple[Any, ...], str] = {}
-    for row in group:
-        newest[keys[id(row)]] = max(newest.get(keys[id(row)], ""), row.result.created)
-    chosen = max(sizes, key=lambda key: (sizes[key], newest[key]))
-    reference = next(row for row in group if keys[id(row)] == chosen)
+    sizes = Counter([row.comparable for row in group])
+    chosen = next(iter(sizes))
+    if len(sizes) > 1:
+        newest: dict[tuple[Any, ...], str] = {}
+        for row in group:
+            newest[row.comparable] = max(newest.get(row.comparable, ""), row.result.created)
+        chosen = max(sizes, key=lambda key: (sizes[key], newest[key]))
+    reference = next(row for row in group if row.comparable == chosen)
     table = Table(suite, track, [])
     for row in group:
-        if keys[id(row)] == chosen:
+        if row.comparable == chosen:
             table.rows.append(row)
         else:
             table.not_comparable.append((row, _difference(row, reference)))
@@ -353,12 +368,6 @@ def _table(suite: str, track: Track, group: list[Row]) -> Table:
             rank += 1
             row.rank = rank
     return table
-
-
-def _hashable(key: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(
-        [tuple(value.items()) if isinstance(value, dict) else value for value in key.values()]
-    )
 
 
 def _difference(row: Row, reference: Row) -> str:

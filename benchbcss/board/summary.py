@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
-from benchbcss.board.cells import interval, judged
-from benchbcss.board.model import Board, Row, Table
+from benchbcss.board.cells import by_outcome, interval, judged
+from benchbcss.board.model import Board, Outcome, Row, Table
 from benchbcss.board.ties import MOST
 from benchbcss.results.judge import estimands, invalid_file
 from benchbcss.scoring.limits import LIMITS
@@ -68,7 +69,7 @@ def _standing(ranked: Sequence[Row]) -> str:
     if headline.mean is None:
         return f"None of {total} has a mean Dice: {headline.mean_reason or 'it is undefined'}"
     lead = f"{mean}, {gap(first, second)}"
-    level = [row for row in ranked if _level(first, row)]
+    level = list(takewhile(lambda row: _level(first, row), ranked))
     if len(level) > 1:
         lead = f"the same mean Dice {number(headline.mean)}"
     if first.tied is None:
@@ -124,26 +125,24 @@ def _rois(row: Row) -> str:
 
 
 def _criteria(ranked: Sequence[Row]) -> str:
-    rows = [row for row in ranked if row.verdicts]
-    able = {v.label for row in rows for v in row.verdicts if v.status != NOT_APPLICABLE}
+    rows = [row for row in ranked if row.outcome]
+    kinds = by_outcome(rows)
+    able = {label for kind in kinds for _, label, status in kind if status != NOT_APPLICABLE}
     if not able:
         return ""
     total = {1: "the criterion", 2: "both criteria"}.get(len(able), f"all {len(able)} criteria")
-    meeting = [
-        row
-        for row in rows
-        if not unmet(row.verdicts) and any(v.status == PASS for v in row.verdicts)
-    ]
-    if meeting:
-        by_extent: dict[str, list[Row]] = {total: [], "every criterion that applies": []}
-        full, part = by_extent.values()
-        for row in meeting:  # weights that were evaluated, say, had no training to be stable
-            passed = {v.label for v in row.verdicts if v.status == PASS}
-            (full if able <= passed else part).append(row)
+    full: set[Outcome] = set()
+    part: set[Outcome] = set()
+    for kind in kinds:  # weights that were evaluated, say, had no training to be stable
+        passed = {label for _, label, status in kind if status == PASS}
+        if passed and all(status in (PASS, NOT_APPLICABLE) for *_, status in kind):
+            (full if able <= passed else part).add(kind)
+    if full or part:
+        by_extent = {total: full, "every criterion that applies": part}
         return "; ".join(
-            f"{names(rows)} meet{'s' * (len(rows) == 1)} {extent}"
-            for extent, rows in by_extent.items()
-            if rows
+            f"{names(meeting)} meet{'s' * (len(meeting) == 1)} {extent}"
+            for extent, good in by_extent.items()
+            if (meeting := [row for row in rows if row.outcome in good])
         )
     best = rows[0]
     counts = Counter(v.status for v in unmet(best.verdicts))
@@ -166,7 +165,8 @@ def warnings(table: Table, every: bool = False) -> list[str]:
     lines = []
     for flaw in table.rows[0].result.suite.flaws if table.rows else []:
         lines.append(f"flaw of the suite: {flaw}")
-    files = {invalid_file(row.result.suite, row.result.preset) for row in table.rows} - {None}
+    suites = {(id(row.result.suite), row.result.preset): row.result.suite for row in table.rows}
+    files = {invalid_file(used, preset) for (_, preset), used in suites.items()} - {None}
     lines += [f"no valid criteria in {file}: judged by those of the records" for file in files]
     withheld = {row.scores.headline.per_roi.mean_reason for row in table.rows} - {None}
     lines += [f"no interval: {why}" for why in sorted(withheld, key=str)]
@@ -174,10 +174,9 @@ def warnings(table: Table, every: bool = False) -> list[str]:
     lines += _few_rois(table)
     lines += _below_floor(table, every)
     unstable: dict[str, list[Row]] = {}
-    for row in judged(table):
-        for verdict in row.verdicts:
-            if verdict.metric == "stability" and verdict.status == FAIL and row.result.stability:
-                unstable.setdefault(row.result.stability.status, []).append(row)
+    for row in _with(table, "stability", FAIL):
+        if row.result.stability:
+            unstable.setdefault(row.result.stability.status, []).append(row)
     lines += [f"training, {status}: {names(rows, every)}" for status, rows in unstable.items()]
     trapped = [row for row in table.rows if row.result.training.monitor == "any_tissue_dice"]
     if trapped:
@@ -189,6 +188,17 @@ def warnings(table: Table, every: bool = False) -> list[str]:
         total = sum(apart.values())
         lines.append(f"{total} not comparable, by {', '.join(apart)}: {_apart(table, every)}")
     return lines
+
+
+def _with(table: Table, metric: str, status: str) -> list[Row]:
+    """Rows of which a criterion on ``metric`` stands so."""
+    rows = judged(table)
+    kinds = {
+        kind
+        for kind in by_outcome(rows)
+        if any((name, stands) == (metric, status) for name, _, stands in kind)
+    }
+    return [row for row in rows if row.outcome in kinds]
 
 
 def untestable(table: Table) -> list[str]:
@@ -212,8 +222,7 @@ def _few_rois(table: Table) -> list[str]:
     """Why a mean far from its bound may be undecided."""
     fewest = [
         part.mean_effective_rois
-        for row in judged(table)
-        if any(v.metric == "mean_dice" and v.status == UNDECIDED for v in row.verdicts)
+        for row in _with(table, "mean_dice", UNDECIDED)
         for part in estimands(row.scores.headline).values()
         if part.mean_effective_rois is not None
     ]
@@ -254,7 +263,8 @@ def _below_floor(table: Table, every: bool) -> list[str]:
     best = best_floor(table)
     if best is None:
         return []
-    below = [row for row in table.rows if not row.floor and row.sort_value() <= best.sort_value()]
+    least = best.sort_value()
+    below = [row for row in table.rows if row.sort_value() <= least and not row.floor]
     if not below:
         return []
     return [f"not above the floor {best.name} ({number(best.sort_value())}): {names(below, every)}"]

@@ -7,13 +7,13 @@ import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TextIO
 
 from benchbcss.board import cells, details, summary
 from benchbcss.board.exporters.layout import GAP, lay_out, shorten, shorten_middle, together, wrap
-from benchbcss.board.model import Board, Row, Table
+from benchbcss.board.model import Board, Outcome, Row, Table
 from benchbcss.board.unfinished import Failure, Unfinished
 from benchbcss.names import printable
 
@@ -215,13 +215,12 @@ def _interval(row: Row) -> str:
 def _marks(page: Page, criteria: Sequence[str]) -> Callable[[Row], str]:
     marks = page.marks
 
-    def cell(row: Row) -> str:
-        if row.floor:
-            return ""
-        given = {v.label: marks[v.status] for v in row.verdicts}
+    @cache
+    def shown(outcome: Outcome) -> str:
+        given = {label: marks[status] for _, label, status in outcome}
         return " ".join(given.get(label, " ") for label in criteria)
 
-    return cell
+    return lambda row: "" if row.floor else shown(row.outcome)
 
 
 def _joined(columns: Sequence[_Column], index: int | None) -> str:
