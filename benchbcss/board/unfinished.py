@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from benchbcss.io import read_json
-from benchbcss.results.heartbeat import Heartbeat, clock
 
 #: seconds since the last heartbeat (there is one every 2 s) for which a worker counts as alive,
 #: and for which it does where its process can be seen on this machine
@@ -147,6 +146,8 @@ def _state(alive: bool) -> Literal["running", "interrupted"]:
 
 def _where(status: dict[str, Any], alive: bool) -> str:
     """A heartbeat in words: 'training, step 120/300, 0:52 left, epoch 3/10'."""
+    from benchbcss.results.heartbeat import Heartbeat, clock  # here: most boards have no such run
+
     beat = Heartbeat.of(status)
     words = [f"{beat.stage} {status.get('track') or ''}".strip()]
     if beat.done is not None:
