@@ -90,10 +90,10 @@ def interval(bounds: Bounds | None, point: float | None = None) -> str:
     if bounds is None:
         return ""
     low, high = bounds
-    digits = 2
-    if point is not None and low <= point <= high:
-        digits = 2 if round(low, 2) <= round(point, 3) <= round(high, 2) else 3
-    return f"[{low:.{digits}f}, {high:.{digits}f}]"
+    inside = point is not None and low <= point <= high
+    if inside and not round(low, 2) <= round(point or 0.0, 3) <= round(high, 2):
+        return f"[{low:.3f}, {high:.3f}]"
+    return f"[{low:.2f}, {high:.2f}]"
 
 
 def extra_columns(table: Table) -> list[Column]:

@@ -168,23 +168,32 @@ def decoder(shape: Shape, tables: dict[str, list[Any]]) -> Decode:
                 kept[name] = {key: made(item, of and of.at(key)) for key, item in value.items()}
             else:
                 kept[name] = [made(item, of and of.at(nth)) for nth, item in enumerate(value)]
-        return Part(kept, whole)
+        if whole is None:
+            part = Part()
+        else:
+            part = Partial()
+            part._whole = whole
+        part.__dict__ = kept
+        return part
 
     return decode
 
 
 class Part:
-    """A part of a record: what is kept of it, in its ``__dict__`` as that of the part itself would
-    have it, and the rest when it is asked for."""
+    """A part of a record, whole, in its ``__dict__`` as that of the part itself would have it."""
 
-    __slots__ = ("__dict__", "_whole")
+    __slots__ = ("__dict__",)
 
-    def __init__(self, kept: dict[str, Any], whole: Whole | None) -> None:
-        self.__dict__ = kept
-        self._whole = whole
+
+class Partial(Part):
+    """A part of which not everything is kept: the rest is read when it is asked for."""
+
+    __slots__ = ("_whole",)
+
+    _whole: Whole
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or self._whole is None:  # what Python itself looks for
+        if name.startswith("_"):  # what Python itself looks for
             raise AttributeError(name)
         return getattr(self._whole(), name)
 

@@ -48,9 +48,11 @@ UNRECORDED = "its record holds none (benchbcss rescore --tables makes one)"
 
 def verdicts(result: RunResult, track: str) -> list[Verdict]:
     """One for each criterion of the suite, on every estimand that the track has."""
-    criteria = criteria_of(result.suite, result.preset)
+    part = result.tracks[track]
+    spans = list(estimands(part.headline).items())
     return [
-        _verdict(_asked(one.metric, one.at_least, one.at_most), result, track) for one in criteria
+        _verdict(_asked(one.metric, one.at_least, one.at_most), result, track, part, spans)
+        for one in criteria_of(result.suite, result.preset)
     ]
 
 
@@ -164,30 +166,36 @@ def _asked(metric: str, at_least: float | None, at_most: float | None) -> _Asked
     )
 
 
-def _verdict(asked: _Asked, result: RunResult, track: str) -> Verdict:
-    metric, name, wanted, label = asked[:4]
+def _verdict(
+    asked: _Asked,
+    result: RunResult,
+    track: str,
+    part: TrackResult,
+    spans: Sequence[tuple[str, Estimand]],
+) -> Verdict:
+    """``spans`` are the estimands of ``part``, which is the result's in ``track``."""
+    metric, name, wanted, label, bound, at_most, mistake = asked
     if metric == "stability":
         return _stability_verdict(result.stability)
     if metric == "clip_accuracy" and not TRACKS[track].labels_regions:
         return not_applicable(metric, label, CLIP_TRACK)
-    if mistake := asked.mistake or _mistake(asked, result):
+    if mistake := mistake or _mistake(asked, result):
         return asked.without(mistake)
-    part = result.tracks[track]
     if metric == "clip_accuracy":
         return _clip_verdict(asked, part.regions)
     if wanted and wanted not in part.all_classes:
         return not_applicable(metric, label, f"'{wanted}' is not scored in this track")
     present = part.rois_with_class
-    lost = [cls for cls in ([wanted] if wanted else part.classes) if not present.get(cls)]
+    lost = [cls for cls in ((wanted,) if wanted else part.classes) if not present.get(cls)]
     if lost:
         return asked.without(f"no ground truth of {', '.join(lost)} in the scored ROIs")
-    if name not in ("mean_dice", "dice"):
+    if name == "mean_dice":
+        estimates = [_estimate_of_mean(estimand, values) for estimand, values in spans]
+    elif name == "dice":
+        estimates = [_estimate(estimand, values, wanted, part) for estimand, values in spans]
+    else:
         return _metric_verdict(asked, part, track)
-    estimates = [
-        _estimate(estimand, values, wanted, part)
-        for estimand, values in estimands(part.headline).items()
-    ]
-    return judge(metric, label, asked.bound, estimates, at_most=asked.at_most)
+    return judge(metric, label, bound, estimates, at_most=at_most)
 
 
 def _mistake(asked: _Asked, result: RunResult) -> str | None:
@@ -218,10 +226,12 @@ def _stability_verdict(stability: Stability | None) -> Verdict:
     return judge_stability({name: getattr(stability, name) for name in names})
 
 
+def _estimate_of_mean(name: str, estimand: Estimand) -> Estimate:
+    rois = estimand.mean_effective_rois or 0.0
+    return Estimate(name, estimand.mean, estimand.mean_interval, rois, estimand.mean_reason)
+
+
 def _estimate(name: str, estimand: Estimand, wanted: str, part: TrackResult) -> Estimate:
-    if not wanted:
-        rois = estimand.mean_effective_rois or 0.0
-        return Estimate(name, estimand.mean, estimand.mean_interval, rois, estimand.mean_reason)
     if wanted in estimand.dice:
         point = estimand.dice[wanted]
     else:  # scored, but not in the mean
