@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from benchbcss.events import EpochEnded, RunEnded, RunFailed, RunStarted
+if TYPE_CHECKING:
+    from benchbcss.events import EpochEnded, RunEnded, RunFailed, RunStarted
 
 PROJECT = "benchbcss"
 hookspec = pluggy.HookspecMarker(PROJECT)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
 
 from benchbcss.contract import Track
-from benchbcss.events import EpochEnded, RunEnded, RunFailed, RunStarted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from benchbcss.board.model import Board
     from benchbcss.contract import Context
+    from benchbcss.events import EpochEnded, RunEnded, RunFailed, RunStarted
 
 CORE = "core"  # the name under which what ships with the core is listed
 

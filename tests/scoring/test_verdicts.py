@@ -169,3 +169,35 @@ def test_what_is_better_lower_is_judged_the_other_way_round(span, rois, status, 
     assert verdict.reason.startswith(reason)
     assert verdict.point == f"{point:.3f} pooled"
     assert verdict.by_point == ("pass" if point <= 0.3 else "fail")
+
+
+# -- words ---------------------------------------------------------------------------------------
+
+
+def test_words_are_made_once_when_they_are_asked_for():
+    asked = []
+
+    def said():
+        asked.append(1)
+        return Said("above", "0.700", "pass")
+
+    verdict = Verdict("mean_dice", "mean_dice >= 0.65", "pass", said)
+    assert (verdict.status, unmet([verdict]), asked) == ("pass", [], [])
+    assert (verdict.reason, verdict.point, verdict.by_point) == ("above", "0.700", "pass")
+    assert asked == [1]
+
+
+def test_verdicts_are_equal_that_say_the_same():
+    given = [judge("m", "m", 0.65, estimates(pair)) for pair in [(0.7, 0.8)] * 2 + [(0.7, 0.9)]]
+    assert given[0] == given[1]
+    assert hash(given[0]) == hash(given[1])
+    assert given[0] != given[2]
+    assert given[0] != "pass"
+    assert given[0].plain() == {
+        "metric": "m",
+        "label": "m",
+        "status": "pass",
+        "reason": "e0 [0.700, 0.800] above 0.65",
+        "point": "0.750 e0",
+        "by_point": "pass",
+    }
