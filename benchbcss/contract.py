@@ -75,6 +75,12 @@ class BackendInfo:
     open_settings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for field_name in ("tracks", "requires", "open_settings"):
+            if isinstance(value := getattr(self, field_name), str):
+                raise TypeError(
+                    f"backend '{self.name}': {field_name} must hold names, such as ('{value}',), "
+                    f"and is '{value}'"
+                )
         object.__setattr__(self, "tracks", frozenset(self.tracks))
         if self.tracks - set(TRACKS) or not self.tracks:
             raise ValueError(

@@ -53,7 +53,7 @@ def _plain(
     requires: tuple[str, ...] = (),
     extra: str | None = None,
 ) -> tuple[str, str, About]:
-    return name, target, About(summary, tuple(requires), extra)
+    return name, target, About(summary, requires, extra)
 
 
 def _executor(

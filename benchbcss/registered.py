@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from benchbcss.errors import PluginError, UnknownNameError
+from benchbcss import names, output
+from benchbcss.errors import PluginError, UnknownNameError, explain
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _TARGET = re.compile(r"\w+(\.\w+)*:\w+")
@@ -54,12 +57,18 @@ class Kind(Generic[D, T]):
 
     def entry(self, source: Source, *arguments: Any, **options: Any) -> Registered[D, T]:
         """What ``register(*arguments, **options)`` of ``source`` stands for. Raises PluginError."""
+        try:
+            inspect.signature(self.describe).bind(*arguments, **options)
+        except TypeError as error:  # it would name a function of ours
+            raise PluginError(f"register() of a {self.noun}: {error}") from error
         name, target, info = self.describe(*arguments, **options)
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise PluginError(
                 f"{name!r} cannot be the name of a {self.noun}: use letters, digits, dots, dashes "
                 f"and underscores"
             )
+        if why := names.problem(name):  # it becomes a folder's, or a file's
+            raise PluginError(f"{names.shown(name)} cannot be the name of a {self.noun}: {why}")
         if self.resolve is None and not (isinstance(target, str) and _TARGET.fullmatch(target)):
             raise PluginError(
                 f"the {self.noun} '{name}' must be registered as 'package.module:name', "
@@ -86,15 +95,23 @@ class Registered(Generic[D, T]):
             return value
         module, _, name = self.target.partition(":")
         try:
+            if module not in sys.modules:
+                with output.diverted():
+                    importlib.import_module(module)
             value = getattr(importlib.import_module(module), name)
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{self.kind.noun.capitalize()} '{self.name}' ({self.source}) cannot be imported: "
-                f"{type(error).__name__}: {error}. {self.remedy()}"
+                f"{explain(error, module)}. {self.remedy()}"
             ) from error
         if not self.kind.fits(value):
             raise PluginError(f"{self.target} ({self.source}) is not {self.kind.expected}.")
         return value
+
+    @property
+    def package(self) -> str:
+        """Where its code is, for messages."""
+        return self.target.partition(":")[0].partition(".")[0]
 
     def remedy(self) -> str:
         if self.info.extra:
@@ -105,9 +122,7 @@ class Registered(Generic[D, T]):
 
     def missing(self) -> list[str]:
         """Modules that it needs and that cannot be found; nothing is imported."""
-        from importlib.util import find_spec
-
-        return [name for name in self.info.requires if find_spec(name) is None]
+        return [name for name in self.info.requires if not _is_found(name)]
 
     def require(self) -> None:
         """Raises PluginError where something that it needs is not installed."""
@@ -117,6 +132,15 @@ class Registered(Generic[D, T]):
                 f"{self.kind.noun.capitalize()} '{self.name}' needs {', '.join(missing)}, not "
                 f"installed. {self.remedy()}"
             )
+
+
+def _is_found(module: str) -> bool:
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # what it would be in is missing, or raises when imported
+        return False
 
 
 class Registry(Mapping[str, Registered[D, T]]):

@@ -8,6 +8,8 @@ and the code is imported when it is used. What ships with the core is registered
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import os
 from collections.abc import Iterator
 from functools import lru_cache
@@ -16,9 +18,9 @@ from typing import Any
 
 import pluggy
 
-from benchbcss import hookspecs
+from benchbcss import hookspecs, output
 from benchbcss.contract import Backend, BackendInfo
-from benchbcss.errors import BenchError
+from benchbcss.errors import PluginError, explain
 from benchbcss.kinds import (
     AUGMENTATION,
     BACKEND,
@@ -47,6 +49,7 @@ __all__ = [
 ]
 
 GROUP = "benchbcss"
+_PREFIX = "benchbcss_"
 
 
 class Plugins:
@@ -93,8 +96,8 @@ class Plugins:
             self.broken[source] = "its entry point's name or its module is another plugin's already"
             return
         try:
+            _check_hooks(plugin)
             self.manager.register(plugin, name=source.plugin)
-            self.manager.check_pending()
             for plural, registry in self.kinds.items():
                 self._ask(plugin, plural, registry, source)
         except BaseException as error:  # a plugin may even raise SystemExit
@@ -104,7 +107,7 @@ class Plugins:
                 self.manager.unregister(plugin)
             if isinstance(error, KeyboardInterrupt):
                 raise
-            self.broken[source] = explain(error)
+            self.broken[source] = explain(error, _module(plugin))
         else:
             self.sources.append(source)
 
@@ -118,9 +121,39 @@ class Plugins:
         hook(register=register)
 
 
-def explain(error: BaseException) -> str:
-    """An error in one phrase: our own in its words, others with their type."""
-    return str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+def _module(plugin: Any) -> str:
+    return str(getattr(plugin, "__name__", ""))
+
+
+def _check_hooks(plugin: Any) -> None:
+    """Raises PluginError where a hook would never be called, or where there is none."""
+    specs = {name: value for name, value in vars(hookspecs).items() if name.startswith(_PREFIX)}
+    implements = False
+    for name in dir(plugin):
+        value = getattr(plugin, name, None)
+        options = getattr(value, f"{hookspecs.PROJECT}_impl", None)
+        near = difflib.get_close_matches(name, specs, n=1, cutoff=0.6 if options else 0.9)
+        if not callable(value) or not (options or near):
+            continue
+        hook = (options or {}).get("specname") or name
+        if hook not in specs:
+            guess = f" Did you mean '{near[0]}'?" if near else ""
+            raise PluginError(f"there is no hook '{hook}'.{guess}")
+        if not options:
+            raise PluginError(f"the hook '{name}' is not marked with benchbcss.hookimpl")
+        implements = True
+        known = list(inspect.signature(specs[hook]).parameters)
+        for argument, about in inspect.signature(value).parameters.items():
+            taken = about.kind is about.POSITIONAL_OR_KEYWORD and about.default is about.empty
+            if taken and argument not in known:
+                raise PluginError(
+                    f"the hook '{hook}' has no argument '{argument}'; it has {', '.join(known)}"
+                )
+    if not implements:
+        raise PluginError(
+            f"{_module(plugin) or 'it'} implements no hook: write one of docs/hooks.md, marked "
+            f"with benchbcss.hookimpl"
+        )
 
 
 @lru_cache(maxsize=1)
@@ -133,18 +166,25 @@ def load() -> Plugins:
     plugins.add(builtins, Source(CORE, "benchbcss", __version__))
     only = os.environ.get("BENCHBCSS_PLUGINS")
     wanted = {name.strip() for name in only.split(",")} if only else None
-    for source, point in sorted(_points(), key=_built_ins_first):
-        if wanted is not None and point.name not in wanted:
-            continue
-        try:
-            plugin = point.load()
-        except BaseException as error:  # a plugin may even raise SystemExit on import
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            plugins.broken[source] = explain(error)
-            continue
-        plugins.add(plugin, source)
+    with output.diverted():
+        for source, point in sorted(_points(), key=_built_ins_first):
+            if wanted is None or point.name in wanted:
+                _load(plugins, source, point)
     return plugins
+
+
+def _load(plugins: Plugins, source: Source, point: metadata.EntryPoint) -> None:
+    if not metadata.EntryPoint.pattern.match(point.value):
+        plugins.broken[source] = f"its entry point is '{point.value}', not 'package.module'"
+        return
+    try:
+        plugin = point.load()
+    except BaseException as error:  # a plugin may even raise SystemExit on import
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        plugins.broken[source] = explain(error, point.module)
+        return
+    plugins.add(plugin, source)
 
 
 def _points() -> Iterator[tuple[Source, metadata.EntryPoint]]:

@@ -38,7 +38,7 @@ from benchbcss.data.class_maps import plain_name
 from benchbcss.data.formats import Colour
 from benchbcss.data.labels import LabelMap, build_label_map, label_map, official_codes
 from benchbcss.data.reader import Reading, known_readers
-from benchbcss.errors import BenchError, SuiteError, UnknownNameError
+from benchbcss.errors import BenchError, InputError, SuiteError, UnknownNameError
 from benchbcss.presets import merge
 from benchbcss.recipes import Strict, explain, place
 from benchbcss.results.schema import Criterion
@@ -355,7 +355,10 @@ def load_suite(path: Path, preset: Preset | None = None) -> tuple[Suite, Preset]
         suite = Suite.model_validate(merge(raw, presets.get(str(chosen)) or {}))
     except ValidationError as error:
         raise SuiteError(f"Suite {path}: {explain(error)}") from error
-    labels = suite.labels()
+    try:
+        labels = suite.labels()
+    except InputError as error:  # a label map that nobody knows
+        raise SuiteError(f"Suite {path}: label_map: {error}") from error
     for criterion in suite.criteria:
         _check_metric(criterion, labels, path)
     for setting, problem in _misfits(suite, labels):

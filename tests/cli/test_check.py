@@ -10,12 +10,12 @@ CHATTY = """
 import os
 import sys
 import click
-from benchbcss.cli.check import _standard_output
+from benchbcss.output import diverted
 from benchbcss.names import VisibleStream
 
 sys.stdout = VisibleStream(sys.stdout)  # as the command line has it
 
-with _standard_output() as out:
+with diverted() as out:
     print("the backend")
     os.system("echo its program")
     click.echo("a check\\x07", out)
