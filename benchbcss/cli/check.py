@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from benchbcss import output
+from benchbcss import leaving, output
 from benchbcss.cli import complete
 from benchbcss.cli.main import format_option, recipe_option, say
 
@@ -23,20 +23,26 @@ def check(backend: str, overrides: tuple[str, ...], form: str) -> None:
     from benchbcss.testing.checks import Outcome, run_checks
 
     with output.diverted() as out:
+        first: dict[str, str] = {}  # the check that a failure was first seen in
 
         def report(outcome: Outcome) -> None:
             if form == "json":
                 return
             click.echo(f"{outcome.status:<8} {outcome.name} ({outcome.seconds:.1f} s)", out)
+            if outcome.status == "FAIL" and outcome.detail in first:
+                click.echo(f"         the same as in {first[outcome.detail]}", out)
+                return
             if outcome.detail:
                 click.echo(f"         {outcome.detail}", out)
             if outcome.status == "FAIL":
+                first[outcome.detail] = outcome.name
                 click.echo(f"         hint: {outcome.hint}", out)
 
         outcomes = run_checks(backend, overrides=overrides, say=report)
         if form == "json":
             plain: list[dict[str, Any]] = [vars(outcome) for outcome in outcomes]
             click.echo(json.dumps(plain, indent=1), out)
+    leaving.soon(0 if all(outcome.status != "FAIL" for outcome in outcomes) else 1, patience=5.0)
     counts = Counter(outcome.status for outcome in outcomes)
     if counts["FAIL"]:
         say(f"{backend} fails {counts['FAIL']} of {len(outcomes)} checks")
