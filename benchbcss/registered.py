@@ -6,7 +6,7 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -146,8 +146,10 @@ def _is_found(module: str) -> bool:
 class Registry(Mapping[str, Registered[D, T]]):
     """All things of one kind by name, in the order of registration: the core's, then strangers'."""
 
-    def __init__(self, kind: Kind[D, T], broken: Mapping[Source, str]) -> None:
-        self.kind, self._broken = kind, broken
+    def __init__(
+        self, kind: Kind[D, T], broken: Mapping[Source, str], left_out: Sequence[str] = ()
+    ) -> None:
+        self.kind, self._broken, self._left_out = kind, broken, left_out
         self._entries: dict[str, Registered[D, T]] = {}
 
     def __getitem__(self, name: str) -> Registered[D, T]:
@@ -167,6 +169,8 @@ class Registry(Mapping[str, Registered[D, T]]):
         if self._broken:
             which = "; ".join(f"{source}: {reason}" for source, reason in self._broken.items())
             hint = f"Not loaded: {which}"
+        if self._left_out:
+            hint = f"{hint} BENCHBCSS_PLUGINS leaves out: {', '.join(self._left_out)}.".strip()
         raise UnknownNameError(self.kind.noun, name, self._entries, hint)
 
     def of(self, source: Source) -> list[str]:

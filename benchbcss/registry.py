@@ -20,7 +20,7 @@ import pluggy
 
 from benchbcss import hookspecs, output
 from benchbcss.contract import Backend, BackendInfo
-from benchbcss.errors import PluginError, explain
+from benchbcss.errors import PluginError, UnknownNameError, explain
 from benchbcss.kinds import (
     AUGMENTATION,
     BACKEND,
@@ -60,16 +60,17 @@ class Plugins:
         self.manager.add_hookspecs(hookspecs)
         self.sources: list[Source] = []
         self.broken: dict[Source, str] = {}
-        self.backends = Registry(BACKEND, self.broken)
-        self.suites = Registry(SUITE, self.broken)
-        self.readers = Registry(READER, self.broken)
-        self.metrics = Registry(METRIC, self.broken)
-        self.augmentations = Registry(AUGMENTATION, self.broken)
-        self.executors = Registry(EXECUTOR, self.broken)
-        self.exporters = Registry(EXPORTER, self.broken)
-        self.trackers = Registry(TRACKER, self.broken)
-        self.labellers = Registry(LABELLER, self.broken)
-        self.commands = Registry(COMMAND, self.broken)
+        self.left_out: list[str] = []  # by BENCHBCSS_PLUGINS
+        self.backends = Registry(BACKEND, self.broken, self.left_out)
+        self.suites = Registry(SUITE, self.broken, self.left_out)
+        self.readers = Registry(READER, self.broken, self.left_out)
+        self.metrics = Registry(METRIC, self.broken, self.left_out)
+        self.augmentations = Registry(AUGMENTATION, self.broken, self.left_out)
+        self.executors = Registry(EXECUTOR, self.broken, self.left_out)
+        self.exporters = Registry(EXPORTER, self.broken, self.left_out)
+        self.trackers = Registry(TRACKER, self.broken, self.left_out)
+        self.labellers = Registry(LABELLER, self.broken, self.left_out)
+        self.commands = Registry(COMMAND, self.broken, self.left_out)
 
     @property
     def kinds(self) -> dict[str, Registry[Any, Any]]:
@@ -159,17 +160,23 @@ def _check_hooks(plugin: Any) -> None:
 @lru_cache(maxsize=1)
 def load() -> Plugins:
     """The core's own and every installed plugin; ``BENCHBCSS_PLUGINS`` (comma-separated names)
-    limits the latter."""
+    limits the latter. Raises UnknownNameError where that names none."""
     from benchbcss import __version__, builtins
 
     plugins = Plugins()
     plugins.add(builtins, Source(CORE, "benchbcss", __version__))
     only = os.environ.get("BENCHBCSS_PLUGINS")
     wanted = {name.strip() for name in only.split(",")} if only else None
+    points = sorted(_points(), key=_built_ins_first)
+    names = {point.name for _, point in points}
+    for name in sorted((wanted or set()) - names - {""}):
+        raise UnknownNameError("plugin", name, names, "Correct BENCHBCSS_PLUGINS.")
     with output.diverted():
-        for source, point in sorted(_points(), key=_built_ins_first):
+        for source, point in points:
             if wanted is None or point.name in wanted:
                 _load(plugins, source, point)
+            else:
+                plugins.left_out.append(point.name)
     return plugins
 
 

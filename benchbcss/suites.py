@@ -463,7 +463,10 @@ def find_suite(name: str, known: dict[str, Path]) -> Path:
         return known[name]
     if name.lower().endswith(yaml_text.ENDINGS):
         return Path(name)
-    raise UnknownNameError("suite", name, known, "Or pass the path of a suite file (.yaml).")
+    left_out = registry.load().left_out
+    without = f" BENCHBCSS_PLUGINS leaves out: {', '.join(left_out)}." if left_out else ""
+    hint = f"Or pass the path of a suite file (.yaml).{without}"
+    raise UnknownNameError("suite", name, known, hint)
 
 
 def mistakes(path: Path) -> list[str]:

@@ -20,22 +20,20 @@ from benchbcss.results.spec import RunSpec
 
 
 class Announcer:
-    """The listeners of one run; ``tracker`` is a registered name or 'none'."""
+    """The listeners of one run; ``tracker`` is a registered name or 'none', ``package`` where the
+    code of its backend is."""
 
-    def __init__(self, run_dir: Path, tracker: str) -> None:
-        self.run_dir, self.name = run_dir, tracker
+    def __init__(self, run_dir: Path, tracker: str, package: str = "") -> None:
+        self.run_dir, self.name, self._backend = run_dir, tracker, package
         self._plugins = registry.load()
         self._tracker: Tracker | None = None
         self._package = ""  # of the tracker's code
-        self._backend = ""  # and of the backend's
         self._started = False
         self._quiet: set[str] = set()  # plugins that raised
 
     def run_started(self, spec: RunSpec) -> None:
         """Raises PluginError where the tracker cannot start."""
         event = RunStarted(self.run_dir, spec)
-        if (backend := self._plugins.backends.get(spec.backend)) is not None:
-            self._backend = backend.package
         if self.name != "none":
             entry = self._plugins.trackers.find(self.name)
             self._package = entry.package

@@ -168,7 +168,7 @@ def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
     return Job(
         spec,
         run_dir,
-        Announcer(run_dir, spec.recipe.tracker),
+        Announcer(run_dir, spec.recipe.tracker, registered.package),
         registered,
         labels,
         rois,

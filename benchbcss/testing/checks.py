@@ -151,7 +151,8 @@ def _seeded(case: Case) -> None:
 def _groups(case: Case) -> None:
     made, model = case.backend()
     groups = made.parameter_groups(model)
-    trainable_groups(made, model)  # raises where they are no lists of parameters, or overlap
+    if case.entry.info.trains and case.recipe.train is not None:
+        trainable_groups(made, model)  # raises where they are no lists of parameters, or overlap
     ids = [id(p) for group in groups.values() for p in group]
     assert len(ids) == len(set(ids)), "a parameter is in two groups"
     in_network = {id(p) for p in model.parameters()}
@@ -269,25 +270,28 @@ def _encoded_apart(case: Case) -> None:
 
 def _process(case: Case) -> None:
     """Settings that a process has one of, and threads that Python waits for at its end."""
-    before = Settings.now()
-    waited_for = set(leaving.left_over())
+    before, waited_for = Settings.now(), set(leaving.left_over())
     changed: list[str] = []
+
+    def look() -> None:
+        changed.extend(before.put_back())
+        assert not changed, f"it changes {' and '.join(dict.fromkeys(changed))}"
+
     try:
-        made, model = case.entry.load(), None  # imported under the same eyes
-        changed += before.put_back()
+        case.entry.load()
+        look()
         made, model = case.fitted()
-        changed += [
-            text for guard in case.guards for texts in guard.changed.values() for text in texts
-        ]
+        for guard in case.guards:
+            changed += [text for texts in guard.changed.values() for text in texts]
+        look()
         if case.entry.info.trains and case.recipe.train is not None:
             model.train()
             case.terms(made, model, case.batch())
-            changed += before.put_back()
             model.eval()
         _predict(case, made, model)
+        look()
     finally:
-        changed += before.put_back()
-    assert not changed, f"it changes {', and '.join(dict.fromkeys(changed))}"
+        before.put_back()
     threads = sorted(set(leaving.left_over()) - waited_for)
     assert not threads, f"it leaves a thread running that the process would wait for: {threads[0]}"
 
