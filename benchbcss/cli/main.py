@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import click
 from click.shell_completion import CompletionItem
 
-from benchbcss import defaults, registry
+from benchbcss import defaults, leaving, registry
 from benchbcss.cli import complete
 from benchbcss.contract import TRACKS
 from benchbcss.errors import BenchError
@@ -182,6 +182,8 @@ def main() -> None:
 
         say(f"error: {visible(sentence(error))}")
     _close()
+    if leaving.left_over():  # of a plugin's code
+        leaving.soon(code, patience=5.0)
     sys.exit(code)
 
 
