@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from benchbcss import names, output
-from benchbcss.errors import PluginError, UnknownNameError, explain
+from benchbcss.errors import BenchError, PluginError, UnknownNameError, explain
 
+OURS = "benchbcss"  # the distribution of what is not a stranger's
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _TARGET = re.compile(r"\w+(\.\w+)*:\w+")
 
@@ -107,6 +108,22 @@ class Registered(Generic[D, T]):
         if not self.kind.fits(value):
             raise PluginError(f"{self.target} ({self.source}) is not {self.kind.expected}.")
         return value
+
+    def call(self, *arguments: Any) -> Any:
+        """Load the code and call it. Raises PluginError, naming the plugin, for what a stranger's
+        code raises: but for our own errors, and those of files."""
+        code: Any = self.load()
+        try:
+            return code(*arguments)
+        except (BenchError, OSError):
+            raise
+        except Exception as error:
+            if self.source.distribution == OURS:
+                raise
+            raise PluginError(
+                f"The {self.kind.noun} '{self.name}' ({self.source}) raised "
+                f"{explain(error, self.package)}"
+            ) from error
 
     @property
     def package(self) -> str:

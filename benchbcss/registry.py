@@ -34,7 +34,7 @@ from benchbcss.kinds import (
     TRACKER,
 )
 from benchbcss.protocols import CORE
-from benchbcss.registered import Kind, Registered, Registry, Source
+from benchbcss.registered import OURS, Kind, Registered, Registry, Source
 
 __all__ = [
     "CORE",
@@ -85,6 +85,19 @@ class Plugins:
         """The names that ``source`` registered, by kind; kinds without any are left out."""
         named = {kind: registry.of(source) for kind, registry in self.kinds.items()}
         return {kind: names for kind, names in named.items() if names}
+
+    def blamed(self, error: BaseException) -> str | None:
+        """The stranger's plugin whose code ``error`` passed through, and what it raised, in a
+        sentence; None where there is none."""
+        for source in self.sources:
+            if source.distribution == OURS:
+                continue
+            registered = [entry for kind in self.kinds.values() for entry in kind.values()]
+            codes = {entry.package for entry in registered if entry.source == source}
+            for code in sorted({_module(self.manager.get_plugin(source.plugin)), *codes} - {""}):
+                if (said := explain(error, code)) != explain(error):
+                    return f"{source} raised {said}"
+        return None
 
     def hooks_of(self, source: Source) -> list[str]:
         """The hooks that a loaded plugin implements."""
@@ -208,4 +221,4 @@ def _points() -> Iterator[tuple[Source, metadata.EntryPoint]]:
 def _built_ins_first(pair: tuple[Source, metadata.EntryPoint]) -> tuple[bool, str]:
     # A stranger cannot take a built-in's name by sorting before it.
     source = pair[0]
-    return (source.distribution != "benchbcss", source.plugin)
+    return (source.distribution != OURS, source.plugin)

@@ -404,13 +404,19 @@ def test_a_name_that_limits_plugins_and_is_none_is_a_mistake(monkeypatch):
 
 
 WRONG = {
-    "prints": "import os; print('hello'); os.write(1, b'raw'); from good import *",
+    "prints": "import os; print('hello'); os.write(1, b'raw\\n'); from good import *",
     "raises": "def inner():\n    raise KeyError('one\\ntwo')\n\ninner()",
     "absent": "import no_such_dependency",
     "needs": "from good import plugin; benchbcss_register_backends = plugin("
     "'needs', requires=('no_such_package.part',))",
     "nowhere": "from good import plugin; benchbcss_register_backends = plugin("
     "'nowhere', recipe='no_such_package:r.yaml')",
+    "acts": "from good import *\nfrom benchbcss import hookimpl\n\n@hookimpl\n"
+    "def benchbcss_register_exporters(register):\n"
+    "    register('xr', 'acts:exports', 'raises', extension='.xr')\n"
+    "    register('xs', 'acts:short', 'takes one', extension='.xs')\n\n@hookimpl\n"
+    "def benchbcss_register_commands(register):\n    register('act', 'acts:act', 'Act.')\n"
+    "del benchbcss_register_backends",
     "suite": "from good import *\nfrom benchbcss import hookimpl\n\n@hookimpl\n"
     "def benchbcss_register_suites(register):\n    register('/no/such.yaml')\n"
     "del benchbcss_register_backends",
@@ -429,6 +435,21 @@ benchbcss_register_backends = plugin("printing")
 """
 
 
+ACTS = """
+import click
+
+def exports(board, stream):
+    raise KeyError("x")
+
+def short(board):
+    pass
+
+@click.command()
+def act():
+    print({}["y"])
+"""
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """A distribution of plugins of which each has a fault of its own."""
@@ -439,6 +460,7 @@ def site(tmp_path_factory):
     points = [*(f"{name} = wrong_{name}" for name in WRONG), "torn = = x", "gone = no_such_module"]
     (about / "entry_points.txt").write_text("\n".join(["[benchbcss]", *points]))
     (folder / "good.py").write_text(GOOD)
+    (folder / "acts.py").write_text(ACTS)
     for name, text in WRONG.items():
         (folder / f"wrong_{name}.py").write_text(text)
     return folder
@@ -465,3 +487,19 @@ def test_strangers_with_faults_spoil_no_list_and_no_output(site):
     assert "warning: suite 'such' (plugin 'suite' of wrong 1.0) cannot be used: " in done.stderr
     done = cli("show", "nowhere", site=site, check=2)
     assert "The recipe 'no_such_package:r.yaml' cannot be found" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("leaderboard", "--format", "xr"), "The exporter 'xr' ({}) raised KeyError: 'x' (acts.py"),
+        (("leaderboard", "--output", "b.xs"), "The exporter 'xs' ({}) raised TypeError: short() "),
+        (("act",), "{} raised KeyError: 'y' (acts.py, line 12). BENCHBCSS_TRACEBACK=1 shows"),
+    ],
+)
+def test_what_a_plugin_raises_in_a_command_is_one_sentence(site, tmp_path, arguments, words):
+    where = () if arguments == ("act",) else ("--workspace", tmp_path)
+    done = cli(*arguments, *where, site=site, check=1)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: " + words.format("plugin 'acts' of wrong 1.0"))
+    assert "Traceback" not in done.stderr

@@ -209,6 +209,12 @@ def _run() -> int:
             raise
         say(f"error: {error}")
         return error.exit_code
+    except Exception as error:
+        blamed = None if isinstance(error, OSError) else registry.load().blamed(error)
+        if blamed is None or os.environ.get("BENCHBCSS_TRACEBACK"):
+            raise
+        say(f"error: {blamed}. BENCHBCSS_TRACEBACK=1 shows the traceback.")
+        return 1
     return 0
 
 
