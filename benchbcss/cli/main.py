@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import gc
 import io
 import math
@@ -114,10 +115,24 @@ def format_option(command: Any) -> Any:
 
 
 def runs_of_suite_option(command: Any) -> Any:
-    """--suite, of commands that show a workspace's runs."""
-    return click.option("--suite", shell_complete=complete.suites, help="Only runs of this suite.")(
-        command
-    )
+    """--suite, of commands that show a workspace's runs: a name, or the suite's file."""
+    suite = click.option("--suite", shell_complete=complete.suites, help="Only runs of this suite.")
+    return suite(_of_suite_with_runs(command))
+
+
+def _of_suite_with_runs(command: Any) -> Any:
+    """``command`` with the name of the suite that was asked for, as ``run`` takes it; refused where
+    others have runs and it has none."""
+
+    @functools.wraps(command)
+    def named(*arguments: Any, suite: str | None, workspace: Path, **others: Any) -> Any:
+        if suite is not None:
+            from benchbcss.results.index import suite_with_runs
+
+            suite = suite_with_runs(workspace, suite)
+        return command(*arguments, suite=suite, workspace=workspace, **others)
+
+    return named
 
 
 def one_table_options(command: Any) -> Any:
