@@ -321,6 +321,8 @@ def entry(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     sys.modules.pop("kit_case", None)
 
+    load = Registered.load
+
     def make(cls, **options):
         info = BackendInfo(
             name="case",
@@ -329,7 +331,7 @@ def entry(tmp_path, monkeypatch):
             **{"tracks": {"semantic"}, **options},
         )
         made = BACKEND.entry(Source("kit", "kit", "1"), info, f"{__name__}:Unused")
-        monkeypatch.setattr(Registered, "load", lambda self: cls)
+        monkeypatch.setattr(Registered, "load", lambda self: cls if self is made else load(self))
         return made
 
     return make
