@@ -12,7 +12,8 @@ The harness owns reading, splits, augmentation, sampling, the optimiser loop, va
 checkpoints, tiling, prompts and scoring. What a backend learns must live in the ``state_dict``
 of the module returned by ``build`` (parameters or buffers): that is what is checkpointed.
 
-What a backend is given while it predicts is its own to read, not to change in place. Files of the
+What a backend is given while it predicts is its own to read, not to change in place. The working
+directory and torch's defaults are the process's: what is left changed is put back. Files of the
 data, the tile store and the workspace are out of its reach, and so are processes and connections;
 its own files are read in ``build``.
 """
@@ -75,6 +76,12 @@ class BackendInfo:
     open_settings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for field_name in ("tracks", "requires", "open_settings"):
+            if isinstance(value := getattr(self, field_name), str):
+                raise TypeError(
+                    f"backend '{self.name}': {field_name} must hold names, such as ('{value}',), "
+                    f"and is '{value}'"
+                )
         object.__setattr__(self, "tracks", frozenset(self.tracks))
         if self.tracks - set(TRACKS) or not self.tracks:
             raise ValueError(
@@ -190,7 +197,8 @@ class Backend:
     """Base class of all backends; override what your model needs.
 
     Attributes: ``task``, ``recipe`` (the resolved recipe as plain data), ``context``.
-    Write facts worth keeping to ``self.context.notes``; those of single predictions (fallback
+    Write facts worth keeping to ``self.context.notes``, as plain data (what JSON has no word for is
+    kept as text); those of single predictions (fallback
     shares, say) to ``self.context.remarks``, since a run that was interrupted goes on with another
     object, after the last ROI that it predicted.
     """
@@ -274,7 +282,8 @@ class Backend:
     def encode(self, model: nn.Module, image: Tensor) -> Any:
         """Prompted track: float32 [1, 3, S, S] in [0, 1] -> anything ``predict_prompted`` takes.
 
-        Called once per ROI and view; S is the protocol's squash size.
+        Called once per ROI and view, for all views before any mask is predicted: what masks need is
+        in what it returns, not in ``self``. S is the protocol's squash size.
         """
         raise NotImplementedError(f"{type(self).__name__} is not promptable")
 

@@ -19,7 +19,9 @@ Each message says what is wrong, where, and what to do next.
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 #: measures what finished runs lack for want of weights, as several messages advise
 COMPLETE = "benchbcss rescore --complete"
@@ -75,3 +77,26 @@ class NonFiniteError(PluginError):
 
 class RunError(BenchError):
     """A worker failed; the message carries its reason and its log file."""
+
+
+def explain(error: BaseException, code: str = "") -> str:
+    """An error in one line: our own in its words, others with their type, and with file and line
+    where they passed through ``code``, a package or module (a plugin's, say)."""
+    said = " ".join(str(error).split())
+    if isinstance(error, BenchError):
+        return said
+    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    place = "" if isinstance(error, SyntaxError) else _place(error, code)
+    return f"{text} ({place})" if place else text
+
+
+def _place(error: BaseException, code: str) -> str:
+    """The innermost line of ``code`` that ``error`` passed through: "package/file.py, line 3"."""
+    package = code.partition(".")[0]
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        name = str(frame.f_globals.get("__name__", ""))
+        if package and name.partition(".")[0] == package:
+            path = Path(frame.f_code.co_filename)
+            depth = name.count(".") + 1 + (path.name == "__init__.py")
+            return f"{'/'.join(path.parts[-depth:])}, line {line}"
+    return ""

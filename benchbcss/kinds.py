@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,7 @@ def _plain(
     requires: tuple[str, ...] = (),
     extra: str | None = None,
 ) -> tuple[str, str, About]:
-    return name, target, About(summary, tuple(requires), extra)
+    return name, target, About(summary, requires, extra)
 
 
 def _executor(
@@ -83,7 +84,7 @@ def _subclass_of(base: type) -> Callable[[Any], bool]:
 def _is_executor(value: Any) -> bool:
     from benchbcss.runs.executors import Executor
 
-    return isinstance(value, type) and issubclass(value, Executor)
+    return isinstance(value, type) and issubclass(value, Executor) and not inspect.isabstract(value)
 
 
 def _is_command(value: Any) -> bool:
@@ -102,7 +103,10 @@ AUGMENTATION: Kind[About, Callable[..., Any]] = Kind(
     "augmentation", _plain, "a factory of transforms"
 )
 EXECUTOR: Kind[ExecutorInfo, type[Executor]] = Kind(
-    "executor", _executor, "a subclass of benchbcss.runs.executors.Executor", _is_executor
+    "executor",
+    _executor,
+    "a subclass of benchbcss.runs.executors.Executor with submit, poll and cancel",
+    _is_executor,
 )
 EXPORTER: Kind[ExporterInfo, Write] = Kind("exporter", _exporter, "a function of board and stream")
 TRACKER: Kind[About, type[Tracker]] = Kind(

@@ -33,6 +33,10 @@ class About:
     requires: tuple[str, ...] = ()
     extra: str | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.requires, str):
+            raise TypeError(f"requires must hold names, such as ('{self.requires}',)")
+
 
 # -- metrics ------------------------------------------------------------------------------------
 
@@ -57,6 +61,7 @@ class MetricInfo(About):
     label: str = ""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.track not in ("semantic", "prompted", "both"):
             raise ValueError(f"metric '{self.name}': track must be semantic, prompted or both")
         if self.direction not in ("higher", "lower"):

@@ -229,20 +229,47 @@ def resolve(reference: str, preset: str, overrides: tuple[str, ...] = ()) -> Rec
 def load(reference: str, preset: str) -> tuple[dict[str, Any], Path]:
     """``"package:file.yaml"`` as plain data with its preset merged, and the file's path."""
     raw, path = _read(reference, ())
-    presets = raw.pop("presets", None) or {}
-    return merge(raw, presets.get(preset) or {}), path
+    presets = _mapping(raw.pop("presets", None), f"Recipe {path}: presets")
+    chosen = _mapping(presets.get(preset), f"Recipe {path}: presets.{preset}")
+    return merge(raw, chosen), path
+
+
+def _mapping(content: Any, what: str) -> dict[str, Any]:
+    """``content``, or an empty one for nothing. Raises RecipeError naming ``what``."""
+    if not isinstance(content, dict | None):
+        raise RecipeError(f"{what} must be a mapping ('key: value'), not a {_yaml_kind(content)}.")
+    return content or {}
+
+
+def _yaml_kind(content: Any) -> str:
+    return "list" if isinstance(content, list) else type(content).__name__
 
 
 def _read(reference: str, above: tuple[str, ...]) -> tuple[dict[str, Any], Path]:
     """A file merged over the one that it extends. Raises RecipeError."""
     package, _, filename = reference.partition(":")
-    path = Path(str(resources.files(package))) / filename
+    if not (package and filename):
+        raise RecipeError(f"The recipe '{reference}' must be named as 'package:file.yaml'.")
+    try:
+        path = Path(str(resources.files(package))) / filename
+    except (ImportError, TypeError, ValueError) as error:
+        raise RecipeError(
+            f"The recipe '{reference}' cannot be found: there is no package '{package}'. Name it "
+            f"as 'package:file.yaml'."
+        ) from error
     if reference in above:
         raise RecipeError(f"Recipe {path} extends itself, by way of {', '.join(above)}.")
     try:
-        raw = yaml_text.load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise RecipeError(f"Recipe {path} cannot be read: {error}") from error
+        raw = _mapping(yaml_text.load(path.read_text(encoding="utf-8")), f"Recipe {path}")
+    except OSError as error:
+        lacks = f"{path.name} must be among the package's data (package-data of pyproject.toml)"
+        hint = f". {lacks}." if isinstance(error, FileNotFoundError) else ""
+        raise RecipeError(f"Recipe {path} cannot be read: {error.strerror}{hint}") from error
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        said = " ".join(str(error).split())
+        raise RecipeError(f"Recipe {path} cannot be read: {said}") from error
+    if not raw:
+        raise RecipeError(f"Recipe {path} is empty. It needs a name at least.")
     base = raw.pop("extends", None)
     if base is None:
         return raw, path

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from benchbcss.errors import PluginError, UnknownNameError
+from benchbcss import names, output
+from benchbcss.errors import BenchError, PluginError, UnknownNameError, explain
 
+OURS = "benchbcss"  # the distribution of what is not a stranger's
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _TARGET = re.compile(r"\w+(\.\w+)*:\w+")
 
@@ -54,12 +58,18 @@ class Kind(Generic[D, T]):
 
     def entry(self, source: Source, *arguments: Any, **options: Any) -> Registered[D, T]:
         """What ``register(*arguments, **options)`` of ``source`` stands for. Raises PluginError."""
+        try:
+            inspect.signature(self.describe).bind(*arguments, **options)
+        except TypeError as error:  # it would name a function of ours
+            raise PluginError(f"register() of a {self.noun}: {error}") from error
         name, target, info = self.describe(*arguments, **options)
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise PluginError(
                 f"{name!r} cannot be the name of a {self.noun}: use letters, digits, dots, dashes "
                 f"and underscores"
             )
+        if why := names.problem(name):  # it becomes a folder's, or a file's
+            raise PluginError(f"{names.shown(name)} cannot be the name of a {self.noun}: {why}")
         if self.resolve is None and not (isinstance(target, str) and _TARGET.fullmatch(target)):
             raise PluginError(
                 f"the {self.noun} '{name}' must be registered as 'package.module:name', "
@@ -86,15 +96,39 @@ class Registered(Generic[D, T]):
             return value
         module, _, name = self.target.partition(":")
         try:
+            if module not in sys.modules:
+                with output.diverted():
+                    importlib.import_module(module)
             value = getattr(importlib.import_module(module), name)
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{self.kind.noun.capitalize()} '{self.name}' ({self.source}) cannot be imported: "
-                f"{type(error).__name__}: {error}. {self.remedy()}"
+                f"{explain(error, module)}. {self.remedy()}"
             ) from error
         if not self.kind.fits(value):
             raise PluginError(f"{self.target} ({self.source}) is not {self.kind.expected}.")
         return value
+
+    def call(self, *arguments: Any) -> Any:
+        """Load the code and call it. Raises PluginError, naming the plugin, for what a stranger's
+        code raises: but for our own errors, and those of files."""
+        code: Any = self.load()
+        try:
+            return code(*arguments)
+        except (BenchError, OSError):
+            raise
+        except Exception as error:
+            if self.source.distribution == OURS:
+                raise
+            raise PluginError(
+                f"The {self.kind.noun} '{self.name}' ({self.source}) raised "
+                f"{explain(error, self.package)}"
+            ) from error
+
+    @property
+    def package(self) -> str:
+        """Where its code is, for messages."""
+        return self.target.partition(":")[0].partition(".")[0]
 
     def remedy(self) -> str:
         if self.info.extra:
@@ -105,9 +139,7 @@ class Registered(Generic[D, T]):
 
     def missing(self) -> list[str]:
         """Modules that it needs and that cannot be found; nothing is imported."""
-        from importlib.util import find_spec
-
-        return [name for name in self.info.requires if find_spec(name) is None]
+        return [name for name in self.info.requires if not _is_found(name)]
 
     def require(self) -> None:
         """Raises PluginError where something that it needs is not installed."""
@@ -119,11 +151,22 @@ class Registered(Generic[D, T]):
             )
 
 
+def _is_found(module: str) -> bool:
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # what it would be in is missing, or raises when imported
+        return False
+
+
 class Registry(Mapping[str, Registered[D, T]]):
     """All things of one kind by name, in the order of registration: the core's, then strangers'."""
 
-    def __init__(self, kind: Kind[D, T], broken: Mapping[Source, str]) -> None:
-        self.kind, self._broken = kind, broken
+    def __init__(
+        self, kind: Kind[D, T], broken: Mapping[Source, str], left_out: Sequence[str] = ()
+    ) -> None:
+        self.kind, self._broken, self._left_out = kind, broken, left_out
         self._entries: dict[str, Registered[D, T]] = {}
 
     def __getitem__(self, name: str) -> Registered[D, T]:
@@ -143,6 +186,8 @@ class Registry(Mapping[str, Registered[D, T]]):
         if self._broken:
             which = "; ".join(f"{source}: {reason}" for source, reason in self._broken.items())
             hint = f"Not loaded: {which}"
+        if self._left_out:
+            hint = f"{hint} BENCHBCSS_PLUGINS leaves out: {', '.join(self._left_out)}.".strip()
         raise UnknownNameError(self.kind.noun, name, self._entries, hint)
 
     def of(self, source: Source) -> list[str]:

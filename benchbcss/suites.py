@@ -38,7 +38,7 @@ from benchbcss.data.class_maps import plain_name
 from benchbcss.data.formats import Colour
 from benchbcss.data.labels import LabelMap, build_label_map, label_map, official_codes
 from benchbcss.data.reader import Reading, known_readers
-from benchbcss.errors import BenchError, SuiteError, UnknownNameError
+from benchbcss.errors import BenchError, InputError, SuiteError, UnknownNameError
 from benchbcss.presets import merge
 from benchbcss.recipes import Strict, explain, place
 from benchbcss.results.schema import Criterion
@@ -355,7 +355,10 @@ def load_suite(path: Path, preset: Preset | None = None) -> tuple[Suite, Preset]
         suite = Suite.model_validate(merge(raw, presets.get(str(chosen)) or {}))
     except ValidationError as error:
         raise SuiteError(f"Suite {path}: {explain(error)}") from error
-    labels = suite.labels()
+    try:
+        labels = suite.labels()
+    except InputError as error:  # a label map that nobody knows
+        raise SuiteError(f"Suite {path}: label_map: {error}") from error
     for criterion in suite.criteria:
         _check_metric(criterion, labels, path)
     for setting, problem in _misfits(suite, labels):
@@ -460,7 +463,10 @@ def find_suite(name: str, known: dict[str, Path]) -> Path:
         return known[name]
     if name.lower().endswith(yaml_text.ENDINGS):
         return Path(name)
-    raise UnknownNameError("suite", name, known, "Or pass the path of a suite file (.yaml).")
+    left_out = registry.load().left_out
+    without = f" BENCHBCSS_PLUGINS leaves out: {', '.join(left_out)}." if left_out else ""
+    hint = f"Or pass the path of a suite file (.yaml).{without}"
+    raise UnknownNameError("suite", name, known, hint)
 
 
 def mistakes(path: Path) -> list[str]:

@@ -1,4 +1,5 @@
 import re
+import sys
 
 import pytest
 import yaml
@@ -109,6 +110,34 @@ def test_misspelt_overrides_are_refused(override, message):
 def test_a_missing_recipe_names_its_path():
     with pytest.raises(RecipeError, match=r"none\.yaml cannot be read"):
         resolve("benchbcss_sam2:none.yaml", "full")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "is empty"),
+        ("- a\n- b", r"must be a mapping \('key: value'\), not a list"),
+        ("name: one\npresets: [smoke]", "presets must be a mapping"),
+        ("name: one\npresets: {smoke: 3}", r"presets\.smoke must be a mapping"),
+        ("name: [one\ntrain: null", "cannot be read: while parsing a flow sequence"),
+    ],
+)
+def test_a_recipe_that_is_no_mapping_is_named(tmp_path, monkeypatch, content, words):
+    package = tmp_path / "written_wrong"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "r.yaml").write_text(content)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(RecipeError, match=rf"(?s)^Recipe .*r\.yaml.*{words}") as raised:
+        resolve("written_wrong:r.yaml", "smoke")
+    assert "\n" not in str(raised.value)
+    sys.modules.pop("written_wrong", None)
+
+
+@pytest.mark.parametrize("reference", ["r.yaml", ":r.yaml", "no_such_package:r.yaml"])
+def test_a_reference_to_no_package_says_how_it_is_written(reference):
+    with pytest.raises(RecipeError, match="'package:file.yaml'"):
+        resolve(reference, "full")
 
 
 def test_a_preset_overrides_only_what_it_names(tmp_path, monkeypatch):

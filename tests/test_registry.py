@@ -1,6 +1,8 @@
+import json
 import types
 
 import pytest
+from tests_support import cli
 
 from benchbcss import hookspecs, registry
 from benchbcss.contract import BackendInfo
@@ -170,7 +172,9 @@ def test_every_kind_refuses_a_taken_name_and_undoes_a_broken_plugin(kind):
         (("../name", "a:b"), "cannot be the name of a"),
         (("", "a:b"), "cannot be the name of a"),
         ((None, "a:b"), "cannot be the name of a"),
-        (("name",), "TypeError: "),
+        (("name",), "missing a required argument: 'target'"),
+        (("nul", "a:b"), "operating systems keep that name"),
+        (("a" * 101, "a:b"), "longer than 100 bytes"),
     ],
 )
 def test_what_cannot_be_registered_says_why(kind, arguments, words):
@@ -321,3 +325,181 @@ def test_a_plugin_broken_on_import_is_kept_with_its_reason(monkeypatch):
         assert "unetpp" in found.backends
     finally:
         registry.load.cache_clear()
+
+
+def hooks(**functions):
+    """A plugin whose functions are as they are given."""
+    module = types.ModuleType("theirs")
+    for name, function in functions.items():
+        setattr(module, name, function)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("functions", "words"),
+    [
+        ({}, "theirs implements no hook: write one of docs/hooks.md"),
+        (
+            {"benchbcss_register_backends": lambda register: None},
+            "the hook 'benchbcss_register_backends' is not marked with benchbcss.hookimpl",
+        ),
+        (
+            {"benchbcss_register_backend": lambda register: None},
+            "Did you mean 'benchbcss_register_backends'?",
+        ),
+        (
+            {"benchbcss_run_finish": hookspecs.hookimpl(lambda event: None)},
+            "there is no hook 'benchbcss_run_finish'. Did you mean 'benchbcss_run_",
+        ),
+        (
+            {"benchbcss_register_readers": hookspecs.hookimpl(lambda reg: None)},
+            "the hook 'benchbcss_register_readers' has no argument 'reg'; it has register",
+        ),
+    ],
+)
+def test_a_hook_that_would_never_be_called_is_named(functions, words):
+    found, source = Plugins(), Source("odd", "dist", "1")
+    found.add(hooks(**functions), source)
+    assert words in found.broken[source]
+    assert found.sources == []
+
+
+def test_a_hook_may_have_another_name_and_arguments_of_its_own():
+    def mine(register, suffix=""):
+        register(info("mine" + suffix), "a:b")
+
+    found, source = Plugins(), Source("odd", "dist", "1")
+    marked = hookspecs.hookimpl(specname="benchbcss_register_backends")(mine)
+    found.add(hooks(mine=marked, benchbcss_version="1"), source)
+    assert (found.broken, list(found.backends)) == ({}, ["mine"])
+
+
+@pytest.mark.parametrize("field", ["tracks", "requires", "open_settings"])
+def test_a_name_where_names_belong_is_not_taken_apart(field):
+    options = {"tracks": {"semantic"}, field: "torch"}
+    with pytest.raises(TypeError, match=rf"{field} must hold names, such as \('torch',\)"):
+        BackendInfo(name="x", summary="", recipe="p:r", **options)
+    with pytest.raises(TypeError, match="requires must hold names"):
+        MetricInfo(name="a", requires="torch")
+
+
+def test_a_module_in_a_package_that_is_missing_is_missing():
+    found = Plugins()
+    needs = {"requires": ("no_such_package.part", "os.path.no_module", "json.decoder")}
+    found.add(of_kind("trackers", "mine", "a:b", **needs), Source("odd", "dist", "1"))
+    assert found.trackers["mine"].missing() == ["no_such_package.part", "os.path.no_module"]
+
+
+def test_a_name_that_limits_plugins_and_is_none_is_a_mistake(monkeypatch):
+    monkeypatch.setenv("BENCHBCSS_PLUGINS", "flors, suites")
+    registry.load.cache_clear()
+    try:
+        with pytest.raises(UnknownNameError, match="no plugin 'flors'. Did you mean 'floors'"):
+            registry.load()
+        monkeypatch.setenv("BENCHBCSS_PLUGINS", "suites")
+        with pytest.raises(UnknownNameError, match=r"BENCHBCSS_PLUGINS leaves out: .*floors"):
+            registry.load().backends.find("floor_colour")
+    finally:
+        registry.load.cache_clear()
+
+
+WRONG = {
+    "prints": "import os; print('hello'); os.write(1, b'raw\\n'); from good import *",
+    "raises": "def inner():\n    raise KeyError('one\\ntwo')\n\ninner()",
+    "absent": "import no_such_dependency",
+    "needs": "from good import plugin; benchbcss_register_backends = plugin("
+    "'needs', requires=('no_such_package.part',))",
+    "nowhere": "from good import plugin; benchbcss_register_backends = plugin("
+    "'nowhere', recipe='no_such_package:r.yaml')",
+    "acts": "from good import *\nfrom benchbcss import hookimpl\n\n@hookimpl\n"
+    "def benchbcss_register_exporters(register):\n"
+    "    register('xr', 'acts:exports', 'raises', extension='.xr')\n"
+    "    register('xs', 'acts:short', 'takes one', extension='.xs')\n\n@hookimpl\n"
+    "def benchbcss_register_commands(register):\n    register('act', 'acts:act', 'Act.')\n"
+    "del benchbcss_register_backends",
+    "suite": "from good import *\nfrom benchbcss import hookimpl\n\n@hookimpl\n"
+    "def benchbcss_register_suites(register):\n    register('/no/such.yaml')\n"
+    "del benchbcss_register_backends",
+}
+GOOD = """
+from benchbcss import BackendInfo, hookimpl
+
+def plugin(name, recipe="good:r.yaml", **options):
+    @hookimpl
+    def benchbcss_register_backends(register):
+        info = BackendInfo(name=name, summary="s", tracks={"semantic"}, recipe=recipe, **options)
+        register(info, "good:Missing")
+    return benchbcss_register_backends
+
+benchbcss_register_backends = plugin("printing")
+"""
+
+
+ACTS = """
+import click
+
+def exports(board, stream):
+    raise KeyError("x")
+
+def short(board):
+    pass
+
+@click.command()
+def act():
+    print({}["y"])
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A distribution of plugins of which each has a fault of its own."""
+    folder = tmp_path_factory.mktemp("site")
+    about = folder / "wrong-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: wrong\nVersion: 1.0\n")
+    points = [*(f"{name} = wrong_{name}" for name in WRONG), "torn = = x", "gone = no_such_module"]
+    (about / "entry_points.txt").write_text("\n".join(["[benchbcss]", *points]))
+    (folder / "good.py").write_text(GOOD)
+    (folder / "acts.py").write_text(ACTS)
+    for name, text in WRONG.items():
+        (folder / f"wrong_{name}.py").write_text(text)
+    return folder
+
+
+def test_strangers_with_faults_spoil_no_list_and_no_output(site):
+    done = cli("backends", "--format", "json", site=site, check=0)
+    rows = {row["backend"]: row["ready"] for row in json.loads(done.stdout)}
+    assert rows["floor_colour"] == rows["printing"] == rows["nowhere"] == "yes"
+    assert rows["needs"].startswith("needs no_such_package.part: ")
+    assert "raised" not in done.stderr
+    for said in (
+        "plugin 'raises' of wrong 1.0 is not loaded: KeyError: 'one\\ntwo' "
+        "(wrong_raises.py, line 2)",
+        "'absent' of wrong 1.0 is not loaded: ModuleNotFoundError: No module named "
+        "'no_such_dependency' (wrong_absent.py, line 1)",
+        "plugin 'torn' of wrong 1.0 is not loaded: its entry point is '= x', not 'package.module'",
+        "plugin 'gone' of wrong 1.0 is not loaded: ModuleNotFoundError: No module named",
+        "hello",
+    ):
+        assert said in done.stderr
+    done = cli("suites", "--format", "json", site=site, check=0)
+    assert "phantom" in {row["suite"] for row in json.loads(done.stdout)}
+    assert "warning: suite 'such' (plugin 'suite' of wrong 1.0) cannot be used: " in done.stderr
+    done = cli("show", "nowhere", site=site, check=2)
+    assert "The recipe 'no_such_package:r.yaml' cannot be found" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("leaderboard", "--format", "xr"), "The exporter 'xr' ({}) raised KeyError: 'x' (acts.py"),
+        (("leaderboard", "--output", "b.xs"), "The exporter 'xs' ({}) raised TypeError: short() "),
+        (("act",), "{} raised KeyError: 'y' (acts.py, line 12). BENCHBCSS_TRACEBACK=1 shows"),
+    ],
+)
+def test_what_a_plugin_raises_in_a_command_is_one_sentence(site, tmp_path, arguments, words):
+    where = () if arguments == ("act",) else ("--workspace", tmp_path)
+    done = cli(*arguments, *where, site=site, check=1)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: " + words.format("plugin 'acts' of wrong 1.0"))
+    assert "Traceback" not in done.stderr

@@ -101,7 +101,7 @@ class Leaderboard:
         target = Path(path)
         shown = replace(self.board, sections=frozenset(model.SECTIONS), reported=load())
         stream = io.StringIO()
-        exporters.choose(form, target).load()(shown, stream)
+        exporters.choose(form, target).call(shown, stream)
         text = stream.getvalue()
         write_output(target, text.encode("utf-8", "backslashreplace"))  # paths hold any bytes
         return target

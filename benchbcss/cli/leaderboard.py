@@ -96,7 +96,7 @@ def leaderboard(
         asked.add("reported")
     shown.sections = frozenset(asked)
     stream = io.StringIO() if output else sys.stdout
-    exporter.load()(shown, stream)
+    exporter.call(shown, stream)
     if output:
         from benchbcss.io import write_output
 

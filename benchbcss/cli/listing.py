@@ -85,11 +85,16 @@ def suites(form: str, validate: Path | None) -> None:
         click.echo(f"{validate} is a valid suite.")
         return
     from benchbcss import registry
+    from benchbcss.errors import BenchError
     from benchbcss.suites import load_suite
 
-    rows = []
+    rows, broken = [], []
     for name, entry in sorted(registry.load().suites.items()):
-        suite, preset = load_suite(entry.load())
+        try:
+            suite, preset = load_suite(entry.load())
+        except BenchError as error:
+            broken.append(f"warning: suite '{name}' ({entry.source}) cannot be used: {error}")
+            continue
         label_map = suite.label_map if isinstance(suite.label_map, str) else "own"
         rows.append(
             {
@@ -103,6 +108,8 @@ def suites(form: str, validate: Path | None) -> None:
             }
         )
     _print(rows, form, "No suite is installed.")
+    for warning in broken:
+        click.echo(warning, err=True)
 
 
 @click.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import gc
 import io
 import math
@@ -15,7 +16,7 @@ from typing import Any, TextIO
 import click
 from click.shell_completion import CompletionItem
 
-from benchbcss import defaults, registry
+from benchbcss import defaults, leaving, registry
 from benchbcss.cli import complete
 from benchbcss.contract import TRACKS
 from benchbcss.errors import BenchError
@@ -114,10 +115,24 @@ def format_option(command: Any) -> Any:
 
 
 def runs_of_suite_option(command: Any) -> Any:
-    """--suite, of commands that show a workspace's runs."""
-    return click.option("--suite", shell_complete=complete.suites, help="Only runs of this suite.")(
-        command
-    )
+    """--suite, of commands that show a workspace's runs: a name, or the suite's file."""
+    suite = click.option("--suite", shell_complete=complete.suites, help="Only runs of this suite.")
+    return suite(_of_suite_with_runs(command))
+
+
+def _of_suite_with_runs(command: Any) -> Any:
+    """``command`` with the name of the suite that was asked for, as ``run`` takes it; refused where
+    others have runs and it has none."""
+
+    @functools.wraps(command)
+    def named(*arguments: Any, suite: str | None, workspace: Path, **others: Any) -> Any:
+        if suite is not None:
+            from benchbcss.results.index import suite_with_runs
+
+            suite = suite_with_runs(workspace, suite)
+        return command(*arguments, suite=suite, workspace=workspace, **others)
+
+    return named
 
 
 def one_table_options(command: Any) -> Any:
@@ -182,6 +197,8 @@ def main() -> None:
 
         say(f"error: {visible(sentence(error))}")
     _close()
+    if leaving.left_over():  # of a plugin's code
+        leaving.soon(code, patience=5.0)
     sys.exit(code)
 
 
@@ -207,6 +224,12 @@ def _run() -> int:
             raise
         say(f"error: {error}")
         return error.exit_code
+    except Exception as error:
+        blamed = None if isinstance(error, OSError) else registry.load().blamed(error)
+        if blamed is None or os.environ.get("BENCHBCSS_TRACEBACK"):
+            raise
+        say(f"error: {blamed}. BENCHBCSS_TRACEBACK=1 shows the traceback.")
+        return 1
     return 0
 
 

@@ -29,9 +29,13 @@ def new_plugin(name: str, kind: str, into: Path) -> None:
     from benchbcss import registry, scaffold
     from benchbcss.errors import InputError
 
-    taken = registry.load().backends.get(name)
+    plugins = registry.load()
+    taken = plugins.backends.get(name)
     if taken is not None:
         raise InputError(f"There is a backend '{name}' already ({taken.source}). Choose another.")
+    for source in (*plugins.sources, *plugins.broken):
+        if source.plugin == name:  # a package of that name would hide the other's
+            raise InputError(f"There is a {source} already. Choose another name.")
     root = scaffold.write(name, kind, into)
     say(f"wrote {root}. Next:")
     say(f"  pip install -e {root}")

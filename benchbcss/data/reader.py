@@ -7,18 +7,19 @@ decoding anything.
 
 from __future__ import annotations
 
-import importlib
 import re
+import sys
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from benchbcss import registry
 from benchbcss.data.formats import PACKED, Colour, elsewhere
-from benchbcss.errors import DataError, UnknownNameError
+from benchbcss.errors import DataError, explain
+from benchbcss.registered import OURS, Registered
 
 if TYPE_CHECKING:  # a folder is listed before anything is decoded
     import numpy as np
@@ -112,29 +113,38 @@ class Reader(Protocol):
 
 def known_readers() -> Mapping[str, str]:
     """{name: "package.module:Class"} of every reader, in the order in which they are asked."""
-    targets = {name: entry.target for name, entry in registry.load().readers.items()}
-    return dict(sorted(targets.items(), key=lambda item: item[0] == LAST))
+    return {name: entry.target for name, entry in _in_order().items()}
+
+
+def _in_order() -> dict[str, Registered[Any, Any]]:
+    return dict(sorted(registry.load().readers.items(), key=lambda item: item[0] == LAST))
 
 
 def reader_class(name: str) -> type[Reader]:
     """The reader of that name. Raises UnknownNameError."""
-    known = known_readers()
-    if name not in known:
-        raise UnknownNameError("reader", name, known)
-    module, _, attribute = known[name].partition(":")
-    reader: type[Reader] = getattr(importlib.import_module(module), attribute)
+    reader: type[Reader] = registry.load().readers.find(name).load()
     return reader
 
 
 def detect(folder: Path) -> str:
     """The name of the first reader that knows ``folder``. Raises DataError."""
     _check_folder(folder)
-    for name in known_readers():
-        if reader_class(name).detect(folder):
-            return name
-    layouts = "; ".join(f"{name}: {reader_class(name).wants}" for name in known_readers())
+    layouts = []
+    for name, entry in _in_order().items():
+        try:
+            reader: type[Reader] = entry.load()
+            if reader.detect(folder):
+                return name
+            layouts.append(f"{name}: {reader.wants}")
+        except (Exception, SystemExit) as error:
+            if entry.source.distribution == OURS:
+                raise
+            why = f"the reader '{name}' ({entry.source}) raised {explain(error, entry.package)}"
+            print(f"warning: {why}; others are asked", file=sys.stderr)
     files = (path.name for path in islice(folder.rglob("*"), _LOOKED_AT) if path.is_file())
-    raise DataError(f"{folder} is not laid out as any reader expects. {layouts}.{elsewhere(files)}")
+    raise DataError(
+        f"{folder} is not laid out as any reader expects. {'; '.join(layouts)}.{elsewhere(files)}"
+    )
 
 
 def _check_folder(folder: Path) -> None:

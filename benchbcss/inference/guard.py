@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbcss.errors import PluginError
+from benchbcss.inference.process import Settings
 
 #: audit event -> what it does, and which of its arguments are paths
 _FILES: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -68,6 +69,7 @@ class Guard:
     def __init__(self, places: Mapping[Path, str], *, outward: bool = True) -> None:
         self.outward = outward
         self.attempts: list[str] = []
+        self.changed: dict[str, list[str]] = {}  # what was put back, by what was done
         self._outside: set[int | None] = set()
         names = {_real(path): name for path, name in places.items()}
         self._rules: dict[str, str | None] = {path: None for path in _python() if path not in names}
@@ -91,8 +93,10 @@ class Guard:
     @contextmanager
     def up(self, doing: str) -> Iterator[None]:
         """Run plugin code under the guard. ``doing`` says which. Raises PluginError in one
-        sentence for what was attempted, whether or not the plugin let it pass."""
+        sentence for what was attempted, whether or not the plugin let it pass. What the code
+        leaves changed of the process (see ``Settings``) is put back, and said once."""
         _install()
+        settings = Settings.now()
         attempts: list[str] = []
         self.attempts = attempts
         before = set(threading.enumerate())
@@ -110,9 +114,19 @@ class Guard:
         finally:
             _up.pop()
             _harness.depth = depth
+            self._say(doing, settings.put_back())
             _theirs.update(set(threading.enumerate()) - before)
         if attempts:
             raise PluginError(_sentence(doing, attempts))
+
+    def _say(self, doing: str, changed: list[str]) -> None:
+        if changed and doing not in self.changed:
+            self.changed[doing] = changed
+            print(
+                f"warning: while {doing} the plugin changed {' and '.join(changed)}; it was put "
+                f"back",
+                file=sys.stderr,
+            )
 
     def refuse(self, event: str, args: tuple[Any, ...]) -> None:
         """Raise ForbiddenAccess where ``event`` is out of reach."""

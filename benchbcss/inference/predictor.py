@@ -21,7 +21,7 @@ from benchbcss.contract import (
     TissuePrompt,
     Views,
 )
-from benchbcss.errors import BenchError, NonFiniteError, PluginError
+from benchbcss.errors import BenchError, NonFiniteError, PluginError, explain
 from benchbcss.inference.guard import Guard
 from benchbcss.inference.postprocess import grid, postprocess
 from benchbcss.inference.precision import Autocast
@@ -216,7 +216,7 @@ class Predictor:
                     logits = self._ask("predict_prompted", encoded[view], turned)
                 _check_prompted(logits, len(some))
                 logits = turn_back(logits.float(), view)
-                total = logits if total is None else total + logits
+                total = logits.clone() if total is None else total + logits
             assert total is not None
             for prompt, mean_logits in zip(some, total / len(views), strict=True):
                 old = united.get(prompt.class_index)
@@ -236,8 +236,8 @@ class Predictor:
             except BenchError:
                 raise
             except Exception as error:
-                what = f"{type(error).__name__}: {error}"
-                raise PluginError(f"{method} raised {what}") from error
+                code = type(self.backend).__module__
+                raise PluginError(f"{method} raised {explain(error, code)}") from error
             if isinstance(answer, torch.Tensor):  # a subclass would run the plugin's code later
                 answer = answer.as_subclass(torch.Tensor)
             elif isinstance(answer, np.ndarray):
@@ -259,7 +259,8 @@ class Predictor:
             with self.autocast():
                 logits = _tensor("predict", self._ask("predict", turn(tensor, view)))
             logits = turn_back(logits.float(), view)
-            total = logits if total is None else total + logits
+            # a copy, since the next answer may lie in the same memory
+            total = logits.clone() if total is None else total + logits
         assert total is not None
         return total / len(VIEWS)
 
@@ -287,7 +288,7 @@ class Predictor:
                 f"{self.backend.task.num_classes - 1}"
             )
         if output.shape == (height, width):
-            return output
+            return output.copy()  # the backend may write the next answer there
         return squash_labels(output, (height, width))
 
 
@@ -316,6 +317,8 @@ def _kind(answer: Any) -> str:
 
 def _check_prompted(logits: torch.Tensor, count: int) -> None:
     _tensor("predict_prompted", logits)
+    if not logits.is_floating_point():
+        raise PluginError(f"predict_prompted returned {logits.dtype}, expected logits as float")
     if logits.ndim != 3 or len(logits) != count:
         raise PluginError(
             f"predict_prompted returned shape {tuple(logits.shape)} for {count} "

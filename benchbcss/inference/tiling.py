@@ -88,6 +88,8 @@ def checked(logits: Tensor, count: int, num_classes: int, tile: int) -> Tensor:
     expected = (count, num_classes, tile, tile)
     if tuple(logits.shape) != expected:
         raise PluginError(f"predict returned shape {tuple(logits.shape)}, expected {expected}")
+    if not logits.is_floating_point():
+        raise PluginError(f"predict returned {logits.dtype}, expected logits as float")
     if not bool(torch.isfinite(logits).all()):
         raise NonFiniteError("predict returned NaN or infinite logits")
     return logits.float()

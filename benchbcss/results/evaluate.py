@@ -18,7 +18,7 @@ from benchbcss.contract import Prompting
 from benchbcss.data.dataset import Dataset, Roi, fingerprint
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.store import TileStore
-from benchbcss.errors import DataError
+from benchbcss.errors import DataError, explain
 from benchbcss.io import AGAIN, Coded, check, listed, read_table, write_table
 from benchbcss.progress import SILENT, Progress
 from benchbcss.results import store
@@ -138,7 +138,8 @@ def _result(track: Track, counts: Any, frame: Frame, run_dir: Path, facts: Facts
         try:
             measured = measure(entry.load(), tables[entry.info.track])
         except Exception as error:  # a stranger's metric costs no run
-            print(f"warning: the metric '{name}' ({entry.source}) is left out: {error}", flush=True)
+            why = explain(error, entry.package)
+            print(f"warning: the metric '{name}' ({entry.source}) is left out: {why}", flush=True)
             continue
         intervals = {}
         by_roi[name] = measured[BY_ROI][0]

@@ -12,21 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from benchbcss import registry
-from benchbcss.errors import PluginError
+from benchbcss.errors import PluginError, explain
 from benchbcss.events import EpochEnded, RunEnded, RunFailed, RunStarted
 from benchbcss.protocols import Tracker
-from benchbcss.registry import explain
 from benchbcss.results.schema import RunResult
 from benchbcss.results.spec import RunSpec
 
 
 class Announcer:
-    """The listeners of one run; ``tracker`` is a registered name or 'none'."""
+    """The listeners of one run; ``tracker`` is a registered name or 'none', ``package`` where the
+    code of its backend is."""
 
-    def __init__(self, run_dir: Path, tracker: str) -> None:
-        self.run_dir, self.name = run_dir, tracker
+    def __init__(self, run_dir: Path, tracker: str, package: str = "") -> None:
+        self.run_dir, self.name, self._backend = run_dir, tracker, package
         self._plugins = registry.load()
         self._tracker: Tracker | None = None
+        self._package = ""  # of the tracker's code
         self._started = False
         self._quiet: set[str] = set()  # plugins that raised
 
@@ -35,13 +36,15 @@ class Announcer:
         event = RunStarted(self.run_dir, spec)
         if self.name != "none":
             entry = self._plugins.trackers.find(self.name)
+            self._package = entry.package
             try:
                 self._tracker = entry.load()()
                 self._tracker.run_started(event)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._tracker = None
                 raise PluginError(
-                    f"The tracker '{self.name}' ({entry.source}) cannot start: {explain(error)}"
+                    f"The tracker '{self.name}' ({entry.source}) cannot start: "
+                    f"{explain(error, entry.package)}"
                 ) from error
         self._started = True
         plain = spec.model_dump(mode="json")
@@ -64,7 +67,7 @@ class Announcer:
         """Told only where the start was told."""
         if not self._started:
             return
-        event = RunFailed(self.run_dir, explain(error), stage)
+        event = RunFailed(self.run_dir, explain(error, self._backend), stage)
         self._track("run_failed", event)
         self._hooks("benchbcss_run_failed", event)
 
@@ -73,9 +76,9 @@ class Announcer:
             return
         try:
             getattr(self._tracker, method)(event)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._tracker = None
-            _warn(f"the tracker '{self.name}'", error)
+            _warn(f"the tracker '{self.name}'", explain(error, self._package))
 
     def _hooks(self, hook: str, event: Any, **first_edition: Any) -> None:
         manager = self._plugins.manager
@@ -87,10 +90,10 @@ class Announcer:
             others = [other for other in plugins if other is not plugin]
             try:
                 manager.subset_hook_caller(hook, others)(event=event, **first_edition)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._quiet.add(source.plugin)
-                _warn(str(source), error)
+                _warn(str(source), explain(error, str(getattr(plugin, "__name__", ""))))
 
 
-def _warn(who: str, error: Exception) -> None:
-    print(f"warning: {who} raised {explain(error)}; it is told nothing more", file=sys.stderr)
+def _warn(who: str, what: str) -> None:
+    print(f"warning: {who} raised {what}; it is told nothing more", file=sys.stderr)

@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 from benchbcss.errors import BenchError, PluginError
 from benchbcss.inference.predictor import Predictor
 from benchbcss.io import read_json, trusted, write_bytes, write_json
+from benchbcss.plain import plain
 from benchbcss.progress import Progress
 from benchbcss.runs.setup import Job
 from benchbcss.temporary import remove
@@ -44,6 +45,7 @@ def predict(job: Job, stage: Progress) -> dict[str, float]:
     """
     predictor = job.predictor(job.model)
     frame = job.frame
+    job.context.notes.pop("clip", None)  # the harness's, as "encoder_calls" is
     index = _Index(job.run_dir)
     for track in job.tracks:
         missing = [name for name in frame.rois if not index.has(track.name, name)]
@@ -62,7 +64,10 @@ def predict(job: Job, stage: Progress) -> dict[str, float]:
                 count(done)
     of_first(job.accelerator, None)
     with job.guarded("running summary"):
-        job.context.notes.update(job.backend.summary(index.remarks(frame.rois)))
+        said = job.backend.summary(index.remarks(frame.rois))
+    if not isinstance(said, dict):
+        raise PluginError(f"{job.plugin}: summary() returned {said!r:.60}, expected a dict")
+    job.context.notes.update(plain(said))
     job.context.notes["encoder_calls"] = index.total("encoder_calls")
     for track in job.tracks:
         facts = track.name_regions(job.context.clip, frame, job.rois, job.run_dir, stage)
@@ -130,7 +135,7 @@ def _made(job: Job, predictor: Predictor, track: Track, name: str) -> _Made:
         raise PluginError(f"{job.plugin} on {name}: {error}") from error
     seconds = time.monotonic() - begun
     made = predictor.encoder_calls - calls
-    return _Made(name, files, unwritten, seconds, made, dict(job.context.remarks))
+    return _Made(name, files, unwritten, seconds, made, plain(job.context.remarks))
 
 
 def _write(path: Path, content: bytes) -> None:

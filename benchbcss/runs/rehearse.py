@@ -6,7 +6,6 @@ opened, its device is asked for, its network is built and its weights are loaded
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import subprocess
@@ -21,8 +20,9 @@ from typing import Any
 
 import yaml
 
+from benchbcss import leaving, output
 from benchbcss.data.dataset import Roi
-from benchbcss.errors import BenchError, InputError, WeightsError
+from benchbcss.errors import BenchError, InputError, WeightsError, explain
 from benchbcss.results import store
 from benchbcss.results.spec import RunSpec
 from benchbcss.weights import Random
@@ -194,18 +194,23 @@ def _sizes() -> dict[str, float]:
 
 def _ask(spec: RunSpec, seeds: Sequence[int]) -> dict[str, Any]:
     """The answer to ``spec``, whose ``validation`` is by seed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchbcss.runs.rehearse", *map(str, seeds)],
-        input=json.dumps(spec.model_dump(mode="json")),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
-    except ValueError:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    # Files, since a pipe would be waited for as long as a process that a plugin started has it.
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as errors:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchbcss.runs.rehearse", *map(str, seeds)],
+            input=json.dumps(spec.model_dump(mode="json")),
+            stdout=said,
+            stderr=errors,
+            text=True,
+            check=False,
+        )
+        said.seek(0)
+        errors.seek(0)
+        try:
+            answer: dict[str, Any] = json.loads(said.read())
+            return answer
+        except ValueError:
+            last = (errors.read().strip().splitlines() or ["no message"])[-1]
         return {"problem": f"building it ends with exit status {done.returncode}: {last}"}
 
 
@@ -214,15 +219,15 @@ def _answer(spec: RunSpec, seeds: Sequence[int]) -> dict[str, Any]:
     from benchbcss.runs.validation import schedules
 
     try:
-        with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(sys.stderr):
+        with tempfile.TemporaryDirectory() as scratch:
             job = setup(spec, Path(scratch))
             names_regions = any(track.labels_regions for track in job.tracks)
             clip = job.context.clip.problem(job.labels.mean) if names_regions else None
             validation = schedules(job, seeds)
     except BenchError as error:
         return {"problem": str(error), "lacks_weights": isinstance(error, WeightsError)}
-    except Exception as error:
-        return {"problem": f"{type(error).__name__}: {error}"}
+    except (Exception, SystemExit) as error:
+        return {"problem": explain(error)}
     return {
         "weights": job.provenance.source,
         "parameters": job.parameters.total,
@@ -232,5 +237,8 @@ def _answer(spec: RunSpec, seeds: Sequence[int]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    asked = store.parsed(RunSpec, sys.stdin.buffer.read())
-    print(json.dumps(_answer(asked, [int(word) for word in sys.argv[1:]])))
+    with output.diverted() as out:
+        asked = store.parsed(RunSpec, sys.stdin.buffer.read())
+        print(json.dumps(_answer(asked, [int(word) for word in sys.argv[1:]])), file=out)
+        out.flush()
+        leaving.soon(0, patience=0.0)  # whatever threads a plugin left running

@@ -21,7 +21,7 @@ from benchbcss.cores import cores
 from benchbcss.data.dataset import Dataset, Roi
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.store import TileStore
-from benchbcss.errors import InputError, PluginError
+from benchbcss.errors import BenchError, InputError, PluginError, explain
 from benchbcss.inference.clip import Source
 from benchbcss.inference.embeddings import Embeddings
 from benchbcss.inference.guard import Guard
@@ -79,7 +79,7 @@ class Job:
     @property
     def plugin(self) -> str:
         """The backend and where it comes from, for messages."""
-        return f"{self.registered.info.name} ({self.registered.source})"
+        return _named(self.registered)
 
     @cached_property
     def precision(self) -> Precision:
@@ -97,7 +97,7 @@ class Job:
     @contextmanager
     def guarded(self, doing: str) -> Iterator[None]:
         """Run code of the backend that learns: it sees the training ROIs as it is given them."""
-        with _learning(self.spec, self.plugin, doing):
+        with _learning(self.spec, self.registered, doing):
             yield
 
     @property
@@ -152,9 +152,9 @@ def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
     task = Task(labels.class_names, labels.mean_classes, spec.suite.mpp, spec.suite.tile.size)
     torch.manual_seed(spec.seed)
     plugin = registered.load()
-    with _learning(spec, f"{registered.info.name} ({registered.source})", "running build"):
+    with _learning(spec, registered, "running build"):
         backend = plugin(task, spec.recipe.model_dump(), context)
-        built = backend.build()
+        built = network(backend.build())
     provenance = settle(
         built,
         context,
@@ -168,7 +168,7 @@ def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
     return Job(
         spec,
         run_dir,
-        Announcer(run_dir, spec.recipe.tracker),
+        Announcer(run_dir, spec.recipe.tracker, registered.package),
         registered,
         labels,
         rois,
@@ -184,8 +184,29 @@ def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
     )
 
 
+def network(built: object) -> nn.Module:
+    """What ``build`` returned. Raises PluginError where it is no network, or none that a checkpoint
+    could hold."""
+    if not isinstance(built, nn.Module):
+        what = "nothing" if built is None else f"a {type(built).__name__}"
+        raise PluginError(f"build() returned {what}, expected a torch.nn.Module")
+    lacking = [name for name in dict(built.named_parameters()) if name not in built.state_dict()]
+    if lacking:
+        raise PluginError(
+            f"the network's state_dict() lacks {len(lacking)} of its parameters, such as "
+            f"{lacking[0]}: no checkpoint would hold what they learn"
+        )
+    return built
+
+
+def _named(registered: Registered) -> str:
+    return f"{registered.info.name} ({registered.source})"
+
+
 @contextmanager
-def _learning(spec: RunSpec, plugin: str, doing: str) -> Iterator[None]:
+def _learning(spec: RunSpec, registered: Registered, doing: str) -> Iterator[None]:
+    """Raises PluginError, naming the backend, for whatever its code raises; but what is raised
+    while "training", most of which is the harness's, as it is."""
     guard = Guard(_ground_truth(spec), outward=False)
     given = getattr(spec.weights, "path", None)
     if given is not None:
@@ -194,9 +215,16 @@ def _learning(spec: RunSpec, plugin: str, doing: str) -> Iterator[None]:
         with guard.up(doing):
             yield
     except PluginError as error:
-        if guard.attempts:
-            raise PluginError(f"{plugin}: {error}") from error
+        if guard.attempts or doing != "training":
+            raise PluginError(f"{_named(registered)}: {error}") from error
         raise
+    except BenchError:
+        raise
+    except Exception as error:
+        if doing == "training":
+            raise
+        what = f"while {doing} it raised {explain(error, registered.package)}"
+        raise PluginError(f"{_named(registered)}: {what}") from error
 
 
 def _ground_truth(spec: RunSpec) -> dict[Path, str]:

@@ -11,6 +11,7 @@ from typing import Any
 from benchbcss import interrupt
 from benchbcss.errors import RecipeError
 from benchbcss.io import check, read_json, trusted, write_json
+from benchbcss.plain import plain
 from benchbcss.progress import SILENT, Count, Progress
 from benchbcss.results import provenance
 from benchbcss.results.schema import Stability, Training
@@ -73,7 +74,7 @@ def train(job: Job, stage: Progress) -> tuple[Training, Stability | None]:
     with job.guarded("running after_training"), job.precision.autocast():
         job.backend.after_training(job.model, data)
     summary["seconds"] = round(time.monotonic() - begun, 2)
-    summary["notes"] = job.context.notes
+    summary["notes"] = plain(job.context.notes)
     save_checkpoint(job.run_dir, FINAL, job.model, None, {})
     write_json(done, {**summary, "provenance": job.provenance.model_dump(mode="json")})
     _log(job, summary)

@@ -16,11 +16,12 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchbcss import interrupt
+from benchbcss import interrupt, leaving
 from benchbcss.cores import cores
-from benchbcss.errors import BenchError, RunError
+from benchbcss.errors import BenchError, RunError, explain
 from benchbcss.io import begin_list, sentence, write_json
 from benchbcss.names import VisibleStream
+from benchbcss.plain import plain
 from benchbcss.progress import Progress
 from benchbcss.results import store
 from benchbcss.results.spec import RunSpec
@@ -86,7 +87,7 @@ def _work(run_dir: Path) -> int:
         raise
     except BaseException as error:
         traceback.print_exc()
-        _record_failure(run_dir, {"reason": _reason(error), "stage": stage.name})
+        _record_failure(run_dir, {"reason": _reason(error, run_dir), "stage": stage.name})
         return 1
     finally:
         for follower in followers:
@@ -106,12 +107,22 @@ def _leave_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, BenchError):
-        return str(error)
+def _reason(error: BaseException, run_dir: Path) -> str:
     if isinstance(error, OSError) and error.filename:  # a disk, or what lies in a file's place
         return sentence(error)
-    return f"{type(error).__name__}: {error}"
+    if isinstance(error, BenchError):
+        return explain(error)
+    return explain(error, _package(run_dir))
+
+
+def _package(run_dir: Path) -> str:
+    """Where the code of the run's backend is."""
+    from benchbcss import registry
+
+    try:
+        return registry.load().backend(store.load_spec(run_dir).backend).package
+    except BenchError:
+        return ""
 
 
 def _record_failure(run_dir: Path, content: dict[str, str]) -> None:
@@ -226,7 +237,7 @@ def measured(
         {name: job.rois[name].mask_entry.sha256 for name in frame.rois},
         tracks,
         store.Facts(
-            notes=dict(job.context.notes),
+            notes=plain(job.context.notes),
             training=training,
             stability=stability,
             cost=_cost(job, training, seconds, begun),
@@ -271,4 +282,6 @@ if __name__ == "__main__":
     if len(sys.argv) != 2:
         raise RunError("usage: python -m benchbcss.runs.worker RUN_DIR")
     interrupt.listen()
-    sys.exit(main(Path(sys.argv[1])))
+    ended = main(Path(sys.argv[1]).absolute())  # a plugin may go to another folder
+    leaving.soon(ended)
+    sys.exit(ended)

@@ -7,6 +7,7 @@ import re
 from importlib import resources
 from pathlib import Path
 
+from benchbcss import names
 from benchbcss.errors import InputError
 
 KINDS = ("dense", "promptable", "external")
@@ -22,6 +23,8 @@ def write(name: str, kind: str, parent: Path) -> Path:
             f"'{name}' cannot be a backend's name: use lower-case letters, digits and underscores, "
             "starting with a letter."
         )
+    if why := names.problem(name):
+        raise InputError(f"'{name}' cannot be a backend's name: {why}. Choose another.")
     root = parent / name
     if root.exists():
         raise InputError(f"{root} exists already. Choose another name or another --into folder.")

@@ -8,7 +8,7 @@ record and checkpoint. The state lies in a ``Trainer``. Batches and randomness a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -158,7 +158,7 @@ def _backward(trainer: Trainer, batches: Iterator[Sample]) -> _Losses:
         batch = Batch(image, target, names, step)
         with trainer.precision.autocast():
             terms = trainer.losses(batch)
-        total = _total(terms)
+        total = total_of(terms)
         if total.requires_grad:  # nothing to learn while every group is frozen
             scaled = trainer.scaler.scaled(total / trainer.settings.accumulate)
             trainer.accelerator.backward(scaled)
@@ -227,10 +227,16 @@ def _asked(trainer: Trainer, validate: Validate, model: nn.Module) -> tuple[Vali
     return shared
 
 
-def _total(terms: dict[str, Tensor]) -> Tensor:
+def total_of(terms: dict[str, Tensor]) -> Tensor:
+    """The sum of what ``loss`` returned. Raises PluginError where that is not as promised."""
+    if not isinstance(terms, Mapping):
+        what = "nothing" if terms is None else f"a {type(terms).__name__}"
+        raise PluginError(f"loss() returned {what}, expected a dict of named terms")
     if not terms:
         raise PluginError("loss() returned no term")
     for name, term in terms.items():
+        if not isinstance(term, Tensor):
+            raise PluginError(f"loss() term '{name}' is a {type(term).__name__}, expected a tensor")
         if term.ndim != 0:
             raise PluginError(
                 f"loss() term '{name}' has shape {tuple(term.shape)}, expected a scalar"

@@ -390,8 +390,20 @@ def trainable_groups(backend: Backend, model: nn.Module) -> dict[str, list[nn.Pa
     """
     groups: dict[str, list[nn.Parameter]] = {}
     seen: set[int] = set()
-    for name, parameters in backend.parameter_groups(model).items():
+    given = backend.parameter_groups(model)
+    if not isinstance(given, dict):
+        raise PluginError(
+            f"parameter_groups() returned a {type(given).__name__}, expected a dict of lists of "
+            f"parameters"
+        )
+    for name, members in given.items():
+        parameters = list(members)
         for parameter in parameters:
+            if not isinstance(parameter, nn.Parameter):
+                raise PluginError(
+                    f"parameter_groups: '{name}' holds a {type(parameter).__name__}, expected "
+                    f"parameters"
+                )
             if id(parameter) in seen:
                 raise PluginError(f"parameter_groups: a parameter of '{name}' is in two groups")
             seen.add(id(parameter))

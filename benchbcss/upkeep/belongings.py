@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchbcss import registry
-from benchbcss.errors import BenchError
+from benchbcss.errors import BenchError, explain
 from benchbcss.runs.launch import OnData
 from benchbcss.suites import Suite
 from benchbcss.upkeep.doctor import Asked, Finding
@@ -27,8 +27,10 @@ def weights(asked: Asked) -> Iterator[Finding]:
         try:
             recipe = resolve(entry.info.recipe, "full").model_dump(mode="json")
             source = entry.load().automatic_weights(recipe)
-        except BenchError as error:
-            yield Finding("weights", "problem", f"{name}: {error}")
+        except (Exception, SystemExit) as error:  # a stranger's code
+            yield Finding(
+                "weights", "problem", f"{name}: {explain(error, entry.package)}", entry.remedy()
+            )
             continue
         if isinstance(source, Hub):
             wanted.setdefault(source, []).append(name)
@@ -117,11 +119,11 @@ def _of_clip(on: OnData, wanted: dict[Any, list[str]]) -> Iterator[Finding]:
         yield Finding("weights", "note", text, "pip install 'benchbcss[clip]'")
     else:
         from benchbcss.inference.clip import hub_repository
-        from benchbcss.weights import Hub
+        from benchbcss.weights import Hub, Weights
 
-        if id := hub_repository(clip.model, clip.weights):
-            name, _, revision = id.partition("@")
-            hub = Hub(id=name, revision=revision or None)
+        repository = hub_repository(clip.model, clip.weights)
+        hub = Weights.parse(repository) if repository else None
+        if isinstance(hub, Hub):
             wanted.setdefault(hub, []).append(f"CLIP ({clip.model})")
 
 

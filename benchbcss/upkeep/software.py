@@ -10,6 +10,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from benchbcss import __version__, registry
+from benchbcss.errors import BenchError, explain
 from benchbcss.upkeep.doctor import Finding
 
 DISTRIBUTION = "benchbcss"
@@ -70,7 +71,21 @@ def plugins() -> Iterator[Finding]:
             yield Finding("plugins", "note", text, entry.remedy())
         else:
             ready.append(name)
+    yield from _suites()
     yield Finding("plugins", "ok", f"{len(ready)} backends are ready: {', '.join(ready)}")
+
+
+def _suites() -> Iterator[Finding]:
+    """Those that cannot be used."""
+    from benchbcss.suites import load_suite
+
+    for name, entry in registry.load().suites.items():
+        try:
+            load_suite(entry.load())
+        except BenchError as error:
+            text = f"suite '{name}' ({entry.source}) cannot be used: {error}"
+            remedy = f"Reinstall {entry.source.distribution} or uninstall it."
+            yield Finding("plugins", "problem", text, remedy)
 
 
 def _metadata(field: str) -> list[str]:
@@ -102,5 +117,10 @@ def executors() -> Iterator[Finding]:
             text = f"{name} needs {', '.join(missing)}"
             yield Finding(name, "note", text, entry.remedy())
             continue
-        for state, text, remedy in entry.load().examine():
+        try:
+            answers = list(entry.load().examine())
+        except (Exception, SystemExit) as error:  # a stranger's code
+            yield Finding(name, "problem", explain(error, entry.package), entry.remedy())
+            continue
+        for state, text, remedy in answers:
             yield Finding(name, state, text, remedy)

@@ -83,6 +83,13 @@ def cached_commit(repository: str, revision: str | None, filename: str) -> str:
     return commit_of(Path(path)) if isinstance(path, str) else ""
 
 
+def is_known_absent(repository: str, filename: str, revision: str | None = None) -> bool:
+    """Whether the hub's cache remembers that a repository has no such file."""
+    from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
+
+    return try_to_load_from_cache(repository, filename, revision=revision) is _CACHED_NO_EXIST
+
+
 def _fetched(repository: str, name: str, revision: str | None) -> Path | str:
     """The file, or why it cannot be had."""
     from huggingface_hub import constants, hf_hub_download

@@ -10,12 +10,12 @@ CHATTY = """
 import os
 import sys
 import click
-from benchbcss.cli.check import _standard_output
+from benchbcss.output import diverted
 from benchbcss.names import VisibleStream
 
 sys.stdout = VisibleStream(sys.stdout)  # as the command line has it
 
-with _standard_output() as out:
+with diverted() as out:
     print("the backend")
     os.system("echo its program")
     click.echo("a check\\x07", out)
@@ -39,3 +39,29 @@ def test_skipped_checks_are_not_counted_as_passed():
     assert 0 < skipped == len(outcomes) - passed
     said = f"floor_majority keeps the contract ({passed} checks passed, {skipped} skipped)"
     assert said in done.stderr
+
+
+def test_what_fails_everywhere_is_said_once(monkeypatch, capsys):
+    from click.testing import CliRunner
+
+    from benchbcss.cli.check import check
+    from benchbcss.testing import checks
+    from benchbcss.testing.checks import Outcome
+
+    def run(backend, overrides, say):
+        outcomes = [
+            Outcome("one", "FAIL", "it broke", "mend it", 0.1),
+            Outcome("two", "FAIL", "it broke", "or mend that", 0.1),
+            Outcome("three", "FAIL", "otherwise", "mend this", 0.1),
+        ]
+        for outcome in outcomes:
+            say(outcome)
+        return outcomes
+
+    monkeypatch.setattr(checks, "run_checks", run)
+    done = CliRunner().invoke(check, ["mine"])
+    assert done.exit_code == 1
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert lines[1:4] == ["it broke", "hint: mend it", "FAIL     two (0.1 s)"]
+    assert lines[4:6] == ["the same as in one", "FAIL     three (0.1 s)"]
+    assert lines[6:] == ["otherwise", "hint: mend this"]

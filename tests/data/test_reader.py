@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests_support import write_folder
 
+from benchbcss import registry
 from benchbcss.data import reader as readers
 from benchbcss.data.dataset import Dataset
 from benchbcss.data.labels import label_map
 from benchbcss.data.reader import Reading, Source, detect, matched, open_reader
 from benchbcss.data.store import TileStore
 from benchbcss.errors import DataError, UnknownNameError
+from benchbcss.kinds import READER
 
 
 def test_bcss_is_detected_and_everything_else_is_not(folder, tmp_path):
@@ -88,12 +91,40 @@ class OneFile:
         return None
 
 
-def test_a_strangers_reader(tmp_path, monkeypatch):
-    import sys
+@pytest.fixture
+def stranger():
+    """Registers readers of this module, by a plugin that is gone afterwards."""
+    source = registry.Source("stranger", "their-dist", "1")
+    known = registry.load().readers
 
-    monkeypatch.setitem(sys.modules, "stranger", sys.modules[__name__])
-    known = {"atlas": "stranger:OneFile", **readers.known_readers()}
-    monkeypatch.setattr(readers, "known_readers", lambda: known)
+    def register(name, target):
+        known.add(READER.entry(source, name, f"{__name__}:{target}"))
+
+    yield register
+    known.drop(source)
+
+
+class Raising:
+    @classmethod
+    def detect(cls, folder):
+        raise KeyError("theirs")
+
+
+def test_a_reader_that_raises_hides_no_other(tmp_path, stranger, capsys):
+    stranger("raising", "Raising")
+    stranger("gone", "NoSuchClass")
+    pair = np.zeros((8, 9), np.uint8)
+    Image.fromarray(pair).save(tmp_path / "a.png")
+    Image.fromarray(pair).save(tmp_path / "a_mask.png")
+    assert readers.detect(tmp_path) == "folders"
+    said = capsys.readouterr().err
+    who = "(plugin 'stranger' of their-dist 1)"
+    assert f"warning: the reader 'raising' {who} raised KeyError: 'theirs' (" in said
+    assert f"warning: the reader 'gone' {who} raised Reader 'gone' {who} cannot be imported" in said
+
+
+def test_a_strangers_reader(tmp_path, stranger):
+    stranger("atlas", "OneFile")
     rng = np.random.default_rng(0)
     masks = {name: rng.choice([0, 1, 2], (8, 9)).astype(np.uint8) for name in ("a1", "a2", "b1")}
     np.savez(tmp_path / "atlas.npz", **masks)

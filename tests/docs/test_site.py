@@ -11,7 +11,9 @@ from pathlib import Path
 import click
 import pytest
 
+from benchbcss import registry
 from benchbcss.cli.main import cli
+from benchbcss.recipes import resolve
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -44,6 +46,20 @@ def test_a_command_in_the_documentation_exists_with_its_options(page: str, line:
         command.make_parser(context).parse_args(words)
     except click.UsageError as error:
         pytest.fail(f"{page}: {line}: {error.format_message()}")
+
+
+@pytest.mark.parametrize(("page", "line"), [c for c in commands() if " --set " in c[1]])
+def test_settings_in_the_documentation_have_an_effect(page: str, line: str) -> None:
+    """By the recipe of each backend on the line; of one that a reader has, unetpp's stands in."""
+    backends = registry.load().backends
+    words = shlex.split(line, comments=True)
+    names = [word for word in words if word in backends] or ["unetpp"]
+    preset = "smoke" if "smoke" in words else "full"
+    for name in names:
+        given = [words[at + 1] for at, word in enumerate(words) if word == "--set"]
+        own = [text.removeprefix(f"{name}:") for text in given]
+        shared = [text for text in own if text.partition(":")[0] not in backends]
+        resolve(backends[name].info.recipe, preset, tuple(shared))
 
 
 def headings() -> list[str]:

@@ -324,3 +324,59 @@ def test_squashing_row_by_row_is_squashing_at_once(shape):
     at_once = F.interpolate(to_float(image)[None], (64, 64), mode="area")[0]
     wanted = at_once.mul(255).round().byte().permute(1, 2, 0).numpy()
     assert np.array_equal(squash(image, 64), wanted)
+
+
+class Buffered(Pixels):
+    """Returns views of one buffer, which its next answer overwrites."""
+
+    def predict(self, model, tensor):
+        if not hasattr(self, "buffer"):
+            self.buffer = torch.empty_like(tensor)
+        return self.buffer.copy_(tensor)
+
+    def predict_roi(self, model, image):
+        if not hasattr(self, "labels"):
+            self.labels = np.zeros((200, 200), np.uint8)
+        view = self.labels[: image.shape[0], : image.shape[1]]
+        view[:] = image[..., 0] > image.mean()
+        return view
+
+
+class Tiled(Buffered):
+    predict_roi = Backend.predict_roi
+
+
+def test_an_answer_may_lie_in_a_buffer_that_is_used_again():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 256, (2, 70, 50, 3), dtype=np.uint8)
+    made = predictor(Buffered)
+    kept = made.semantic(first)
+    expected = kept.copy()
+    made.semantic(second)
+    assert np.array_equal(kept, expected)
+
+    class Fresh(Pixels):
+        def predict(self, model, tensor):
+            return tensor.clone()
+
+    for squash in (None, 32):  # with views, answers are summed
+        views = predictor(Tiled, squash), predictor(Fresh, squash)
+        for one in views:
+            one.tta = True
+        assert np.array_equal(*(one.semantic(first) for one in views))
+
+
+def test_whole_numbers_are_no_logits():
+    class Whole(Pixels):
+        def predict(self, model, tensor):
+            return (tensor * 100).long()
+
+        def predict_prompted(self, model, encoded, prompts):
+            return torch.zeros(len(prompts), 8, 8, dtype=torch.int64)
+
+    image = np.zeros((40, 40, 3), np.uint8)
+    with pytest.raises(PluginError, match=r"predict returned torch\.int64, expected logits as"):
+        predictor(Whole).semantic(image)
+    target = np.zeros((40, 40), np.uint8)
+    with pytest.raises(PluginError, match=r"predict_prompted returned torch\.int64, expected"):
+        predictor(Whole).prompted(image, target)

@@ -27,6 +27,7 @@ TINY = {
     "num_attention_heads": [1, 1, 2, 2],
     "decoder_hidden_size": 32,
 }
+COMMIT = "1" * 40
 SOURCE = Path(__file__).parents[2] / "plugins" / "hf"
 
 
@@ -98,6 +99,36 @@ def test_a_folder_is_scored_with_its_own_classes_order_and_preprocessing(site, t
         ours = made.predict(net, image)
     order = [2, 1, 6, 5, 3, 4]
     assert torch.allclose(ours.exp(), logits.softmax(1)[:, order], atol=1e-6)
+
+
+@pytest.mark.parametrize("absent", [False, True])
+def test_a_normalisation_that_cannot_be_looked_up_is_said(
+    site, tmp_path, monkeypatch, capsys, absent
+):
+    """A repository whose weights alone are in the cache of a machine without network."""
+    from huggingface_hub import constants
+
+    from benchbcss.weights import Hub
+
+    cached = tmp_path / "hub" / "models--me--net"
+    known = cached / ".no_exist" / COMMIT
+    for folder in (cached / "refs", cached / "snapshots" / COMMIT, known):
+        folder.mkdir(parents=True)
+    (cached / "refs" / "main").write_text(COMMIT)
+    if absent:  # as the hub said when it was asked
+        (known / "preprocessor_config.json").touch()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    saved(tmp_path / "folder", NAMES)
+    made, _, _ = built(site, tmp_path / "folder")
+    how = made._preprocessing(Hub(id="me/net", revision=None))
+    assert how.mean == tuple(made.recipe["model"]["normalisation"]["mean"])
+    said = capsys.readouterr().err
+    assert (
+        "warning: the recipe's normalisation is used: preprocessor_config.json" in said
+    ) != absent
+    assert ("hf download me/net preprocessor_config.json;" in said) != absent
+    assert ("preprocessing" in made.context.notes) != absent
 
 
 def test_channels_and_scale_are_the_checkpoints(site, tmp_path):

@@ -30,6 +30,7 @@ class Backwards(Executor):
     cancelled = 0
     stranger = False
     stops = False
+    silent = False
 
     def submit(self, specs):
         self.waiting = list(specs)
@@ -37,6 +38,8 @@ class Backwards(Executor):
     def poll(self):
         if Backwards.stops:
             raise KeyboardInterrupt
+        if Backwards.silent:
+            return None
         if Backwards.stranger:
             return [Outcome(Spec("other"), Path("/other"), "done")]
         spec = self.waiting.pop()
@@ -53,7 +56,7 @@ def settings(tmp_path, monkeypatch):
     plugins.executors.add(entry)
     monkeypatch.setattr(registry, "load", lambda: plugins)
     monkeypatch.setattr(type(entry), "load", lambda self: Backwards)
-    for name, value in (("cancelled", 0), ("stranger", False), ("stops", False)):
+    for name, value in (("cancelled", 0), ("stranger", False), ("stops", False), ("silent", False)):
         monkeypatch.setattr(Backwards, name, value)
     return Settings(tmp_path, lambda text: None)
 
@@ -81,6 +84,32 @@ def test_an_executor_that_reports_another_run_is_named(settings):
     with pytest.raises(PluginError, match="'backwards' reports /other, which it was not asked"):
         executors.run_all([Spec("a")], settings, executor="backwards")
     assert Backwards.cancelled == 1
+
+
+def test_an_executor_that_answers_nothing_is_named(settings):
+    Backwards.silent = True
+    with pytest.raises(PluginError, match=r"'backwards' answered poll\(\) with None, expected"):
+        executors.run_all([Spec("a")], settings, executor="backwards")
+    assert Backwards.cancelled == 1
+
+
+def test_an_executor_that_cannot_be_made_is_named(settings, monkeypatch):
+    def broken(self, settings):
+        raise KeyError("queue")
+
+    monkeypatch.setattr(Backwards, "__init__", broken)
+    who = r"The executor 'backwards' \(plugin 'p' of d 1\) raised KeyError: 'queue'"
+    with pytest.raises(PluginError, match=who):
+        executors.run_all([Spec("a")], settings, executor="backwards")
+
+
+def test_an_executor_without_its_methods_is_none():
+    class Half(Executor):
+        def submit(self, specs):
+            pass
+
+    assert EXECUTOR.fits(Backwards)
+    assert not EXECUTOR.fits(Half)
 
 
 def test_a_misspelt_executor(settings):

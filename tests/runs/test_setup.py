@@ -1,6 +1,7 @@
 """A worker's start, and its rehearsal."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from benchbcss.errors import PluginError, WeightsError
+from benchbcss.registry import Source
 from benchbcss.runs import rehearse, setup
 from benchbcss.tracks import TRACKS
 
@@ -98,3 +101,45 @@ def test_torch_takes_no_more_threads_than_cores(monkeypatch, allowed, threads):
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("built", "words"),
+    [
+        (None, "build() returned nothing, expected a torch.nn.Module"),
+        (torch.zeros(3), "build() returned a Tensor, expected a torch.nn.Module"),
+    ],
+)
+def test_what_is_built_is_a_network(built, words):
+    with pytest.raises(PluginError, match=re.escape(words)):
+        setup.network(built)
+
+
+def test_a_network_that_no_checkpoint_holds_is_refused():
+    net = torch.nn.Linear(2, 2)
+    assert setup.network(net) is net
+    net.state_dict = lambda *_, **__: {"weight": net.weight}
+    with pytest.raises(PluginError, match=r"lacks 1 of its parameters, such as bias"):
+        setup.network(net)
+
+
+def learning(doing, error):
+    spec = SimpleNamespace(weights=None, data_root="/nowhere/data", store_root="/nowhere/store")
+    source = Source("mine", "dist", "1")
+    registered = SimpleNamespace(
+        info=SimpleNamespace(name="net"), source=source, package=__name__.partition(".")[0]
+    )
+    with setup._learning(spec, registered, doing):
+        raise error
+
+
+def test_what_a_backend_raises_is_told_with_its_name_and_line():
+    words = r"^net \(plugin 'mine' of dist 1\): while running fit it raised KeyError: 'x' "
+    with pytest.raises(PluginError, match=words + r"\(\S*test_setup\.py, line \d+\)$"):
+        learning("running fit", KeyError("x"))
+    with pytest.raises(PluginError, match=r"^net \(plugin 'mine' of dist 1\): one word$"):
+        learning("running fit", PluginError("one word"))
+    with pytest.raises(WeightsError, match="^as it is$"):
+        learning("running build", WeightsError("as it is"))
+    with pytest.raises(KeyError):  # most of it is the harness's own
+        learning("training", KeyError("x"))

@@ -71,7 +71,7 @@ def test_what_is_written_is_tidy(tmp_path):
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["My", "1st", "a-b", "class", "../x", ""])
+@pytest.mark.parametrize("name", ["My", "1st", "a-b", "class", "../x", "", "con", "a" * 101])
 def test_names_that_cannot_be_a_modules(tmp_path, name):
     with pytest.raises(InputError, match="cannot be a backend's name"):
         scaffold.write(name, "dense", tmp_path)
@@ -86,3 +86,10 @@ def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "file").write_text("")
     done = cli("new-plugin", "another", "--into", tmp_path / "file", check=2)
     assert f"Directory '{tmp_path / 'file'}' is a file" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["unetpp", "sam2", "floors"])
+def test_a_package_that_would_hide_anothers_is_not_written(name, tmp_path):
+    done = cli("new-plugin", name, "--into", tmp_path, check=2)
+    assert "already" in done.stderr
+    assert not (tmp_path / name).exists()

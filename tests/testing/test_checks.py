@@ -1,5 +1,9 @@
 """The kit: built-ins pass, and each check finds the fault it is there for."""
 
+import os
+import re
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -176,6 +180,123 @@ class Detached(Good):
         return {name: term.detach() + nothing for name, term in terms.items()}
 
 
+class Alternating(Good):
+    """What it answers depends on how often it was asked."""
+
+    asked = 0
+
+    def predict(self, model, image):
+        self.asked += 1
+        return model(image) * (1 if self.asked % 2 else -1)
+
+
+class Drifting(Good):
+    """Normalises by what it saw before."""
+
+    mean = 0.5
+
+    def predict(self, model, image):
+        before, self.mean = self.mean, image.mean()
+        return model(image - before)
+
+
+class Unlisted(Good):
+    """Layers in a plain list are no part of the network."""
+
+    def build(self):
+        model = super().build()
+        model.further = [torch.nn.Conv2d(6, 6, 3, padding=1)]
+        return model
+
+    def predict(self, model, image):
+        return 100 * model.further[0](model(image))
+
+
+class Lacking(Good):
+    def build(self):
+        model = super().build()
+        whole = model.state_dict
+        model.state_dict = lambda *a, **k: {n: t for n, t in whole().items() if n != "0.bias"}
+        return model
+
+
+class Nothing(Good):
+    def build(self):
+        super().build()
+
+
+class Wandering(Good):
+    def build(self):
+        os.chdir("/")
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        return super().build()
+
+
+class Threaded(Good):
+    release = threading.Event()
+
+    def predict(self, model, image):
+        threading.Thread(target=self.release.wait, args=(60,), name="mine").start()
+        return model(image)
+
+
+class Speechless(Good):
+    def summary(self, remarks):
+        pass
+
+
+class Surprised(Good):
+    def summary(self, remarks):
+        return {"first": remarks[0]["share"]}
+
+
+class Misvalidated(Good):
+    validation = "prompted"
+
+
+class Spelled(Good):
+    strategies = "box"
+
+
+class Plain(Good):
+    def loss(self, model, batch):
+        return {name: float(term) for name, term in super().loss(model, batch).items()}
+
+
+class Graphless(Good):
+    def loss(self, model, batch):
+        return {name: term.detach() for name, term in super().loss(model, batch).items()}
+
+
+class Hubless(Good):
+    @classmethod
+    def automatic_weights(cls, recipe):
+        return "timm/resnet18"
+
+
+class Whole(Good):
+    """Integers are no logits."""
+
+    def predict(self, model, image):
+        return (100 * model(image)).long()
+
+
+class Remembering(Good):
+    """The classic of wrapped predictors: the image is kept in the object."""
+
+    def encode(self, model, image):
+        self.image = image
+
+    def predict_prompted(self, model, encoded, prompts):
+        return model(self.image)[:, 0].expand(len(prompts), -1, -1)
+
+
+class Raising(Good):
+    def build(self):
+        return self.recipe["model"]["widht"]
+
+
 class Peeking(Good):
     """Looks for the masks beside what it is given."""
 
@@ -200,6 +321,8 @@ def entry(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     sys.modules.pop("kit_case", None)
 
+    load = Registered.load
+
     def make(cls, **options):
         info = BackendInfo(
             name="case",
@@ -207,8 +330,8 @@ def entry(tmp_path, monkeypatch):
             recipe="kit_case:case.yaml",
             **{"tracks": {"semantic"}, **options},
         )
-        made = BACKEND.entry(Source("kit", "kit", "1"), info, "unused:Unused")
-        monkeypatch.setattr(Registered, "load", lambda self: cls)
+        made = BACKEND.entry(Source("kit", "kit", "1"), info, f"{__name__}:Unused")
+        monkeypatch.setattr(Registered, "load", lambda self: cls if self is made else load(self))
         return made
 
     return make
@@ -237,14 +360,41 @@ def test_a_good_one_passes(entry):
         (Forgetful, "resumed_equals_uninterrupted", "differs in"),
         (Detached, "learns_two_rois", "only"),
         (Peeking, "ground_truth_is_out_of_reach", "running predict_roi it tried to open"),
+        (Alternating, "prediction_is_deterministic", "differ"),
+        (Drifting, "prediction_is_deterministic", "once others have been predicted"),
+        (Unlisted, "saved_and_loaded_predicts_the_same", "drawn at random in build()"),
+        (Lacking, "builds_and_says_where_weights_came_from", "such as 0.bias"),
+        (Nothing, "builds_and_says_where_weights_came_from", "build() returned nothing"),
+        (Wandering, "process_is_left_as_it_was", "the working directory, to / and torch's"),
+        (Wandering, "process_is_left_as_it_was", "computes gradients, to False"),
+        (Threaded, "process_is_left_as_it_was", "a thread running .* would wait for: mine"),
+        (Speechless, "summary_is_a_dict", "returned None, expected a dict"),
+        (Surprised, "summary_is_a_dict", "IndexError: .*test_checks.py, line"),
+        (Misvalidated, "builds_and_says_where_weights_came_from", "none of its tracks: semantic"),
+        (Spelled, "builds_and_says_where_weights_came_from", "such as ('box',)"),
+        (Plain, "losses_are_finite", "is a float, expected a tensor"),
+        (Graphless, "losses_are_finite", "has no gradient"),
+        (Hubless, "metadata_is_honest", "returned a str, expected benchbcss.weights.Hub"),
+        (Whole, "labels_are_valid_at_odd_and_tiny_sizes", "int64, expected logits as float"),
+        (Remembering, "encodings_stand_by_themselves", "does not stand by itself"),
+        (Raising, "one_seed_one_network", "KeyError: 'widht' .*test_checks.py, line"),
     ],
 )
 def test_every_fault_is_found_by_its_check(entry, monkeypatch, cls, check, words):
     monkeypatch.setattr(checks, "CHECKS", [one for one in CHECKS if one[0] == check])
-    failed = {o.name: o for o in run_checks(entry(cls)) if o.status == "FAIL"}
+    Threaded.release.clear()
+    tracks = {"prompted"} if cls is Remembering else {"semantic"}
+    try:
+        outcomes = run_checks(entry(cls, tracks=tracks))
+    finally:
+        Threaded.release.set()
+    failed = {o.name: o for o in outcomes if o.status == "FAIL"}
     assert check in failed
-    assert words in failed[check].detail
+    detail = failed[check].detail
+    assert words in detail or re.search(words, detail), detail
     assert failed[check].hint
+    assert torch.get_default_dtype() == torch.float32, "what it changes is put back"
+    assert torch.is_grad_enabled()
 
 
 class OfAnotherProgram(Good):

@@ -160,6 +160,9 @@ def test_accumulation_equals_a_larger_batch_of_the_same_samples(folder, tmp_path
     [
         ({}, "no term"),
         ({"a": torch.zeros(3)}, r"shape \(3,\), expected a scalar"),
+        (None, r"loss\(\) returned nothing, expected a dict"),
+        (torch.zeros(()), r"loss\(\) returned a Tensor, expected a dict"),
+        ({"a": 0.5}, "term 'a' is a float, expected a tensor"),
     ],
 )
 def test_malformed_losses_are_named(folder, tmp_path, terms, message):

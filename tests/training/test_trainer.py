@@ -108,6 +108,34 @@ def test_a_parameter_in_two_groups_is_refused():
         trainable_groups(made, made.build())
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (lambda model: list(model.parameters()), "returned a list, expected a dict"),
+        (lambda model: None, "returned a NoneType, expected a dict"),
+        (lambda model: {"a": ["0.weight"]}, "'a' holds a str, expected parameters"),
+    ],
+)
+def test_groups_of_something_else_are_refused(given, words):
+    class Odd(Tiny):
+        def parameter_groups(self, model):
+            return given(model)
+
+    made = Odd(None, {}, None)
+    with pytest.raises(PluginError, match=words):
+        trainable_groups(made, made.build())
+
+
+def test_a_group_may_be_any_iterable():
+    class Lazy(Tiny):
+        def parameter_groups(self, model):
+            return {"all": iter(model.parameters())}
+
+    made = Lazy(None, {}, None)
+    model = made.build()
+    assert len(trainable_groups(made, model)["all"]) == len(list(model.parameters()))
+
+
 def test_stages_of_one_recipe_decide_what_is_ever_trained():
     def says(stages, epochs):
         recipe = Train.model_validate({"lr": 1, "batch_size": 1, "unfreeze": stages})

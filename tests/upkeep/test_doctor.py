@@ -227,6 +227,61 @@ def test_weights_in_the_cache_and_not(cache, one_model, monkeypatch):
     assert "--clip-weights" in clip.remedy
 
 
+def test_a_model_whose_code_fails_hides_no_other(cache, one_model, monkeypatch):
+    from benchbcss.registry import Registered
+
+    whole = Registered.load
+
+    def load(entry):
+        if entry.name == "unetpp":
+            raise SystemExit("theirs")
+        return whole(entry)
+
+    monkeypatch.setattr(Registered, "load", load)
+    found = weights()
+    assert [f.text for f in found if f.state == "problem"] == ["unetpp: SystemExit: theirs"]
+    assert any("CLIP" in finding.text for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("repository", "told"), [("a/b@v2", "a/b for CLIP"), ("a/b", "a/b for CLIP"), (None, "")]
+)
+def test_clips_repository_is_read_as_any_other(cache, one_model, monkeypatch, repository, told):
+    monkeypatch.setattr("benchbcss.weights.hub.reachable", lambda: False)
+    monkeypatch.setattr("benchbcss.inference.clip.hub_repository", lambda *_: repository)
+    found = [finding for finding in weights() if "for CLIP" in finding.text]
+    assert [finding.text.startswith(told) for finding in found] == [True] * bool(told)
+    if repository == "a/b@v2":
+        assert "hf download a/b --revision v2;" in found[0].remedy
+
+
+def test_an_executor_that_fails_is_a_problem_of_its_own(monkeypatch):
+    from benchbcss.runs.executors.local import Local
+
+    def examine():
+        raise RuntimeError("no queue")
+        yield
+
+    monkeypatch.setattr(Local, "examine", examine)
+    plugins = registry.load()
+    monkeypatch.setattr(plugins, "executors", {"local": plugins.executors["local"]})
+    found = {finding.topic: finding for finding in software.executors()}
+    assert (found["local"].state, found["local"].text[:22]) == ("problem", "RuntimeError: no queue")
+
+
+def test_a_suite_that_cannot_be_used_is_a_problem(monkeypatch, tmp_path):
+    from benchbcss.kinds import SUITE
+
+    (tmp_path / "odd.yaml").write_text("label_map: bcss55\nsplit: brief\n")
+    source = registry.Source("odd", "odd-dist", "1")
+    suites = {**registry.load().suites, "odd": SUITE.entry(source, tmp_path / "odd.yaml")}
+    monkeypatch.setattr(registry.load(), "suites", suites)
+    (problem,) = [finding for finding in software.plugins() if finding.state == "problem"]
+    assert "suite 'odd' (plugin 'odd' of odd-dist 1) cannot be used: Suite " in problem.text
+    assert "odd.yaml: label_map: There is no label map 'bcss55'" in problem.text
+    assert "odd-dist" in problem.remedy
+
+
 def test_without_any_cache(tmp_path, one_model, monkeypatch):
     from huggingface_hub import constants
 

@@ -42,7 +42,7 @@ __all__ = [
 def script(specs: Sequence[RunSpec], settings: Settings, executor: str) -> str:
     """How the executor of that name would carry out ``specs``, for ``--dry-run``; '' where there is
     nothing to see. Raises InputError where it could not."""
-    return registry.load().executors.find(executor).load()(settings).script(specs)
+    return registry.load().executors.find(executor).call(settings).script(specs)
 
 
 def run_all(
@@ -52,14 +52,20 @@ def run_all(
 
     Raises UnknownNameError. Interrupted, nothing is left behind.
     """
-    chosen = registry.load().executors.find(executor).load()(settings)
+    chosen = registry.load().executors.find(executor).call(settings)
     places = [spec.run_dir(settings.workspace) for spec in specs]
     outcomes: list[Outcome] = []
     with Queue(settings.workspace, places) as queue:
         try:
             chosen.submit(specs)
             while len(outcomes) < len(places):
-                for outcome in chosen.poll():
+                ended = chosen.poll()
+                if not isinstance(ended, list | tuple):
+                    raise PluginError(
+                        f"The executor '{executor}' answered poll() with {ended!r:.60}, expected "
+                        f"a list of outcomes."
+                    )
+                for outcome in ended:
                     if outcome.run_dir not in places:
                         raise PluginError(
                             f"The executor '{executor}' reports {outcome.run_dir}, which it was "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from benchbcss.errors import DataError, RecipeError, WeightsError
 from benchbcss.training.dense import DenseBackend
 from benchbcss.training.recompute import innermost
 from benchbcss.weights import Folder, Hub, fetch
+from benchbcss.weights.hub import is_known_absent, reachable
 from benchbcss.weights.loading import Layout, load_into, report
 from benchbcss.weights.pretrained import from_pretrained, of_repository, with_absent
 from benchbcss.weights.value import short
@@ -136,7 +138,24 @@ class HFSemantic(DenseBackend):
             try:
                 path = fetch(given.id, PREPROCESSOR, given.revision)
             except WeightsError:
-                path = None
+                self._say_unknown(given)
         if path is not None and path.is_file():
             return Preprocessing.read(path, recipe)
         return Preprocessing(tuple(recipe["mean"]), tuple(recipe["std"]))
+
+    def _say_unknown(self, given: Hub) -> None:
+        """Nothing where the repository is known to have no preprocessing of its own; a repository
+        in the cache may lack it because only its weights were downloaded."""
+        if reachable() or is_known_absent(given.id, PREPROCESSOR, given.revision):
+            return
+        which = f" --revision {given.revision}" if given.revision else ""
+        said = (
+            f"the recipe's normalisation is used: {PREPROCESSOR} of {given} is not in the cache, "
+            f"and the hub cannot be reached"
+        )
+        self.context.notes["preprocessing"] = said
+        print(
+            f"warning: {said}. Where there is a network: hf download {given.id} {PREPROCESSOR}"
+            f"{which}; or say --set model.normalisation",
+            file=sys.stderr,
+        )
