@@ -51,7 +51,7 @@ class Stain(Strict):
 class Blur(Strict):
     """Gaussian blur: range of sigma in pixels and probability."""
 
-    sigma: tuple[float, float]
+    sigma: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
     p: float = Field(ge=0, le=1)
 
 
@@ -105,7 +105,7 @@ class Unfreeze(Strict):
     Groups not named follow the recipe's main schedule."""
 
     epoch: int = Field(ge=0)
-    lr: dict[str, float]
+    lr: dict[str, Annotated[float, Field(ge=0)]]
 
 
 class Scale(Strict):

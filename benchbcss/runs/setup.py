@@ -39,6 +39,7 @@ from benchbcss.tracks import Track, shared
 from benchbcss.tracks.base import Frame
 from benchbcss.tracks.prompted import usable
 from benchbcss.training import speedups
+from benchbcss.training.samples import seed_all
 from benchbcss.weights import Provenance, Random
 from benchbcss.weights.loading import settle
 
@@ -150,7 +151,7 @@ def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
     context = _context(spec, labels, [rois[name] for name in spec.split.train], accelerator)
     context.folder = run_dir / FIT
     task = Task(labels.class_names, labels.mean_classes, spec.suite.mpp, spec.suite.tile.size)
-    torch.manual_seed(spec.seed)
+    seed_all(spec.seed)
     plugin = registered.load()
     with _learning(spec, f"{registered.info.name} ({registered.source})", "running build"):
         backend = plugin(task, spec.recipe.model_dump(), context)
