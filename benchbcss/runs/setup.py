@@ -21,7 +21,7 @@ from benchbcss.cores import cores
 from benchbcss.data.dataset import Dataset, Roi
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.store import TileStore
-from benchbcss.errors import InputError, PluginError
+from benchbcss.errors import InputError, PluginError, RecipeError
 from benchbcss.inference.clip import Source
 from benchbcss.inference.embeddings import Embeddings
 from benchbcss.inference.guard import Guard
@@ -166,6 +166,7 @@ def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
     model = built.to(accelerator.device)
     promptings = usable(backend, spec.suite.prompting.all())
     tracks, not_measured = _tracks(spec, registered, backend, promptings)
+    _check_views(spec, backend, tracks)
     return Job(
         spec,
         run_dir,
@@ -183,6 +184,16 @@ def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
         tracks,
         not_measured,
     )
+
+
+def _check_views(spec: RunSpec, backend: Backend, tracks: Sequence[Track]) -> None:
+    """Raises RecipeError where ``view.tta`` would change nothing and yet be recorded."""
+    by_itself = type(backend).predict_roi is not Backend.predict_roi
+    if spec.recipe.view.tta and (by_itself or all(track.whole_roi for track in tracks)):
+        raise RecipeError(
+            f"view.tta has no effect, since {spec.backend} predicts whole ROIs by itself. Leave it "
+            f"out; prompts are averaged over views by the suite's prompting."
+        )
 
 
 @contextmanager

@@ -161,7 +161,9 @@ class ByImage(Tiny):
 
     def build(self):
         torch.manual_seed(0)
-        return torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 6, 1))
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 6, 1)
+        )
 
     def loss(self, model, batch):
         type(self).seen += batch.names
@@ -204,7 +206,7 @@ def test_whatever_a_backend_draws_from_is_seeded(folder, tmp_path):
 
     class Draws(Tiny):
         def loss(self, model, batch):
-            noise = (1 + np.random.rand()) * (1 + random.random())
+            noise = (1 + np.random.rand()) * (1 + random.random())  # noqa: NPY002
             return {"ce": noise * super().loss(model, batch)["ce"]}
 
     trained = []
