@@ -33,7 +33,7 @@ from benchbcss.recipes import Strict
 from benchbcss.results.spec import NAME
 
 Name = Annotated[str, Field(min_length=1)]
-Seed = Annotated[int, Field(ge=0, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
 
 class Grid(Strict):
@@ -55,7 +55,8 @@ class SweepFile(Strict):
     split: Name | None = None
     preset: Literal["full", "smoke"] | None = None
     seeds: (
-        Annotated[int, Field(ge=1, strict=True)] | Annotated[tuple[Seed, ...], Field(min_length=1)]
+        Annotated[int, Field(ge=1, le=1000, strict=True)]
+        | Annotated[tuple[Seed, ...], Field(min_length=1)]
     ) = 1
     best_of: Literal["backend", "all"] = "backend"
     grids: Annotated[tuple[Grid, ...], Field(min_length=1)]

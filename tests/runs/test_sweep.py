@@ -443,3 +443,12 @@ def test_settings_that_cannot_be_are_refused_before_anything_runs(here, sweep, g
     assert isinstance(done.exception, InputError)
     assert said in str(done.exception)
     assert here == []
+
+
+@pytest.mark.parametrize("seeds", ["[4294967296]", "[-1]", "1001", "0", "[0, 0]", "[1.5]"])
+def test_seeds_that_no_run_takes_are_refused(tmp_path, seeds):
+    """Before all of them fail, one by one."""
+    path = tmp_path / "s.yaml"
+    path.write_text(f"seeds: {seeds}\ngrids: [{{backends: [a]}}]\n")
+    with pytest.raises(InputError, match="seeds"):
+        grids.read(path)
