@@ -23,6 +23,7 @@ from benchbcss.tracks import get
 from benchbcss.training import augment, loading, loop, schedule, stability
 from benchbcss.training.checkpoint import load_checkpoint, path_of, save_checkpoint
 from benchbcss.training.log import NAME, EpochLog
+from benchbcss.training.processes import of_first
 from benchbcss.training.samples import TrainingData, seed_all, seed_of
 from benchbcss.training.trainer import Trainer
 from benchbcss.training.validation import Schedule
@@ -128,8 +129,11 @@ def _train(job: Job, stage: Progress, summary: dict[str, Any]) -> TrainingData:
         validation=[job.rois[name] for name in job.spec.split.val],
     )
     if job.spec.evaluate is not None:
-        pass  # the weights are scored as they are
-    elif job.accelerator.is_main_process and _fit(job, data, stage):
+        return data  # the weights are scored as they are
+    fitted = job.accelerator.is_main_process and _fit(job, data, stage)
+    if settings is not None:  # others would wait in a loop that the first never enters
+        fitted = of_first(job.accelerator, fitted)
+    if fitted:
         stage("fitted")
         summary["own_fit"] = True
         summary["peak_host_bytes"] = provenance.peak_host_bytes(children=True)

@@ -147,7 +147,7 @@ def test_a_second_interruption_ends_it_at_once(at_work, monkeypatch):
     assert process.returncode == -9
 
 
-@pytest.mark.parametrize(("code", "seconds"), [(SAVES, 20.0), (DEAF, 0.3)])
+@pytest.mark.parametrize(("code", "seconds"), [(SAVES, 20.0), (DEAF, 0.3)], ids=["saves", "deaf"])
 def test_a_late_worker_saves_what_it_has(at_work, tmp_path, code, seconds):
     executor, process, _ = at_work(code, seconds, timeout=0.01)
     outcome = ended(executor)
