@@ -63,7 +63,10 @@ def parse(text: str) -> Override:
             value = float(value)
         except ValueError:
             pass
-    value = _numbers(value)
+    try:
+        value = _numbers(value)
+    except RecursionError:  # by an alias of YAML
+        raise RecipeError(f"--set {text!r}: {dotted} holds itself.") from None
     if any(not math.isfinite(number) for number in _floats(value)):
         raise RecipeError(f"--set {text!r}: {dotted} must be a finite number.")
     return Override(text, backend.strip() or None, keys, value)

@@ -96,6 +96,8 @@ def test_overrides():
         (":train.lr=1", "is not key.path=value"),
         ("train.lr", "is not key.path=value"),
         ("train.lr=[", "not YAML"),
+        ("train.scales=&v [*v]", "train.scales holds itself"),
+        ("train.augment=&v {a: *v}", "train.augment holds itself"),
         ("train.batch_size=0", "greater than or equal to 1"),
         ("train.augment.stain.alpha=-1", "train.augment.stain.alpha: Input should be greater"),
         ("train.augment=[{alpha: 1}]", "train.augment.0.name: Field required"),
