@@ -460,7 +460,9 @@ def test_seeds_that_no_run_takes_are_refused(tmp_path, seeds):
         ("{grid: {x.y: [&v [*v]]}}", "'x.y' holds itself"),
         ("{set: {x.y: &v {k: *v}}}", "'x.y' holds itself"),
         (
-            f"{{grid: {{{', '.join(f'k{i}.x: [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]' for i in range(9))}}}}}",
+            "{grid: {"
+            + ", ".join(f"k{i}.x: [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]" for i in range(9))
+            + "}}",
             "1000000000 settings, and 10000 are the most",
         ),
     ],
