@@ -189,7 +189,8 @@ def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
 def _check_views(spec: RunSpec, backend: Backend, tracks: Sequence[Track]) -> None:
     """Raises RecipeError where ``view.tta`` would change nothing and yet be recorded."""
     by_itself = type(backend).predict_roi is not Backend.predict_roi
-    if spec.recipe.view.tta and (by_itself or all(track.whole_roi for track in tracks)):
+    whole = bool(tracks) and all(track.whole_roi for track in tracks)
+    if spec.recipe.view.tta and (by_itself or whole):
         raise RecipeError(
             f"view.tta has no effect, since {spec.backend} predicts whole ROIs by itself. Leave it "
             f"out; prompts are averaged over views by the suite's prompting."
