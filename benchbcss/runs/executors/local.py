@@ -265,7 +265,7 @@ def _ended(worker: _Running, code: int) -> str:
 def _tell_to_stop(process: subprocess.Popen[bytes]) -> None:
     """It saves what it has done and ends; see ``interrupt``."""
     if process.poll() is None:
-        process.terminate()
+        os.kill(process.pid, signal.SIGTERM)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
