@@ -154,7 +154,7 @@ BOX_CLASS = Prompting("box", "class")
 class Batch:
     """A training batch: ``image`` float32 [B, 3, H, W] in [0, 1] RGB, ``target`` int64 [B, H, W]
     with labels 0..K-1 and 255 where ignored, ``names`` the ROI of each sample, ``step`` the
-    optimiser step (for per-step randomness, already seeded by the harness)."""
+    optimiser step. At each, the harness seeds torch, numpy's global generator and Python's."""
 
     image: Tensor
     target: Tensor
@@ -233,7 +233,8 @@ class Backend:
         raise NotImplementedError(f"{type(self).__name__} must implement loss()")
 
     def parameter_groups(self, model: nn.Module) -> dict[str, list[torch.nn.Parameter]]:
-        """Disjoint named groups; a recipe's ``unfreeze`` stages address them by name."""
+        """Disjoint named groups; a recipe's ``unfreeze`` stages address them by name. What is in
+        none of them is not trained."""
         return {"all": list(model.parameters())}
 
     def recomputable(self, model: nn.Module) -> Sequence[nn.Module]:

@@ -14,6 +14,8 @@ from types import FrameType
 
 #: SIGUSR2 is what schedulers are told to send ahead of a limit (NCCL may take SIGUSR1)
 SIGNALS = (signal.SIGUSR2, signal.SIGTERM)
+#: seconds that a worker may take to save what it has done, before it is ended
+STOPPING = 30.0
 #: exit status of a worker that stopped on request and can be continued
 STOPPED = 76
 

@@ -7,6 +7,7 @@ setting makes idle.
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -21,6 +22,8 @@ from benchbcss.errors import RecipeError
 
 FREE = ("model", "loss", "predict")  # a backend's own sections: its recipe says what there is
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")  # that YAML 1.1 reads as text
+#: other settings, dotted, and values of them
+Conditions = Mapping[str, list[Any]]
 NONE_FURTHER: Mapping[str, Collection[str] | None] = MappingProxyType({})
 
 
@@ -60,7 +63,10 @@ def parse(text: str) -> Override:
             value = float(value)
         except ValueError:
             pass
-    value = _numbers(value)
+    try:
+        value = _numbers(value)
+    except RecursionError:  # by an alias of YAML
+        raise RecipeError(f"--set {text!r}: {dotted} holds itself.") from None
     if any(not math.isfinite(number) for number in _floats(value)):
         raise RecipeError(f"--set {text!r}: {dotted} must be a finite number.")
     return Override(text, backend.strip() or None, keys, value)
@@ -150,9 +156,23 @@ def _unknown(override: Override, raw: Mapping[str, Any], schema: type[BaseModel]
     return f"there is no {dotted}.{_guess(override.keys, known)}"
 
 
-def idle(override: Override, recipe: Any) -> str | None:
-    """Why the setting changes nothing in the resolved ``recipe``; None where it may."""
+def idle(
+    override: Override, recipe: Any, used_when: Mapping[str, Conditions] | None = None
+) -> str | None:
+    """Why the setting changes nothing in the resolved ``recipe``; None where it may. ``used_when``:
+    settings, dotted, and the values of others with which alone they are looked at."""
     train, dotted = recipe.train, override.dotted
+    for setting, conditions in (used_when or {}).items():
+        if dotted != setting and not dotted.startswith(f"{setting}."):
+            continue
+        for other, values in conditions.items():
+            value = _at(recipe.model_dump(), tuple(other.split(".")))
+            if value not in values:
+                used = " or ".join(map(_written, values))
+                return (
+                    f"it has no effect, since {other} is {_written(value)}; it is used where that "
+                    f"is {used}."
+                )
     if train is None or dotted not in ("train.steps", "train.epochs"):
         return None
     if train.budget == "suite":
@@ -166,6 +186,28 @@ def idle(override: Override, recipe: Any) -> str | None:
             f"in epochs, add --set train.steps=null"
         )
     return None
+
+
+def strange_conditions(raw: Mapping[str, Any], used_when: Any) -> str | None:
+    """What is wrong with a recipe's ``used_when``; None where it names settings that there are."""
+    if used_when is None:
+        return None
+    if not isinstance(used_when, dict):
+        return "it must map settings to the values of others"
+    for setting, conditions in used_when.items():
+        if not isinstance(conditions, dict):
+            return f"{setting} must map other settings to lists of values"
+        for name in (setting, *conditions):
+            if not _in_data(raw, tuple(str(name).split("."))):
+                return f"there is no {name}"
+        if strange := [other for other, values in conditions.items() if type(values) is not list]:
+            return f"{setting}: {strange[0]} must be a list of values"
+    return None
+
+
+def _written(value: Any) -> str:
+    """As it would be set."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _numbers(value: Any) -> Any:

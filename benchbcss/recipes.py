@@ -4,7 +4,8 @@ A recipe is a YAML file beside its plugin. ``model``, ``loss`` and ``predict`` b
 backend; ``train`` and ``view`` belong to the harness and are validated here. A ``presets``
 section holds overrides that are merged over the rest (``smoke`` for two CPU cores and minutes).
 ``extends: FILE.yaml`` (of the same package) or ``extends: PACKAGE:FILE.yaml`` takes everything that
-is not said from there.
+is not said from there. ``used_when`` says which settings others make idle, so that ``--set``
+refuses them then: ``{model.adaptation.rank: {model.adaptation.kind: [lora, dora]}}``.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from benchbcss import yaml_text
 from benchbcss.errors import RecipeError
-from benchbcss.overrides import idle, misfit, nested, parse, single
+from benchbcss.overrides import idle, misfit, nested, parse, single, strange_conditions
 from benchbcss.presets import merge
+
+USED_WHEN = "used_when"
 
 
 class Strict(BaseModel):
@@ -51,7 +54,7 @@ class Stain(Strict):
 class Blur(Strict):
     """Gaussian blur: range of sigma in pixels and probability."""
 
-    sigma: tuple[float, float]
+    sigma: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
     p: float = Field(ge=0, le=1)
 
 
@@ -105,7 +108,7 @@ class Unfreeze(Strict):
     Groups not named follow the recipe's main schedule."""
 
     epoch: int = Field(ge=0)
-    lr: dict[str, float]
+    lr: dict[str, Annotated[float, Field(ge=0)]]
 
 
 class Scale(Strict):
@@ -221,17 +224,34 @@ def resolve(reference: str, preset: str, overrides: tuple[str, ...] = ()) -> Rec
         raw = merge(raw, nested(override))
     recipe = validated(raw, path, preset)
     for override in (part for whole in parsed for part in single(whole)):
-        if reason := idle(override, recipe):
+        if reason := idle(override, recipe, raw.get(USED_WHEN)):
             raise override.refused(reason)
+    if reason := rising(recipe):
+        raise RecipeError(reason)
     return recipe
 
 
+def rising(recipe: Recipe) -> str | None:
+    """Why its learning rate would rise in place of falling; None where it does not."""
+    train = recipe.train
+    if train is None or train.lr_end <= train.lr:
+        return None
+    return (
+        f"train.lr={train.lr:g} of {recipe.name} lies below its train.lr_end={train.lr_end:g}, so "
+        f"that the learning rate would rise. Set train.lr_end as well, to {train.lr:g} at most."
+    )
+
+
 def load(reference: str, preset: str) -> tuple[dict[str, Any], Path]:
-    """``"package:file.yaml"`` as plain data with its preset merged, and the file's path."""
+    """``"package:file.yaml"`` as plain data with its preset merged, ``used_when`` beside the rest,
+    and the file's path."""
     raw, path = _read(reference, ())
     presets = _mapping(raw.pop("presets", None), f"Recipe {path}: presets")
     chosen = _mapping(presets.get(preset), f"Recipe {path}: presets.{preset}")
-    return merge(raw, chosen), path
+    merged = merge(raw, chosen)
+    if strange := strange_conditions(merged, merged.get(USED_WHEN)):
+        raise RecipeError(f"Recipe {path}: {USED_WHEN}: {strange}")
+    return merged, path
 
 
 def _mapping(content: Any, what: str) -> dict[str, Any]:
@@ -280,7 +300,7 @@ def _read(reference: str, above: tuple[str, ...]) -> tuple[dict[str, Any], Path]
 def validated(raw: dict[str, Any], path: Path, preset: str) -> Recipe:
     """Raises RecipeError."""
     try:
-        return Recipe.model_validate(raw)
+        return Recipe.model_validate({k: v for k, v in raw.items() if k != USED_WHEN})
     except ValidationError as error:
         raise RecipeError(f"Recipe {path} ({preset}): {explain(error)}") from error
 

@@ -53,7 +53,7 @@ class Steps:
 
     def __call__(self) -> float:
         begun = time.perf_counter()
-        micro = self.trainer.settings.accumulate
+        micro = self.trainer.plan.accumulate
         _step(self.trainer, iter([self.sample] * micro), self.trainer.set_rates())
         return time.perf_counter() - begun
 

@@ -85,7 +85,7 @@ def line(name: str, recipe: Recipe, suite: Suite, cost: int) -> Line:
     passes = {f"{number:02}": cost for number in range(VALIDATION)}
     free = train.model_copy(update={"validation": Validating(share=1)})
     before, after = (schedule(how, planned, passes, sorted(passes)) for how in (free, train))
-    samples = planned.steps * planned.batch_size * train.accumulate
+    samples = planned.steps * planned.batch_size * planned.accumulate
     training = after.spent(samples, 0, 0)["training"]
     return Line(name, planned.epochs, training, before, after)
 

@@ -97,6 +97,8 @@ def test_overrides():
         (":train.lr=1", "is not key.path=value"),
         ("train.lr", "is not key.path=value"),
         ("train.lr=[", "not YAML"),
+        ("train.scales=&v [*v]", "train.scales holds itself"),
+        ("train.augment=&v {a: *v}", "train.augment holds itself"),
         ("train.batch_size=0", "greater than or equal to 1"),
         ("train.augment.stain.alpha=-1", "train.augment.stain.alpha: Input should be greater"),
         ("train.augment=[{alpha: 1}]", "train.augment.0.name: Field required"),
@@ -247,3 +249,37 @@ def test_a_recipe_extends_one_of_another_package(written):
     assert (recipe.name, recipe.train.lr) == ("own", 1)
     assert recipe.train.unfreeze == v3.train.unfreeze
     assert recipe.loss == v3.loss
+
+
+IDLE = {
+    "name": "x",
+    "model": {"kind": "full", "rank": 4, "deep": {"a": 1}},
+    "used_when": {"model.rank": {"model.kind": ["lora"]}, "model.deep": {"model.kind": ["deep"]}},
+    "presets": {"smoke": {"model": {"kind": "lora"}}},
+}
+
+
+def test_a_setting_that_another_makes_idle_is_refused(written):
+    reference = written(x=IDLE, y={"extends": "x.yaml", "name": "y"})("y")
+    assert resolve(reference, "full").model["rank"] == 4
+    for text in ("model.rank=8", "model.deep.a=2", "model={rank: 8}", "model={deep: {a: 2}}"):
+        with pytest.raises(RecipeError, match=r"no effect, since model.kind is full; it is used"):
+            resolve(reference, "full", (text,))
+    assert resolve(reference, "smoke", ("model.rank=8",)).model["rank"] == 8
+    assert resolve(reference, "full", ("model.rank=8", "model.kind=lora")).model["rank"] == 8
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        ([1], "must map settings"),
+        ({"model.rnk": {"model.kind": ["lora"]}}, "there is no model.rnk"),
+        ({"model.rank": {"model.knd": ["lora"]}}, "there is no model.knd"),
+        ({"model.rank": "model.kind"}, "must map other settings"),
+        ({"model.rank": {"model.kind": "lora"}}, "model.kind must be a list of values"),
+    ],
+)
+def test_a_recipe_that_is_wrong_about_idle_settings_is_named(written, conditions, message):
+    reference = written(x={**IDLE, "used_when": conditions})("x")
+    with pytest.raises(RecipeError, match=f"x.yaml: used_when: .*{message}"):
+        resolve(reference, "full")

@@ -36,10 +36,10 @@ class Tiny(Backend):
         return {"ce": cross_entropy(model(batch.image), batch.target)}
 
 
-def samples(folder, tmp_path, **settings):
+def samples(folder, tmp_path, rois=4, **settings):
     source = Dataset(folder, TileStore(tmp_path / "store"))
     labels = label_map("bcss5")
-    rois = source.rois(source.names[:4], labels)
+    rois = source.rois(source.names[:rois], labels)
     data = TrainingData(list(rois.values()), labels, 32, None, 7)
     for name, value in settings.items():
         setattr(data, name, value)
@@ -53,6 +53,7 @@ def train(
     steps=12,
     backend=Tiny,
     *,
+    rois=4,
     validate=None,
     validate_whole=None,
     every=None,
@@ -62,7 +63,7 @@ def train(
     on_step=None,
     **settings,
 ):
-    data = samples(folder, tmp_path)
+    data = samples(folder, tmp_path, rois)
     options = {"lr": 1e-2, "batch_size": 2, "warmup_steps": 2, **settings}
     recipe = Train.model_validate(options)
     task = Task(data.labels.class_names, data.labels.mean_classes, 0.3, 32)

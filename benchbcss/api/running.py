@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
+import operator
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -141,7 +142,7 @@ def run(
     _refuse_unknown(run, options, RunOptions)
     say = _say(options.get("quiet", False))
     asked = Asked(
-        range(_positive("seeds", seeds)) if isinstance(seeds, int) else _seeds(seeds),
+        _seeds(seeds),
         options.get("weights", "auto"),
         tuple(f"{key}={_yaml(value)}" for key, value in options.get("settings", {}).items()),
         options.get("device", "auto"),
@@ -156,7 +157,7 @@ def run(
         preset,
         {part: options.get(f"clip_{part}") for part in ("model", "weights", "prompts")},  # type: ignore[misc]
         executor=options.get("executor", "local"),
-        timeout=options.get("timeout"),
+        timeout=_seconds(options.get("timeout")),
         fresh=options.get("fresh", False),
         jobs=_positive("jobs", options.get("jobs", 1)),
         floors=options.get("floors", True),
@@ -237,13 +238,26 @@ def _positive(name: str, value: int) -> int:
     return value
 
 
-def _seeds(seeds: Iterable[int]) -> list[int]:
-    chosen = list(dict.fromkeys(seeds))
+def _seeds(seeds: int | Iterable[int]) -> list[int]:
+    """Of a number N, 0 to N-1; numpy's whole numbers are numbers too."""
+    try:
+        if not isinstance(seeds, Iterable):
+            return list(range(_positive("seeds", operator.index(seeds))))
+        chosen = list(dict.fromkeys(map(operator.index, seeds)))
+    except TypeError:  # neither, or of what are no whole numbers
+        chosen = []
     if not chosen or any(not 0 <= seed < 2**32 for seed in chosen):
         raise InputError(
-            f"seeds must be a number, or one or more seeds of 0 to {2**32 - 1}; not {chosen}."
+            f"seeds must be a number, or one or more seeds of 0 to {2**32 - 1}; not "
+            f"{chosen or seeds}."
         )
     return chosen
+
+
+def _seconds(timeout: float | None) -> float | None:
+    if timeout is not None and not timeout > 0:
+        raise InputError(f"timeout must be a number of seconds above 0, not {timeout}.")
+    return timeout
 
 
 def _yaml(value: Any) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 from benchbcss import defaults
 from benchbcss.api.boards import Leaderboard, leaderboard
 from benchbcss.api.loaded import Run, load_run
-from benchbcss.api.running import PathLike, _positive, _refuse_unknown, _say
+from benchbcss.api.running import PathLike, _positive, _refuse_unknown, _say, _seconds
 from benchbcss.errors import RunError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def sweep(
         defaults.data(data),
         made.split,
         made.preset,
-        timeout=options.get("timeout"),
+        timeout=_seconds(options.get("timeout")),
         fresh=options.get("fresh", False),
         jobs=_positive("jobs", options.get("jobs", 1)),
     )

@@ -29,16 +29,23 @@ def cancel(names: tuple[str, ...], suite: str | None, workspace: Path) -> None:
     waiting = [run for run in runs if run.state in ("running", "interrupted")]
     if not waiting:
         raise InputError("None of them is at work or queued. Look at: benchbcss status")
-    stopped, refused = 0, []
+    stopped = 0
+    refused: list[InputError] = []
+    failures: list[BenchError] = []
     for run in waiting:
-        entry = registry.load().executors.find(submission(run.path).get("executor", "local"))
+        executor = submission(run.path).get("executor", "local")
         try:
+            entry = registry.load().executors.find(executor)
             say(f"{run.backend} {run.path.name}: {entry.load().stop(run.path.resolve())}")
             stopped += 1
         except InputError as error:
-            refused.append(str(error))
-        except BenchError as error:
+            refused.append(error)
+        except BenchError as error:  # such as a queue that does not answer: others are stopped
+            failures.append(error)
             say(f"error: {run.backend} {run.path.name}: {error}")
-            sys.exit(error.exit_code)
+    if failures:
+        sys.exit(failures[0].exit_code)
     if refused and not stopped:
-        raise InputError(refused[0])
+        raise refused[0]
+    for error in refused if len(names) > 1 else ():
+        say(f"warning: {error}")

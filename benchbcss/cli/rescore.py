@@ -70,7 +70,7 @@ def _rescore(run_dir: Path, display: Progress, tables: bool) -> None:
     from benchbcss.io import ensure_list
     from benchbcss.results import evaluate, store
 
-    with store.owned(run_dir):
+    with store.owned(run_dir, store.A_MOMENT):
         ensure_list(run_dir)
         if tables:
             store.save(run_dir, evaluate.rebuild(run_dir))

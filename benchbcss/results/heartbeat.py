@@ -67,6 +67,12 @@ class Heartbeat:
         )
 
 
+def beaten(status: Mapping[str, Any]) -> float | None:
+    """When ``status`` was written, in seconds since 1970; None where it does not say."""
+    time = _number(status.get("time"))
+    return None if time is None else float(time)
+
+
 def plain(counts: list[Count]) -> dict[str, Any]:
     """The fields of ``counts``, the outermost first."""
     if not counts:

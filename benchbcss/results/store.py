@@ -57,6 +57,10 @@ _PRESENT = f'"schema_version": {SCHEMA_VERSION},'.encode()
 M = TypeVar("M", bound=BaseModel)
 
 
+#: seconds that a command waits for a run that somebody may just be looking at
+A_MOMENT = 1.0
+
+
 class Busy(RunError):
     """Another process owns the run folder."""
 
@@ -71,8 +75,9 @@ def memo_file(run_dir: Path) -> Path:
 
 
 @contextmanager
-def owned(run_dir: Path) -> Iterator[None]:
-    """Be the only one who writes into ``run_dir``. Raises Busy at once where another process does.
+def owned(run_dir: Path, patience: float = 0.0) -> Iterator[None]:
+    """Be the only one who writes into ``run_dir``. Raises Busy where another process does, at once
+    or after so many seconds: who only looks whether a run is at work holds its lock for a moment.
 
     The lock lies beside the folder, so that the folder itself may be set aside.
     """
@@ -82,7 +87,7 @@ def owned(run_dir: Path) -> Iterator[None]:
     try:
         run_dir.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience)
     except Timeout:
         raise Busy(f"{run_dir} is being worked on by another process.") from None
     except OSError as error:

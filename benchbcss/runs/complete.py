@@ -39,7 +39,7 @@ def complete(run_dir: Path, progress: Progress = SILENT) -> list[str]:
     Raises DataError where predictions or masks are not those that were scored, RunError where the
     trained weights are gone, and WeightsError saying why where nothing could be measured.
     """
-    with store.owned(run_dir):
+    with store.owned(run_dir, store.A_MOMENT):
         old = store.load(run_dir)
         before = lacking(old)
         if not before:

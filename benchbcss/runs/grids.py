@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -32,8 +33,11 @@ from benchbcss.overrides import parse
 from benchbcss.recipes import Strict
 from benchbcss.results.spec import NAME
 
+#: settings that a sweep may have: more were never meant, and would take hours to be listed
+MOST = 10_000
+
 Name = Annotated[str, Field(min_length=1)]
-Seed = Annotated[int, Field(ge=0, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
 
 class Grid(Strict):
@@ -55,7 +59,8 @@ class SweepFile(Strict):
     split: Name | None = None
     preset: Literal["full", "smoke"] | None = None
     seeds: (
-        Annotated[int, Field(ge=1, strict=True)] | Annotated[tuple[Seed, ...], Field(min_length=1)]
+        Annotated[int, Field(ge=1, le=1000, strict=True)]
+        | Annotated[tuple[Seed, ...], Field(min_length=1)]
     ) = 1
     best_of: Literal["backend", "all"] = "backend"
     grids: Annotated[tuple[Grid, ...], Field(min_length=1)]
@@ -114,6 +119,12 @@ def read(path: Path) -> SweepFile:
 def settings(made: SweepFile, path: Path) -> list[Setting]:
     """Every setting, in the file's order. Raises InputError for keys that are none, and for two
     settings that are the same."""
+    number = sum(map(_size, made.grids))
+    if number > MOST:
+        raise InputError(
+            f"The sweep file {path} comes to {number} settings, and {MOST} are the most. Leave "
+            f"values out of its grids."
+        )
     points = [point for grid in made.grids for point in _points(grid, path)]
     differing: dict[str, dict[str, None]] = {}  # of a backend, the keys that it needs to be told by
     for backend in dict.fromkeys(point[0] for point in points):
@@ -140,6 +151,12 @@ def settings(made: SweepFile, path: Path) -> list[Setting]:
     return list(chosen.values())
 
 
+def _size(grid: Grid) -> int:
+    """How many combinations it has."""
+    weights = 1 if isinstance(grid.weights, str) else len(grid.weights)
+    return len(grid.backends) * weights * math.prod(map(len, grid.grid.values()))
+
+
 def _points(grid: Grid, path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Backend, weights and values of every combination."""
     for key in (*grid.set, *grid.grid):
@@ -160,6 +177,8 @@ def _points(grid: Grid, path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]
                 parse(f"{key}={_text(value)}")
             except InputError as error:
                 raise InputError(f"The sweep file {path}: {error}") from error
+            except (ValueError, RecursionError):  # by an alias of YAML
+                raise InputError(f"The sweep file {path}: '{key}' holds itself.") from None
         yield backend, given, point
 
 

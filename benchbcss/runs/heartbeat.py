@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from benchbcss import interrupt
 from benchbcss.errors import BenchError
 from benchbcss.io import write_json
 from benchbcss.progress import Count, Progress
@@ -62,10 +65,17 @@ class Stage(Progress):
         while not self._stopped.wait(COUNTING_SECONDS if self._counts else HEARTBEAT_SECONDS):
             self._write()
             if os.getppid() != self._parent:  # the controller died: do not train for nobody
+                os.kill(os.getpid(), signal.SIGTERM)  # what was trained is saved
+                time.sleep(interrupt.STOPPING)
                 os._exit(1)
 
     def _write(self) -> None:
-        content = {"stage": self.name, "pid": os.getpid(), "time": time.time()}
+        content = {
+            "stage": self.name,
+            "pid": os.getpid(),
+            "host": socket.gethostname(),  # where that number means something
+            "time": time.time(),
+        }
         try:
             with self._writing:  # both threads use one temporary file
                 beat = {"beat": next(self._beats)}

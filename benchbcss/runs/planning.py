@@ -205,7 +205,7 @@ def specify(
     for name in backends:
         registered = plugins.backend(name)
         recipe = _with_class_map(recipes[name], prepared.labels)
-        _check(registered, recipe, prepared.suite, asked)
+        _check(registered, recipe, prepared, asked)
         # Overrides, weights, processes and names are for the models asked about, not for the floors
         # beside them.
         floor = registered.info.floor
@@ -255,9 +255,11 @@ def common(prepared: Prepared, asked: Asked, workspace: Path) -> dict[str, Any]:
     }
 
 
-def _check(registered: Registered[Any, Any], recipe: Recipe, suite: Suite, asked: Asked) -> None:
+def _check(
+    registered: Registered[Any, Any], recipe: Recipe, prepared: Prepared, asked: Asked
+) -> None:
     """Refuse what cannot work: tracks, floors, trackers, shares of a batch. Raises InputError."""
-    info = registered.info
+    info, suite = registered.info, prepared.suite
     if not set(suite.tracks) & info.tracks:
         raise SuiteError(
             f"Backend '{info.name}' has the track(s) {', '.join(sorted(info.tracks))}, "
@@ -270,11 +272,14 @@ def _check(registered: Registered[Any, Any], recipe: Recipe, suite: Suite, asked
         )
     if recipe.tracker != "none":
         registry.load().trackers.find(recipe.tracker).require()
-    batch = recipe.train.batch_size if recipe.train else asked.processes
-    if batch % asked.processes:
+    rois = len(prepared.split.train)
+    batch = min(recipe.train.batch_size, rois) if recipe.train else asked.processes
+    if asked.evaluate is None and batch % asked.processes:
+        fewer = ", of as many training ROIs as there are," * (batch == rois)
         raise RecipeError(
-            f"--processes {asked.processes}: the batch of {batch} of '{info.name}' cannot be "
-            f"shared equally. Set train.batch_size to a multiple of {asked.processes}."
+            f"--processes {asked.processes}: the batch of {batch}{fewer} of '{info.name}' cannot "
+            f"be shared equally. Set train.batch_size to a multiple of {asked.processes}"
+            + (f" up to {rois}." if rois >= asked.processes else ", with more training ROIs.")
         )
 
 

@@ -24,10 +24,8 @@ class Queue:
     def __init__(self, workspace: Path, run_dirs: Sequence[Path]) -> None:
         self.folder = workspace / "queue"
         self.path = self.folder / f"{socket.gethostname()}-{os.getpid()}.json"
-        self._left = [
-            path.resolve().relative_to(workspace.resolve()).as_posix() for path in run_dirs
-        ]
-        self._workspace = workspace.resolve()
+        self._workspace = workspace
+        self._left = [self._name(path) for path in run_dirs]
         self._lock = FileLock(self.path.with_suffix(".lock"))
 
     def __enter__(self) -> Queue:
@@ -41,10 +39,14 @@ class Queue:
         return self
 
     def ended(self, run_dir: Path) -> None:
-        name = run_dir.resolve().relative_to(self._workspace).as_posix()
+        name = self._name(run_dir)
         if name in self._left:
             self._left.remove(name)
             self._write()
+
+    def _name(self, run_dir: Path) -> str:
+        """Below the workspace, by its name there: ``runs`` may be a link to another disk."""
+        return run_dir.absolute().relative_to(self._workspace.absolute()).as_posix()
 
     def __exit__(
         self,

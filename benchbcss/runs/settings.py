@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from benchbcss.contract import BackendInfo
 from benchbcss.errors import InputError, RecipeError, UnknownNameError
 from benchbcss.overrides import Override, idle, misfit, nested, parse, single
-from benchbcss.recipes import Recipe, load, merge, validated
+from benchbcss.recipes import USED_WHEN, Recipe, load, merge, rising, validated
 from benchbcss.suites import Suite
 from benchbcss.tracks import shared
 
@@ -89,17 +89,24 @@ def _resolved(
             fitting.append(override)
     recipe = validated(raw, path, preset)
     for override in (part for whole in fitting for part in single(whole)):
-        reason = idle(override, recipe) or _idle_here(override, recipe, info, suite, evaluating)
+        reason = idle(override, recipe, raw.get(USED_WHEN))
+        reason = reason or _idle_here(override, recipe, info, suite, evaluating)
         if reason:
             reasons.setdefault(override.text, {})[info.name] = reason
+    if not evaluating and info.trains and (reason := _untrainable(recipe)):
+        raise RecipeError(reason)
+    return recipe
+
+
+def _untrainable(recipe: Recipe) -> str | None:
+    """Why a training by the recipe would not be what its settings say."""
     train = recipe.train
-    endless = train and train.budget == "recipe" and not (train.steps or train.epochs)
-    if endless and any(override.dotted == "train.budget" for override in fitting):
-        raise RecipeError(
-            f"train.budget=recipe: the recipe of {info.name} does not say how long it trains. "
+    if train and train.budget == "recipe" and not (train.steps or train.epochs):
+        return (
+            f"train.budget=recipe: the recipe of {recipe.name} does not say how long it trains. "
             f"Add --set train.steps=N or --set train.epochs=N."
         )
-    return recipe
+    return rising(recipe)
 
 
 def _idle_here(
@@ -116,6 +123,9 @@ def _idle_here(
             f"it has no effect, since the suite says how {info.name} sees an ROI. To resize whole "
             f"ROIs, add --set view.protocol=squash"
         )
+    squashed = recipe.view.protocol == "squash" or suite.protocol == "squash1024"
+    if dotted == "train.rare_class_probability" and squashed:
+        return f"it has no effect, since {info.name} sees whole ROIs here and trains on no tiles."
     return None
 
 

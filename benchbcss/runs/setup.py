@@ -21,7 +21,7 @@ from benchbcss.cores import cores
 from benchbcss.data.dataset import Dataset, Roi
 from benchbcss.data.labels import LabelMap
 from benchbcss.data.store import TileStore
-from benchbcss.errors import BenchError, InputError, PluginError, explain
+from benchbcss.errors import BenchError, InputError, PluginError, RecipeError, explain
 from benchbcss.inference.clip import Source
 from benchbcss.inference.embeddings import Embeddings
 from benchbcss.inference.guard import Guard
@@ -39,6 +39,7 @@ from benchbcss.tracks import Track, shared
 from benchbcss.tracks.base import Frame
 from benchbcss.tracks.prompted import usable
 from benchbcss.training import speedups
+from benchbcss.training.samples import seed_all
 from benchbcss.weights import Provenance, Random
 from benchbcss.weights.loading import settle
 
@@ -150,7 +151,7 @@ def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
     context = _context(spec, labels, [rois[name] for name in spec.split.train], accelerator)
     context.folder = run_dir / FIT
     task = Task(labels.class_names, labels.mean_classes, spec.suite.mpp, spec.suite.tile.size)
-    torch.manual_seed(spec.seed)
+    seed_all(spec.seed)
     plugin = registered.load()
     with _learning(spec, registered, "running build"):
         backend = plugin(task, spec.recipe.model_dump(), context)
@@ -165,6 +166,7 @@ def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
     model = built.to(accelerator.device)
     promptings = usable(backend, spec.suite.prompting.all())
     tracks, not_measured = _tracks(spec, registered, backend, promptings)
+    _check_views(spec, backend, tracks)
     return Job(
         spec,
         run_dir,
@@ -201,6 +203,17 @@ def network(built: object) -> nn.Module:
 
 def _named(registered: Registered) -> str:
     return f"{registered.info.name} ({registered.source})"
+
+
+def _check_views(spec: RunSpec, backend: Backend, tracks: Sequence[Track]) -> None:
+    """Raises RecipeError where ``view.tta`` would change nothing and yet be recorded."""
+    by_itself = type(backend).predict_roi is not Backend.predict_roi
+    whole = bool(tracks) and all(track.whole_roi for track in tracks)
+    if spec.recipe.view.tta and (by_itself or whole):
+        raise RecipeError(
+            f"view.tta has no effect, since {spec.backend} predicts whole ROIs by itself. Leave it "
+            f"out; prompts are averaged over views by the suite's prompting."
+        )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,12 +43,14 @@ class StoredRun:
     def changed(self) -> float:
         """When it last changed, in seconds since 1970."""
         marks = [self.path, *(self.path / name for name in _MADE_BY_RUNS)]
-        return max(mark.stat().st_mtime for mark in marks if mark.exists())
+        return max((s.st_mtime for s in map(_status, marks) if s is not None), default=0.0)
 
     @property
     def size(self) -> int:
-        """Bytes on disk."""
-        return sum(p.lstat().st_size for p in self.path.rglob("*") if p.is_file())
+        """Bytes on disk, of the files that are there from beginning to end."""
+        files = (Path(at, name) for at, _, names in os.walk(self.path) for name in names)
+        statuses = (_status(path, follow=False) for path in files if path.is_file())
+        return sum(status.st_size for status in statuses if status is not None)
 
     def plain(self) -> dict[str, Any]:
         """As ``runs list --format json`` writes it."""
@@ -60,6 +63,14 @@ class StoredRun:
             "bytes": self.size,
             "path": str(self.path),
         }
+
+
+def _status(path: Path, *, follow: bool = True) -> os.stat_result | None:
+    """None for what is not there any more: a run at work replaces and removes files."""
+    try:
+        return path.stat(follow_symlinks=follow)
+    except OSError:
+        return None
 
 
 def every(workspace: Path) -> list[StoredRun]:
@@ -199,12 +210,15 @@ def _beats(path: Path) -> bool:
     try:
         status = read_json(path / "status.json")
         pid, beat = int(status["pid"]), float(status["time"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return False
+    age = time.time() - beat
+    if status.get("host", socket.gethostname()) != socket.gethostname():
+        return abs(age) < HEARTBEAT_LOST  # its process cannot be seen from here
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass
-    return time.time() - beat < HEARTBEAT_LOST
+    return age < HEARTBEAT_LOST

@@ -215,7 +215,7 @@ def mark(specs: Sequence[RunSpec], workspace: Path) -> None:
         run_dir = spec.run_dir(workspace)
         if not store.has_record(run_dir):
             continue
-        with store.owned(run_dir):
+        with store.owned(run_dir, store.A_MOMENT):
             result = store.load(run_dir)
             if result.selection != spec.selection:
                 store.save_spec(run_dir, spec)

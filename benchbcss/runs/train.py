@@ -24,7 +24,8 @@ from benchbcss.tracks import get
 from benchbcss.training import augment, loading, loop, schedule, stability
 from benchbcss.training.checkpoint import load_checkpoint, path_of, save_checkpoint
 from benchbcss.training.log import NAME, EpochLog
-from benchbcss.training.samples import TrainingData
+from benchbcss.training.processes import of_first
+from benchbcss.training.samples import TrainingData, seed_all, seed_of
 from benchbcss.training.trainer import Trainer
 from benchbcss.training.validation import Schedule
 from benchbcss.weights import Provenance
@@ -71,6 +72,7 @@ def train(job: Job, stage: Progress) -> tuple[Training, Stability | None]:
     _count_trained(job, summary)
     stage("finishing training")
     job.model.eval()
+    seed_all(seed_of(job.spec.seed, "after training"))  # wherever an interrupted run came from
     with job.guarded("running after_training"), job.precision.autocast():
         job.backend.after_training(job.model, data)
     summary["seconds"] = round(time.monotonic() - begun, 2)
@@ -128,8 +130,11 @@ def _train(job: Job, stage: Progress, summary: dict[str, Any]) -> TrainingData:
         validation=[job.rois[name] for name in job.spec.split.val],
     )
     if job.spec.evaluate is not None:
-        pass  # the weights are scored as they are
-    elif job.accelerator.is_main_process and _fit(job, data, stage):
+        return data  # the weights are scored as they are
+    fitted = job.accelerator.is_main_process and _fit(job, data, stage)
+    if settings is not None:  # others would wait in a loop that the first never enters
+        fitted = of_first(job.accelerator, fitted)
+    if fitted:
         stage("fitted")
         summary["own_fit"] = True
         summary["peak_host_bytes"] = provenance.peak_host_bytes(children=True)
@@ -169,6 +174,8 @@ def _loop(job: Job, data: TrainingData, stage: Progress) -> dict[str, Any]:
         workers=_workers(job, data, plan.batch_size, stage),
     )
     trainer.origin = job.provenance.model_dump(mode="json")
+    for remark in schedule.remarks(settings, plan):
+        stage.note(remark)
     try:
         with interrupt.deferred():
             history = _steps(job, trainer, data, stage, watched)
@@ -183,7 +190,7 @@ def _loop(job: Job, data: TrainingData, stage: Progress) -> dict[str, Any]:
     job.provenance = Provenance(**trainer.origin)
     chosen = validation.chosen(history)
     steps = history.records[-1]["step"] if history.records else 0
-    samples = plan.batch_size * settings.accumulate * steps
+    samples = plan.batch_size * plan.accumulate * steps
     return {
         "trained": True,
         "steps": steps,

@@ -259,7 +259,8 @@ class GaussianBlur(_BuiltIn, Blur):
         from torchvision.transforms.v2 import functional as F
 
         sigma = _between(*self.sigma, generator)
-        size = 2 * math.ceil(2 * sigma) + 1
+        # a mirror at the edge cannot be longer than the image itself
+        size = min(2 * math.ceil(2 * sigma) + 1, 2 * min(image.shape[-2:]) - 1)
         return F.gaussian_blur(image, [size, size], [sigma, sigma]), target
 
 

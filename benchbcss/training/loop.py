@@ -21,7 +21,7 @@ from benchbcss.errors import NonFiniteError, PluginError
 from benchbcss.recipes import Train
 from benchbcss.tracks.base import Validation
 from benchbcss.training.history import EpochSums, History
-from benchbcss.training.samples import TrainingData, seed_of
+from benchbcss.training.samples import TrainingData, seed_all, seed_of
 from benchbcss.training.schedule import Plan
 from benchbcss.training.trainer import Sample, Trainer
 
@@ -151,16 +151,16 @@ def _backward(trainer: Trainer, batches: Iterator[Sample]) -> _Losses:
     trainer.model.train()
     trainer.optimizer.zero_grad(set_to_none=True)
     losses = _Losses()
-    for part in range(trainer.settings.accumulate):
+    for part in range(trainer.plan.accumulate):
         image, target, names = next(batches)
         apart = (process,) if process else ()
-        torch.manual_seed(seed_of(trainer.seed, "step", step, part, *apart))
+        seed_all(seed_of(trainer.seed, "step", step, part, *apart))
         batch = Batch(image, target, names, step)
         with trainer.precision.autocast():
             terms = trainer.losses(batch)
         total = total_of(terms)
         if total.requires_grad:  # nothing to learn while every group is frozen
-            scaled = trainer.scaler.scaled(total / trainer.settings.accumulate)
+            scaled = trainer.scaler.scaled(total / trainer.plan.accumulate)
             trainer.accelerator.backward(scaled)
         losses.names.append((*terms, "loss"))
         made = [term.detach().double() for term in (*terms.values(), total)]

@@ -33,12 +33,17 @@ def class_weights(
 
     Weights are scaled to a mean of 1 over the classes that have pixels, so that a scheme changes
     the balance and not the learning rate; a class without pixels is never a target and gets 1.
-    ``cap`` (0: off) limits a weight to that multiple of the smallest. Unknown schemes and
-    negative counts raise RecipeError.
+    ``cap`` (0: off) limits a weight to that multiple of the smallest. Unknown schemes, negative
+    counts and other caps below 1 raise RecipeError.
     """
     counts = torch.tensor(list(pixels), dtype=torch.float64)
     if (counts < 0).any():
         raise RecipeError(f"class weights need pixel counts of at least 0, got {list(pixels)}")
+    if cap and not cap >= 1:
+        raise RecipeError(
+            f"loss.cap must be 0, for none, or 1 or more, got {cap:g}: it is a multiple of the "
+            f"smallest weight"
+        )
     present = counts > 0
     n = counts.clamp(min=1)
     if scheme == "none":
@@ -117,6 +122,12 @@ def dense_loss(
     """The two terms above times ``settings['cross_entropy']`` and ``settings['dice']``
     (default 1 each), named ``cross_entropy`` and ``dice``; a term of weight 0 is left out."""
     terms: dict[str, Tensor] = {}
+    for name in ("cross_entropy", "dice"):
+        if float(settings.get(name, 1.0)) < 0:
+            raise RecipeError(
+                f"loss.{name}={settings[name]:g} would teach the network to be wrong; it must be "
+                f"at least 0"
+            )
     ce, dice = float(settings.get("cross_entropy", 1.0)), float(settings.get("dice", 1.0))
     if ce:
         terms["cross_entropy"] = ce * cross_entropy(logits, target, weights, ignore_index)

@@ -7,6 +7,7 @@ nothing.
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -34,6 +35,13 @@ def seed_of(*parts: object) -> int:
     """A 63-bit seed from anything printable; stable across processes and machines."""
     text = "|".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def seed_all(seed: int) -> None:
+    """Seed all that a backend may draw from: torch, numpy's global generator and Python's."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - for those who draw from it; we do not
+    random.seed(seed)
 
 
 @dataclass
@@ -178,7 +186,8 @@ def _around(position: int, length: int, tile: int, rng: np.random.Generator) -> 
 
 class StepDataset(torch.utils.data.Dataset):
     """Item ``step`` is the batch of that optimiser micro-step: of process ``rank`` of ``world``,
-    every ``world``-th sample of it.
+    every ``world``-th sample of it. An epoch has ``per_epoch`` micro-steps, by default as many as
+    there are whole batches; fewer where a step takes several and does not take the last ones.
 
     A batch is (images float32 [B, 3, S, S], targets int64 [B, S, S], names), or with ``raw``
     (images uint8 [B, S, S, 3], targets uint8 [B, S, S], names, seeds), which ``finished_batch``
@@ -198,10 +207,11 @@ class StepDataset(torch.utils.data.Dataset):
         world: int = 1,
         *,
         raw: bool = False,
+        per_epoch: int | None = None,
     ) -> None:
         self.data, self.batch_size, self.first, self.last = data, batch_size, first, last
         self.rank, self.world, self.raw = rank, world, raw
-        self.per_epoch = len(data) // batch_size  # drop-last
+        self.per_epoch = per_epoch or len(data) // batch_size  # drop-last
         self._kept: dict[tuple[int, int, int | None], tuple[Tensor, Tensor]] = {}
         self._room = KEPT_BYTES
 

@@ -13,9 +13,10 @@ ENDLESS = 10**6  # epochs, where only time ends training
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to train: optimiser steps in total and per epoch, and the batch really used;
-    ``seconds`` ends training before ``steps`` do. There are ``validate_every`` epochs between
-    validations, whose best ``candidates`` are kept until the end of training chooses one."""
+    """How long to train: optimiser steps in total and per epoch, and the batch really used, which
+    comes ``accumulate`` times in a step; ``seconds`` ends training before ``steps`` do. There are
+    ``validate_every`` epochs between validations, whose best ``candidates`` are kept until the end
+    of training chooses one."""
 
     steps: int
     steps_per_epoch: int
@@ -24,6 +25,7 @@ class Plan:
     seconds: float | None = None
     validate_every: int = 1
     candidates: int = 1
+    accumulate: int = 1
 
     @property
     def epochs(self) -> int:
@@ -31,15 +33,43 @@ class Plan:
 
 
 def plan(train: Train, budget: Budget, rois: int) -> Plan:
-    """Resolve the budget for ``rois`` training ROIs; one epoch is one sample per ROI, drop-last."""
+    """Resolve the budget for ``rois`` training ROIs; one epoch is one sample per ROI, drop-last, so
+    that no step takes more of them than there are."""
     batch = min(train.batch_size, rois)
-    per_epoch = max(1, (rois // batch) // train.accumulate)
+    accumulate = min(train.accumulate, rois // batch)
+    per_epoch = rois // (batch * accumulate)
     by_recipe = train.budget == "recipe"
     steps = train.steps if by_recipe else budget.steps
     epochs = train.epochs if by_recipe else budget.epochs
     seconds = None if by_recipe else budget.seconds
     total = steps or (epochs or (1 if seconds is None else ENDLESS)) * per_epoch
-    return Plan(total, per_epoch, batch, train.budget, seconds, train.validate_every)
+    return Plan(
+        total,
+        per_epoch,
+        batch,
+        train.budget,
+        seconds,
+        train.validate_every,
+        accumulate=accumulate,
+    )
+
+
+def remarks(train: Train, plan: Plan) -> list[str]:
+    """What a user should know of a plan that is not what the recipe's numbers suggest."""
+    said = []
+    asked, used = train.batch_size * train.accumulate, plan.batch_size * plan.accumulate
+    if used < asked:
+        said.append(
+            f"a step takes {used} samples instead of {asked}: an epoch has one of each training ROI"
+        )
+    if plan.seconds is None and train.warmup_steps >= plan.steps:
+        highest = learning_rate(train, plan.steps - 1, plan.steps)
+        said.append(
+            f"the warmup of {train.warmup_steps} steps does not end within the {plan.steps} of "
+            f"training: the learning rate reaches {highest:.3g} of {train.lr:.3g}; choose a "
+            f"smaller train.warmup_steps"
+        )
+    return said
 
 
 def learning_rate(train: Train, step: int, total: int, spent: float = 0.0) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from benchbcss import interrupt
 from benchbcss.contract import Backend, Batch
-from benchbcss.errors import PluginError, RunError
+from benchbcss.errors import PluginError, RecipeError, RunError
 from benchbcss.inference.precision import Precision
 from benchbcss.io import AGAIN
 from benchbcss.recipes import Train
@@ -38,12 +38,13 @@ Sample = tuple[Tensor, Tensor, list[str]]  # images, targets, ROI names of one m
 class Trainer:
     """Model, optimiser, average of weights, parameter groups and history of one run.
 
-    ``model`` lies on the accelerator's device. Parameters that the backend froze in ``build`` are
-    in no group: they are neither optimised nor thawed. ``scored`` is the network that is validated
+    ``model`` lies on the accelerator's device. Parameters that the backend froze in ``build``, or
+    put in no group, are neither optimised nor thawed. ``scored`` is the network that is validated
     and kept: the average of weights where the recipe asks for one, else ``model``.
 
-    Raises PluginError where groups overlap or nothing is trainable, RunError where the batch cannot
-    be shared equally by the processes.
+    Raises PluginError where groups overlap or nothing is trainable, RecipeError where the recipe
+    names groups that there are not or freezes all of them, RunError where the batch cannot be
+    shared equally by the processes.
     """
 
     #: seconds between checkpoints: so much training is lost at most, beside the epoch under way
@@ -72,11 +73,14 @@ class Trainer:
         if plan.batch_size % self.world:
             raise RunError(
                 f"A batch of {plan.batch_size} cannot be shared by {self.world} processes. Choose "
-                f"a train.batch_size that is a multiple of {self.world}."
+                f"a train.batch_size that is a multiple of {self.world}, and no larger than the "
+                f"number of training ROIs."
             )
         self.precision = Precision.chosen(settings.precision, accelerator.device)
         self.scaler = LossScaler(enabled=self.precision.name == "fp16")
         self.groups = trainable_groups(backend, model)
+        self._check_stages(backend, model)
+        freeze_others(model, self.groups)
         speedups.lay_out(settings, model)
         self._parameters = list(model.parameters())  # listing them at each step takes long
         optimizer = speedups.optimizer(self.groups, settings, accelerator.device)
@@ -131,6 +135,23 @@ class Trainer:
             for parameter in parameters
         ]
 
+    def _check_stages(self, backend: Backend, model: nn.Module) -> None:
+        """Raises RecipeError where ``unfreeze`` names a group that the backend does not have, which
+        would freeze nothing, or leaves no group that ever learns."""
+        known = backend.parameter_groups(model)
+        for stage in self.settings.unfreeze:
+            for name in stage.lr:
+                if name not in known:
+                    raise RecipeError(
+                        f"train.unfreeze: the network has no parameter group '{name}'. Known: "
+                        f"{', '.join(known)}."
+                    )
+        if not self._ever_trained():
+            raise RecipeError(
+                "train.unfreeze keeps every parameter group at a rate of 0 to the end, so that "
+                "nothing is trained. Give one a rate above 0, or use: benchbcss evaluate"
+            )
+
     @property
     def done(self) -> bool:
         return self.history.ended or self.step >= self.plan.steps
@@ -164,7 +185,7 @@ class Trainer:
         With a GPU, samples travel as they were read and are augmented there: a quarter of the bytes
         between processes, and the CPU cores are left to reading.
         """
-        micro = self.settings.accumulate
+        micro = self.plan.accumulate
         device = self.accelerator.device
         dataset = StepDataset(
             data,
@@ -174,6 +195,7 @@ class Trainer:
             self.accelerator.process_index,
             self.world,
             raw=self.augment_on_device,
+            per_epoch=self.plan.steps_per_epoch * micro,
         )
         loader = DataLoader(
             dataset,
@@ -381,6 +403,15 @@ class _Losses(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         return self.backend.loss(self.model, batch)
+
+
+def freeze_others(model: nn.Module, groups: Mapping[str, Sequence[nn.Parameter]]) -> None:
+    """Parameters in no group get no gradients: nothing would clear them, so that they would grow
+    from step to step, and count when the others' are clipped."""
+    grouped = {id(parameter) for parameters in groups.values() for parameter in parameters}
+    for parameter in model.parameters():
+        if id(parameter) not in grouped:
+            parameter.requires_grad_(False)
 
 
 def trainable_groups(backend: Backend, model: nn.Module) -> dict[str, list[nn.Parameter]]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchbcss.recipes import Train
-from benchbcss.training.schedule import Plan
+from benchbcss.training.schedule import ENDLESS, Plan
 
 #: of a sample that is trained on. Source: Kaplan et al. 2020 (arXiv 2001.08361), section 2.1: a
 #: backward pass takes about twice the compute of a forward pass
@@ -107,7 +107,7 @@ def schedule(
     if costs.fit(train.validate_every, whole):
         return made(order, train.validate_every, 0)
     totals = list(itertools.accumulate(passes[name] for name in order))
-    for best, period in costs.choices():
+    for best, period in costs.choices(totals[fewest - 1]):
         if costs.fit(period, whole):
             return made(order, period, 0)
         fitting = [
@@ -130,7 +130,7 @@ class _Costs:
     def share(self, period: int, passes: int, at_end: int = 0) -> float:
         """Of all passes, those of validations of ``passes`` each and of what follows ``at_end``."""
         plan = self.plan
-        per_step = PASSES_PER_SAMPLE * plan.batch_size * self.train.accumulate
+        per_step = PASSES_PER_SAMPLE * plan.batch_size * plan.accumulate
         if plan.seconds is not None:
             validation = passes / period
             return validation / (validation + per_step * plan.steps_per_epoch)
@@ -140,11 +140,15 @@ class _Costs:
     def fit(self, period: int, passes: int, at_end: int = 0) -> bool:
         return self.share(period, passes, at_end) <= self.train.validation.share
 
-    def choices(self) -> Iterator[tuple[int, int]]:
-        """(checkpoints for the whole set, epochs between validations), the preferred first."""
+    def choices(self, fewest: int) -> Iterator[tuple[int, int]]:
+        """(checkpoints for the whole set, epochs between validations), the preferred first.
+        ``fewest``: passes of the smallest validation."""
         most, unit = self.train.validation.best, self.train.validate_every
         if self.plan.seconds is not None:
-            yield from ((most, period) for period in itertools.count(unit, unit))
+            first = min(self._rarest(fewest), ENDLESS + 1)  # none before it fits
+            first = max(unit, int(first) // unit * unit)
+            yield from ((most, period) for period in range(first, ENDLESS + 1, unit))
+            return
         asked = self._validations(unit)
         periods = [unit * number for number in range(1, asked + 1)]
         usual = [p for p in periods if self._validations(p) >= min(asked, USUAL)][-1]
@@ -152,6 +156,12 @@ class _Costs:
         for best in range(most, 0, -1):
             yield from ((best, p) for p in periods if usual <= p <= few)
         yield from ((1, p) for p in periods if p > few)
+
+    def _rarest(self, passes: int) -> float:
+        """Epochs between validations of ``passes`` that their share of an epoch asks for."""
+        share = self.train.validation.share
+        epoch = PASSES_PER_SAMPLE * self.plan.batch_size * self.plan.accumulate
+        return passes * (1 / share - 1) / (epoch * self.plan.steps_per_epoch)
 
     def _validations(self, period: int) -> int:
         """After the one of the start: the end of training is always validated."""

@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 from tests_support import cli
 
 import benchbcss as bb
+from benchbcss.api import running
 from benchbcss.errors import InputError, RunError, UnknownNameError
 
 
@@ -61,6 +63,12 @@ def test_a_failed_run_is_raised_after_all_have_ended_or_returned(filled, tmp_pat
         ({"suite": "bcss6"}, "Did you mean 'bcss5'"),
         ({"seeds": 0}, "seeds must be 1 to 1000"),
         ({"seeds": [0, -1]}, "seeds of 0 to"),
+        ({"seeds": [1.5]}, r"seeds of 0 to .*; not \[1.5\]"),
+        ({"seeds": ["0"]}, "seeds of 0 to"),
+        ({"seeds": np.array(3.0)}, "seeds of 0 to"),
+        ({"seeds": 1.5}, "seeds of 0 to"),
+        ({"timeout": 0}, "timeout must be a number of seconds above 0"),
+        ({"timeout": float("nan")}, "timeout must be a number of seconds above 0"),
         ({"jobs": 0}, "jobs must be 1 to 1000"),
         ({"executor": "locl"}, "Did you mean 'local'"),
         ({"settings": {"train.lrr": 1}}, "train.lrr"),
@@ -114,3 +122,14 @@ def test_the_environment_names_workspace_and_data(filled, monkeypatch):
     assert bb.load_run("bad").path.is_relative_to(filled / "w")
     with pytest.raises(UnknownNameError):
         bb.load_run("bad", workspace=filled / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "meant"),
+    [(2, [0, 1]), (np.int64(2), [0, 1]), (np.arange(1, 3), [1, 2]), ([3, np.uint8(3)], [3])],
+)
+def test_seeds_of_numpy_are_seeds(seeds, meant):
+    """In a specification they are Python's: JSON knows no others."""
+    taken = running._seeds(seeds)
+    assert taken == meant
+    assert {type(seed) for seed in taken} == {int}

@@ -99,6 +99,27 @@ def test_without_heartbeat_and_process_it_was_interrupted(tmp_path, age, pid):
     assert beat(tmp_path, age, pid).state == "interrupted"
 
 
+@pytest.mark.parametrize(
+    ("age", "host", "state"),
+    [
+        (60, "node7", "interrupted"),  # that number is of a process of ours
+        (-60, "node7", "running"),  # its clock is ahead
+        (-9e9, "node7", "interrupted"),
+    ],
+)
+def test_a_process_of_another_machine_is_not_looked_for_here(tmp_path, age, host, state):
+    assert beat(tmp_path, age, os.getpid(), host=host).state == state
+
+
+@pytest.mark.parametrize("text", ["1e999", f"1{400 * '0'}", "NaN", "true", "-1e999", "[1]"])
+def test_a_time_that_is_none_is_no_crash(tmp_path, text):
+    run = tmp_path / "runs" / "bcss5" / "a" / "seed0-x"
+    run.mkdir(parents=True)
+    (run / "spec.json").write_text("{}")
+    (run / "status.json").write_text(f'{{"stage": "training", "pid": 1, "time": {text}}}')
+    assert look(run).detail == "starting"
+
+
 def test_an_interrupted_run_that_finished_later_is_gone(tmp_path):
     beat(tmp_path, time.time() - MADE + 100)
     assert model.load(tmp_path).unfinished

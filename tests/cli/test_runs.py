@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -213,3 +215,45 @@ def test_a_chart_that_there_is_not(tmp_path):
         done = cli("runs", "show", *names, option, path, "--workspace", tmp_path, check=2)
         assert words in done.stderr
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ({"pid": 2**22 + 1, "host": "node7", "time": -60}, "running"),  # not to be seen from here
+        ({"pid": os.getpid(), "host": "node7", "time": -600}, "interrupted"),
+        ({"pid": 2**22 + 1, "host": "node7", "time": 9e9}, "interrupted"),
+        ({"pid": 2**22 + 1, "time": -1}, "interrupted"),
+        ({"pid": 1e30, "time": -1}, "interrupted"),
+        ({"pid": 10**30, "host": "node7", "time": -1}, "running"),
+        ({"pid": float("inf"), "time": 10**400}, "interrupted"),
+    ],
+)
+def test_a_heartbeat_of_another_machine_keeps_its_run(workspace, status, state):
+    """Also where the lock is not to be seen; whatever stands in the file is no crash."""
+    run = stored.chosen(workspace, ["c"])[0]
+    status = {**status, "time": time.time() + status["time"]} if status["time"] < 1e99 else status
+    (run.path / "status.json").write_text(json.dumps(status))
+    assert stored.chosen(workspace, ["c"])[0].state == state
+    if state == "running":
+        with pytest.raises(InputError, match="is running"):
+            stored.remove(run)
+
+
+def test_a_run_at_work_has_a_size(workspace, monkeypatch):
+    """Its files are replaced, and some are gone before they are looked at."""
+    run = stored.chosen(workspace, ["c"])[0]
+    before, kept = run.size, Path.is_file
+    gone = run.path / ".a.tmp"
+
+    def is_file(path):
+        there = kept(path)
+        if path == gone:
+            path.unlink()
+        return there
+
+    gone.write_text("x")
+    monkeypatch.setattr(Path, "is_file", is_file)
+    assert run.size == before
+    shutil.rmtree(run.path)
+    assert (run.size, run.changed) == (0, 0.0)

@@ -144,6 +144,14 @@ def test_class_weights_as_given_and_from_masks():
     )
     automatic = class_weights("auto", NAMES, [1000, 800, 250, 500, 10, 0])
     assert automatic.tolist() == pytest.approx([1, 1.25, 4, 2, 20, 1])
+    assert class_weights("auto", NAMES, [0, 800, 200, 500, 10, 0]).tolist() == [
+        1,
+        1,
+        4,
+        pytest.approx(1.6),
+        20,
+        1,
+    ]
     assert class_weights(None, NAMES, [1] * 6).tolist() == [1] * 6
 
 

@@ -18,7 +18,7 @@ from benchbcss.runs.executors import Settings, run_all
 from benchbcss.upkeep import machine
 
 pytest.importorskip("submitit")
-from benchbcss_slurm import parameters
+from benchbcss_slurm import commands, parameters
 from benchbcss_slurm.executor import Slurm
 from benchbcss_slurm.parameters import parse
 
@@ -55,11 +55,28 @@ def test_parameters_of_sbatch_are_handed_on_as_they_are():
         ({"partition": ["a", "b"]}, "only setup may be"),
         ({"gpus_per_node": ["two"]}, "whole number"),
         ({"resubmit": ["-1"]}, "whole number"),
+        ({"nodes": ["0"]}, "needs a node"),
     ],
 )
 def test_parameters_that_cannot_be_are_refused(options, said):
     with pytest.raises(InputError, match=said):
         parse(options)
+
+
+def test_other_jobs_of_the_user_may_be_called_anything(tmp_path, monkeypatch):
+    """squeue lists all of them: names of several lines, and with what parts the columns."""
+    run_dir = tmp_path / "runs" / "s" / "a" / "seed0-x"
+    name, script = commands.job_name(run_dir), tmp_path / "slurm" / "7_submission.sh"
+    lines = [
+        "3_[1-4]|PENDING|Resources|array|/home/a/x.sh",
+        "4|RUNNING|None|two",
+        "lines|/home/a/y.sh",
+        "5|RUNNING|None|a|b|/home/a/z.sh",
+        "",
+        f"7|PENDING|Priority|{name}|{script}",
+    ]
+    monkeypatch.setattr(commands, "run", lambda command: "\n".join(lines) + "\n")
+    assert commands.queued([run_dir]) == {run_dir: [("7", "PENDING", "Priority")]}
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from runs_support import finished_run
@@ -185,6 +187,24 @@ def test_another_owner_is_named_and_nothing_is_touched(run, held):
     executors.failed(spec, run_dir, "told to")
     after = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
     assert after == before
+
+
+def test_who_only_looks_at_a_run_is_waited_for(tmp_path):
+    """``runs list`` asks whether a run's lock is free by taking it."""
+    run_dir = tmp_path / "run"
+
+    def look():
+        with store.owned(run_dir):
+            looking.set()
+            time.sleep(0.1)
+
+    looking = threading.Event()
+    thread = threading.Thread(target=look)
+    thread.start()
+    assert looking.wait(5)
+    with store.owned(run_dir, store.A_MOMENT):
+        pass
+    thread.join()
 
 
 def test_a_command_waits_for_another_owner(run, held):

@@ -1,4 +1,7 @@
+import os
+import signal
 import statistics
+import threading
 import time
 
 import pytest
@@ -74,3 +77,22 @@ def test_counting_costs_a_step_nothing(stage):
                 count(1000 * turn + step)
             costs.append((time.perf_counter() - begun) / 1000)
     assert statistics.median(costs) < 0.01 * 0.010
+
+
+def test_a_worker_whose_command_is_gone_saves_what_it_has(tmp_path, monkeypatch):
+    """It is told to stop as by a scheduler, and is ended only where that takes long."""
+    told = []
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(heartbeat.interrupt, "STOPPING", 0.1)
+    monkeypatch.setattr(heartbeat.os, "kill", lambda pid, number: told.append((pid, number)))
+    ended = threading.Event()
+    monkeypatch.setattr(heartbeat.os, "_exit", lambda code: (told.append(code), ended.set()))
+    parent = [1]
+    monkeypatch.setattr(heartbeat.os, "getppid", lambda: parent[0])
+    stage = Stage(tmp_path)
+    time.sleep(0.05)
+    assert told == []
+    parent[0] = 2
+    assert ended.wait(5)
+    stage.stop()
+    assert told[:2] == [(os.getpid(), signal.SIGTERM), 1]

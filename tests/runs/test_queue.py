@@ -73,3 +73,15 @@ def test_a_workspace_that_cannot_be_written_costs_no_run(tmp_path):
     with Queue(tmp_path, places(tmp_path, "a")) as queue:
         queue.ended(places(tmp_path, "a")[0])
     assert (tmp_path / "queue").read_text() == "a file"
+
+
+def test_runs_may_lie_on_another_disk(tmp_path):
+    """Where ``runs`` of a workspace is a link, a run's folder is none of the workspace's."""
+    workspace, other = tmp_path / "workspace", tmp_path / "scratch"
+    workspace.mkdir()
+    other.mkdir()
+    (workspace / "runs").symlink_to(other)
+    runs = places(workspace, "a", "b")
+    with Queue(workspace, runs) as queue:
+        queue.ended(runs[0])
+        assert waiting(workspace) == runs[1:]

@@ -353,6 +353,8 @@ def test_interrupting_the_controller_leaves_no_worker(phantom, tmp_path):
     assert not list(tmp_path.glob("queue/*.json"))
     with pytest.raises(ProcessLookupError):
         os.kill(status["pid"], 0)
+    (log,) = tmp_path.glob("runs/phantom/unetpp/*/log.txt")
+    assert "stopped on request" in log.read_text()  # it was not killed in the midst of it
 
 
 def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):

@@ -52,11 +52,39 @@ def test_with_a_name_it_is_for_that_one_and_comes_first():
         (["sam3_text"], ["predict.phrases.muscle=[a]"], "no predict.phrases.muscle"),
         (["sam3_text"], ["predict.phrases={muscle: [a]}"], "no predict.phrases.muscle"),
         (["sam2_v3"], ["loss.class_weights={muscle: 9}"], "no loss.class_weights.muscle"),
+        (["sam2_v3"], ["train.epochs=null", "train.steps=null"], "not say how long it trains"),
+        (["unetpp"], ["train={budget: recipe}"], "does not say how long it trains"),
+        (["sam2_v3"], ["train.rare_class_probability=1"], "whole ROIs here and trains on no tiles"),
+        (["foundation"], ["model.adaptation.rank=4"], "since model.adaptation.kind is full"),
+        (["unetpp"], ["loss.beta=0.9"], "loss.class_weights is inverse_sqrt; .* is effective"),
+        (["sam_zeroshot"], ["model.weights=a/b"], "no effect, since model.family is sam2"),
     ],
 )
 def test_what_would_do_nothing_is_refused(names, texts, words):
     with pytest.raises(RecipeError, match=words):
         recipes(names, *texts)
+
+
+def test_what_another_setting_makes_idle_is_taken_with_that_one():
+    texts = ["model.adaptation={kind: lora, rank: 4}", "loss.class_weights=effective"]
+    made = recipes(["foundation"], *texts, "loss.beta=0.9")["foundation"]
+    assert (made.model["adaptation"]["rank"], made.loss["beta"]) == (4, 0.9)
+    assert recipes(["medsam"], "model.weights=a/b")["medsam"].model["weights"] == "a/b"
+
+
+def test_tiles_are_drawn_around_rare_classes_where_there_are_tiles():
+    text = "train.rare_class_probability=0.5"
+    assert recipes(["unetpp"], text)["unetpp"].train.rare_class_probability == 0.5
+    with pytest.raises(RecipeError, match="trains on no tiles"):
+        recipes(["unetpp"], text, suite="bcss5-squash1024")
+
+
+def test_a_rate_that_would_rise_is_refused_unless_nothing_is_trained():
+    """As one does who lowers train.lr below the rate that the recipe ends at."""
+    with pytest.raises(RecipeError, match=r"train.lr=1e-07 of sam2_v2 lies below its train.lr_end"):
+        recipes(["sam2_v2"], "train.lr=1e-7", "train.lr_end=1e-6")
+    low = recipes(["sam2_v2"], "train.lr=1e-7", "train.lr_end=1e-7")["sam2_v2"].train
+    assert low.lr == low.lr_end == 1e-7
 
 
 def test_a_mapping_takes_what_a_library_or_the_suites_classes_say_there_is():

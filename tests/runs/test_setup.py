@@ -5,14 +5,18 @@ import re
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from benchbcss.errors import PluginError, WeightsError
+from benchbcss import registry
+from benchbcss.contract import Backend
+from benchbcss.errors import PluginError, RecipeError, WeightsError
+from benchbcss.recipes import resolve
 from benchbcss.registry import Source
-from benchbcss.runs import rehearse, setup
+from benchbcss.runs import planning, rehearse, setup
 from benchbcss.tracks import TRACKS
 
 #: what only some backends, tracks or settings use; each costs a run from a tenth to two seconds
@@ -143,3 +147,43 @@ def test_what_a_backend_raises_is_told_with_its_name_and_line():
         learning("running build", WeightsError("as it is"))
     with pytest.raises(KeyError):  # most of it is the harness's own
         learning("training", KeyError("x"))
+
+
+@pytest.mark.parametrize(
+    ("by_itself", "tracks", "refused"),
+    [
+        (False, ["semantic"], False),
+        (False, ["semantic", "prompted"], False),
+        (False, ["prompted"], True),
+        (True, ["semantic", "prompted"], True),
+    ],
+)
+def test_views_that_nothing_would_average_are_refused(by_itself, tracks, refused):
+    """They would be in the record of a run that did not use them."""
+
+    class Own(Backend):
+        def predict_roi(self, model, image):
+            return image[..., 0] * 0
+
+    backend = (Own if by_itself else Backend)(None, {}, None)
+    view = SimpleNamespace(tta=True)
+    spec = SimpleNamespace(backend="own", recipe=SimpleNamespace(view=view))
+    some = [TRACKS[name] for name in tracks]
+    with pytest.raises(RecipeError, match="view.tta has no effect") if refused else nullcontext():
+        setup._check_views(spec, backend, some)
+    view.tta = False
+    setup._check_views(spec, backend, some)
+
+
+@pytest.mark.parametrize(("rois", "said"), [(3, "2 up to 3"), (1, "2, with more training ROIs")])
+def test_a_batch_of_few_rois_is_shared_before_anything_is_started(rois, said):
+    """A recipe's batch of four is one of three where there are three training ROIs."""
+    entry = registry.load().backend("unetpp")
+    suite, _ = planning.choose_suite("phantom", None, "smoke")
+    split = SimpleNamespace(train=("a", "b", "c", "d")[:rois])
+    recipe = resolve(entry.info.recipe, "smoke", ("train.batch_size=4",))
+    asked = planning.Asked(processes=2)
+    with pytest.raises(RecipeError, match=f"a multiple of {said}"):
+        planning._check(entry, recipe, SimpleNamespace(suite=suite, split=split), asked)
+    split.train = ("a", "b", "c", "d")
+    planning._check(entry, recipe, SimpleNamespace(suite=suite, split=split), asked)

@@ -443,3 +443,32 @@ def test_settings_that_cannot_be_are_refused_before_anything_runs(here, sweep, g
     assert isinstance(done.exception, InputError)
     assert said in str(done.exception)
     assert here == []
+
+
+@pytest.mark.parametrize("seeds", ["[4294967296]", "[-1]", "1001", "0", "[0, 0]", "[1.5]"])
+def test_seeds_that_no_run_takes_are_refused(tmp_path, seeds):
+    """Before all of them fail, one by one."""
+    path = tmp_path / "s.yaml"
+    path.write_text(f"seeds: {seeds}\ngrids: [{{backends: [a]}}]\n")
+    with pytest.raises(InputError, match="seeds"):
+        grids.read(path)
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ("{grid: {x.y: [&v [*v]]}}", "'x.y' holds itself"),
+        ("{set: {x.y: &v {k: *v}}}", "'x.y' holds itself"),
+        (
+            "{grid: {"
+            + ", ".join(f"k{i}.x: [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]" for i in range(9))
+            + "}}",
+            "1000000000 settings, and 10000 are the most",
+        ),
+    ],
+)
+def test_grids_without_end_are_refused(tmp_path, grid, message):
+    path = tmp_path / "s.yaml"
+    path.write_text(f"grids: [{{backends: [a], {grid[1:-1]}}}]\n")
+    with pytest.raises(InputError, match=message):
+        grids.read(path)

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from runs_support import finished_run, specs
 from tests_support import TINY_UNETPP, cli
 
 from benchbcss.io import sha256
+from benchbcss.progress import SILENT
 from benchbcss.results import store
 from benchbcss.runs import executors, setup, train, worker
 from benchbcss.training.trainer import Trainer
@@ -175,3 +177,23 @@ def test_images_of_every_micro_batch_count(phantom, tmp_path):
     assert (result.training.steps, loop["images"]) == (6, 24)
     assert result.training.validation.passes["training"] == 3 * 24
     assert result.cost.train_images_per_second == pytest.approx(24 / loop["loop_seconds"])
+
+
+@pytest.mark.parametrize(("fitted", "looped"), [(True, []), (False, ["loop"])])
+def test_no_process_waits_in_a_loop_that_the_first_does_not_enter(monkeypatch, fitted, looped):
+    """Where a backend with a recipe to train by has a ``fit`` of its own, which the first process
+    alone calls: the others hear of it."""
+    some = SimpleNamespace
+    suite = some(tile=some(size=32))
+    split = some(train=(), val=())
+    settings = some(augment=(), rare_class_probability=0.0, scales=(), views=None)
+    spec = some(recipe=some(train=settings), suite=suite, split=split, seed=0, evaluate=None)
+    info = some(trains=True)
+    job = some(spec=spec, rois={}, labels=None, view=None, registered=some(info=info))
+    job.accelerator = some(is_main_process=False)
+    job.context = some(peak_gpu_bytes=None)
+    entered = []
+    monkeypatch.setattr(train, "of_first", lambda accelerator, value: fitted)
+    monkeypatch.setattr(train, "_loop", lambda *given: entered.append("loop") or {})
+    train._train(job, SILENT, {})
+    assert entered == looped

@@ -181,6 +181,24 @@ def test_settings_are_validated(step, message):
         pipeline(read([step]))
 
 
+@pytest.mark.parametrize("sigma", [[-1, 1], [0.1, 0]])
+@pytest.mark.parametrize("form", [dict, list])
+def test_a_blur_of_nothing_is_refused_before_it_is_used(sigma, form):
+    """It would end a training at the first sample that draws it."""
+    blur = {"sigma": sigma, "p": 0.5}
+    given = {"blur": blur} if form is dict else [{"name": "blur", **blur}]
+    with pytest.raises((ValueError, RecipeError), match="greater than 0"):
+        pipeline(read(given))
+
+
+@pytest.mark.parametrize("size", [1, 5, 64])
+def test_a_blur_wider_than_the_sample_fits_it(size):
+    image, target = torch.rand(3, size, size, generator=generator()), torch.zeros(size, size).long()
+    blurred, _ = augment(image, target, read({"blur": {"sigma": [99, 99], "p": 1}}), generator())
+    assert blurred.isfinite().all()
+    assert blurred.std() <= image.std()
+
+
 def test_an_unknown_name_is_refused_with_a_guess():
     with pytest.raises(UnknownNameError, match="no augmentation 'stian'. Did you mean 'stain'"):
         pipeline(read([{"name": "stian", "alpha": 0.3, "beta": 0.3}]))

@@ -1,5 +1,7 @@
+import random
 import time
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -14,6 +16,7 @@ from benchbcss.recipes import Scale, Train
 from benchbcss.runs.heartbeat import Stage
 from benchbcss.suites import Budget
 from benchbcss.training import loop
+from benchbcss.training.losses import cross_entropy
 from benchbcss.training.samples import TrainingData
 from benchbcss.training.schedule import plan
 from benchbcss.training.trainer import Trainer
@@ -150,9 +153,67 @@ def test_frozen_groups_do_not_move(folder, tmp_path):
     assert not torch.equal(frozen[2].weight, fresh[2].weight)
 
 
-def test_accumulation_equals_a_larger_batch_of_the_same_samples(folder, tmp_path):
-    _, history = train(folder, tmp_path, "run", steps=4, accumulate=2)
-    assert [r["step"] for r in history.records] == [1, 2, 3, 4]
+class ByImage(Tiny):
+    """Its loss is a mean over images, and what it sees is remembered: accumulated or at once, the
+    gradients are the same."""
+
+    seen: list[str]
+
+    def build(self):
+        torch.manual_seed(0)
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 6, 1)
+        )
+
+    def loss(self, model, batch):
+        type(self).seen += batch.names
+        logits, target = model(batch.image), batch.target[..., 1:-1, 1:-1]
+        pairs = zip(logits.split(1), target.split(1), strict=True)
+        return {"ce": torch.stack([cross_entropy(*pair) for pair in pairs]).mean()}
+
+
+@pytest.mark.parametrize("rois", [4, 5, 6])
+def test_accumulation_equals_a_larger_batch_of_the_same_samples(folder, tmp_path, rois):
+    """In every epoch, whether its ROIs are shared out evenly or some are left: six ROIs are three
+    batches of two, of which a step that takes two leaves one."""
+    trained, seen, epochs = [], [], []
+    for batch, accumulate in [(4, 1), (2, 2), (1, 4)]:
+        ByImage.seen = []
+        options = {"batch_size": batch, "accumulate": accumulate, "rois": rois, "warmup_steps": 0}
+        model, history = train(
+            folder, tmp_path, f"{batch}", steps=3, backend=ByImage, clip_norm=1e9, **options
+        )
+        trained.append(weights(model))
+        seen.append(ByImage.seen)
+        epochs.append([record["epoch"] for record in history.records])
+    assert seen[0] == seen[1] == seen[2]
+    assert all(len(set(seen[0][first : first + 4])) == 4 for first in (0, 4, 8))
+    assert epochs == 3 * [[0, 1, 2]]
+    torch.testing.assert_close(trained[1], trained[0])
+    torch.testing.assert_close(trained[2], trained[0])
+
+
+def test_a_step_takes_no_more_samples_than_an_epoch_has(folder, tmp_path):
+    ByImage.seen = []
+    _, history = train(folder, tmp_path, "run", steps=2, backend=ByImage, accumulate=100)
+    assert [record["epoch"] for record in history.records] == [0, 1]
+    assert sorted(ByImage.seen[:4]) == sorted(ByImage.seen[4:]) == sorted(set(ByImage.seen))
+
+
+def test_whatever_a_backend_draws_from_is_seeded(folder, tmp_path):
+    """numpy's global generator and Python's as well as torch's; what was drawn before a run, or
+    before it was continued, is not felt."""
+
+    class Draws(Tiny):
+        def loss(self, model, batch):
+            noise = (1 + np.random.rand()) * (1 + random.random())  # noqa: NPY002
+            return {"ce": noise * super().loss(model, batch)["ce"]}
+
+    trained = []
+    for run in ("one", "other"):
+        model, _ = train(folder, tmp_path, run, steps=3, backend=Draws)
+        trained.append(weights(model))
+    assert torch.equal(*trained)
 
 
 @pytest.mark.parametrize(

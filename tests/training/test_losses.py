@@ -75,3 +75,16 @@ def test_unknown_schemes_and_empty_losses():
     logits, target = batch()
     with pytest.raises(RecipeError, match="nothing to learn"):
         dense_loss(logits, target, None, {"cross_entropy": 0, "dice": 0})
+
+
+@pytest.mark.parametrize("cap", [-1.0, 0.5])
+def test_a_cap_that_no_weight_could_keep_is_refused(cap):
+    with pytest.raises(RecipeError, match="loss.cap must be 0, for none, or 1 or more"):
+        class_weights([1, 9], cap=cap)
+
+
+@pytest.mark.parametrize("term", ["cross_entropy", "dice"])
+def test_a_term_that_would_be_maximised_is_refused(term):
+    logits, target = torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long)
+    with pytest.raises(RecipeError, match=f"loss.{term}=-1 would teach"):
+        dense_loss(logits, target, None, {term: -1.0})

@@ -4,7 +4,7 @@ import pytest
 
 from benchbcss.recipes import Train, resolve
 from benchbcss.suites import Budget
-from benchbcss.training.schedule import group_rates, learning_rate, plan
+from benchbcss.training.schedule import group_rates, learning_rate, plan, remarks
 
 V3 = resolve("benchbcss_sam2:sam2_v3.yaml", "full").train
 
@@ -45,3 +45,25 @@ def test_v3_thaws_its_encoder(epoch, early, late):
     assert rates["encoder_stages12"] == early
     assert rates["encoder_stages34"] == late
     assert rates["decoder"] > 0
+
+
+@pytest.mark.parametrize(
+    ("rois", "settings", "words"),
+    [
+        (85, {"batch_size": 4, "warmup_steps": 99}, []),
+        (3, {"batch_size": 4}, ["a step takes 3 samples instead of 4"]),
+        (6, {"batch_size": 2, "accumulate": 4}, ["a step takes 6 samples instead of 8"]),
+        (85, {"batch_size": 4, "warmup_steps": 100}, ["reaches 0.00099 of 0.001"]),
+        (85, {"batch_size": 4, "warmup_steps": 200}, ["reaches 0.000495 of 0.001"]),
+    ],
+)
+def test_what_a_short_training_makes_of_a_recipe_is_said(rois, settings, words):
+    train = Train(lr=1e-3, **settings)
+    said = remarks(train, plan(train, Budget(steps=100), rois))
+    assert len(said) == len(words)
+    assert all(word in text for word, text in zip(words, said, strict=True))
+
+
+def test_a_clock_ends_no_warmup_early():
+    train = Train(lr=1e-3, batch_size=4, warmup_steps=100)
+    assert not remarks(train, plan(train, Budget(seconds=60), 85))

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from training_support import Stop, Tiny, samples, train, weights
 
 from benchbcss.contract import Context, Task
-from benchbcss.errors import PluginError, RunError
+from benchbcss.errors import PluginError, RecipeError, RunError
 from benchbcss.recipes import Train
 from benchbcss.suites import Budget
 from benchbcss.training.schedule import ever_trained, plan
@@ -233,3 +233,41 @@ def test_the_average_is_what_is_scored(folder, tmp_path):
     state = trainer(folder, tmp_path, ema=0.5)
     assert state.scored is not state.model
     assert torch.equal(weights(state.scored), weights(state.model))
+
+
+class LeavesOut(Tiny):
+    """A backend that puts its first layer in no group."""
+
+    def parameter_groups(self, model):
+        return {"last": super().parameter_groups(model)["last"]}
+
+
+def test_what_is_in_no_group_neither_learns_nor_counts(folder, tmp_path):
+    """As if it had been frozen in ``build``: its gradients, which no optimiser clears, would add up
+    and take over the norm that the others are clipped by."""
+    frozen, expected = train(folder, tmp_path, "frozen", backend=Frozen, clip_norm=0.1)
+    left, history = train(folder, tmp_path, "left", backend=LeavesOut, clip_norm=0.1)
+    norms = [[record["grad_norm_max"] for record in h.records] for h in (expected, history)]
+    assert norms[0] == norms[1]
+    assert torch.equal(weights(frozen), weights(left))
+
+
+def test_a_stage_for_a_group_that_there_is_not_is_refused(folder, tmp_path):
+    with pytest.raises(RecipeError, match=r"no parameter group 'frist'. Known: first, last"):
+        trainer(folder, tmp_path, unfreeze=[{"epoch": 0, "lr": {"frist": 0.0}}])
+
+
+def test_a_stage_for_a_group_that_build_froze_is_no_mistake(folder, tmp_path):
+    trainer(folder, tmp_path, Frozen, unfreeze=FREEZE_FIRST)
+
+
+@pytest.mark.parametrize("later", [[], [{"epoch": 100, "lr": {"first": 1e-3}}]])
+def test_a_schedule_by_which_nothing_ever_learns_is_refused(folder, tmp_path, later):
+    stages = [{"epoch": 0, "lr": {"first": 0.0, "last": 0.0}}, *later]
+    with pytest.raises(RecipeError, match="nothing is trained"):
+        trainer(folder, tmp_path, unfreeze=stages)
+
+
+def test_a_rate_below_zero_is_refused():
+    with pytest.raises(ValueError, match="greater than or equal to 0"):
+        Train(lr=1e-3, batch_size=2, unfreeze=[{"epoch": 0, "lr": {"first": -1.0}}])

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -179,3 +180,14 @@ def test_rois_without_a_class_come_last():
 def test_it_is_planned_without_torch():
     code = "import sys, benchbcss.training.validation; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("share", [1e-7, 1e-300])
+def test_a_share_that_no_validation_fits_is_found_at_once(share):
+    """Where a clock ends training, rarer validations were tried one after the other."""
+    train = recipe(validation={"share": share})
+    planned = plan(train, Budget(seconds=60), 10)
+    begun = time.perf_counter()
+    made = schedule(train, planned, {"a": 9, "b": 9}, ["b", "a"])
+    assert time.perf_counter() - begun < 1
+    assert made.every == planned.epochs

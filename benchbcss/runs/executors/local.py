@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbcss.errors import BenchError, InputError
-from benchbcss.interrupt import STOPPED
+from benchbcss.interrupt import STOPPED, STOPPING
 from benchbcss.results import store
 from benchbcss.results.spec import RunSpec
 from benchbcss.runs.executors.devices import VISIBLE, Devices, visible
@@ -50,6 +50,7 @@ class _Running:
     heard: float
     devices: tuple[str, ...] = ()
     status: dict[str, Any] = field(default_factory=dict)
+    told_to_stop: float | None = None  # when
 
     def listen(self) -> dict[str, Any]:
         """Its status now."""
@@ -57,6 +58,12 @@ class _Running:
         if status != self.status:
             self.status, self.heard = status, time.monotonic()
         return status
+
+    @property
+    def is_slow_to_stop(self) -> bool:
+        """Whether it was told to, long enough ago."""
+        told = self.told_to_stop
+        return told is not None and time.monotonic() - told > STOPPING
 
     @property
     def hung(self) -> bool:
@@ -104,16 +111,41 @@ class Local(Executor):
         return outcomes
 
     def cancel(self) -> None:
+        """Workers are told to stop, so that what was trained is saved, and ended where that takes
+        long, or where the user interrupts again."""
         self._waiting.clear()
-        while self._running:
-            _kill(self._running.pop().process)
+        begun, said = time.monotonic(), False
+        try:
+            for worker in self._running:
+                _tell_to_stop(worker.process)
+            while any(worker.process.poll() is None for worker in self._running):
+                took = time.monotonic() - begun
+                if took > STOPPING:
+                    break
+                if took > 1 and not said:
+                    said = True
+                    self.settings.say(
+                        f"what was trained is being saved, for {STOPPING:g} s at most; Ctrl-C ends "
+                        f"that too"
+                    )
+                time.sleep(0.05)
+        finally:
+            while self._running:
+                _kill(self._running.pop().process)
 
     @classmethod
     def stop(cls, run_dir: Path) -> str:
         pid = status_of(run_dir).get("pid")
         if not isinstance(pid, int) or not _is_worker(pid, run_dir):
             raise InputError(f"{run_dir.name} is not at work here. Look at: benchbcss status")
-        os.kill(pid, signal.SIGTERM)
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            return "it has just ended"
+        except PermissionError:
+            raise InputError(
+                f"{run_dir.name} is at work as process {pid} of another user, who can stop it."
+            ) from None
         return "told to stop"
 
     def _start(self) -> list[Outcome]:
@@ -164,24 +196,26 @@ class Local(Executor):
     def _look(self, worker: _Running) -> Outcome | None:
         """How ``worker`` ended, or None while it works; one that is late or hung is ended."""
         self.settings.watch(worker.spec, worker.listen())
-        code = worker.process.poll()
+        code, now = worker.process.poll(), time.monotonic()
         if code == BUSY:
             return None
-        if code == STOPPED:
-            reason = "stopped on request; the same command continues it"
-            return Outcome(worker.spec, worker.run_dir, "failed", reason)
-        if code is not None:
+        if code == 0 or (code is not None and worker.told_to_stop is None):
+            if code == STOPPED:
+                reason = "stopped on request; the same command continues it"
+                return Outcome(worker.spec, worker.run_dir, "failed", reason)
             return judge(worker.spec, worker.run_dir, _ended(worker, code))
         timeout = self.settings.timeout
-        late = timeout is not None and time.monotonic() - worker.started > timeout
-        if not late and not worker.hung:
-            return None
+        if code is None:
+            late = timeout is not None and now - worker.started > timeout
+            if late and worker.told_to_stop is None:
+                _tell_to_stop(worker.process)
+                worker.told_to_stop = now
+            if not worker.hung and not worker.is_slow_to_stop:
+                return None
         _kill(worker.process)
-        reason = (
-            f"stopped after {timeout:g} s (--timeout)"
-            if late
-            else f"no heartbeat for {HEARTBEAT_LOST:g} s"
-        )
+        reason = f"no heartbeat for {HEARTBEAT_LOST:g} s"
+        if worker.told_to_stop is not None:
+            reason = f"stopped after {timeout:g} s (--timeout); the same command continues it"
         return failed(worker.spec, worker.run_dir, reason)
 
 
@@ -192,8 +226,13 @@ def _is_worker(pid: int, run_dir: Path) -> bool:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    folder = os.fsdecode(words[-2]) if len(words) > 1 else ""
-    return b"benchbcss.runs.worker" in words and Path(folder).resolve() == run_dir.resolve()
+    if b"benchbcss.runs.worker" not in words:
+        return False
+    try:  # from where it was started, the folder may be another's
+        place = os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        place = ""
+    return Path(place, os.fsdecode(words[-2])).resolve() == run_dir.resolve()
 
 
 def _spawn(run_dir: Path, devices: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
@@ -221,6 +260,12 @@ def _ended(worker: _Running, code: int) -> str:
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         return f"the worker was killed by {name}{hint}"
     return f"the worker ended with exit status {code} and no result"
+
+
+def _tell_to_stop(process: subprocess.Popen[bytes]) -> None:
+    """It saves what it has done and ends; see ``interrupt``."""
+    if process.poll() is None:
+        os.kill(process.pid, signal.SIGTERM)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -204,8 +204,8 @@ def open_log(run_dir: Path) -> BinaryIO:
 
 
 def status_of(run_dir: Path) -> dict[str, Any]:
-    """A running worker's heartbeat: ``stage``, ``pid``, ``time``, ``beat`` (a count) and details;
-    empty before it."""
+    """A running worker's heartbeat: ``stage``, ``pid`` on ``host``, ``time``, ``beat`` (a count)
+    and details; empty before it."""
     try:
         status = read_json(run_dir / store.STATUS)
     except (OSError, ValueError):

@@ -78,11 +78,12 @@ def class_weights(
 ) -> Tensor:
     """One weight per class, float32 [K]: as given (1 where a class is not named), all 1 for None,
     or for 'auto' tumor frequency / class frequency over non-ignored training pixels, at most 20.
-    Without a class called tumor, 'auto' refers to the most frequent one."""
+    Without a class called tumor, or a pixel of it, 'auto' refers to the most frequent one."""
     if setting is None:
         return torch.ones(len(names))
     if setting == "auto":
-        reference = pixels[names.index("tumor")] if "tumor" in names else max(pixels)
+        tumor = pixels[names.index("tumor")] if "tumor" in names else 0
+        reference = tumor or max(pixels)  # of 0, all weights would be 0 and nothing learnt
         return torch.tensor([min(20.0, reference / count) if count else 1.0 for count in pixels])
     assert isinstance(setting, dict)
     return torch.tensor([float(setting.get(name, 1.0)) for name in names])

@@ -61,7 +61,10 @@ def queued(run_dirs: Iterable[Path]) -> dict[Path, list[Queued]]:
         return {}
     listing = run(["squeue", "--noheader", "--user", str(os.getuid()), "--format", _FORMAT])
     for line in listing.splitlines():
-        job, state, reason, name, script = line.strip().split("|", 4)
+        parts = line.strip().split("|", 4)
+        if len(parts) < 5:  # of a job of the user's whose name or script has several lines
+            continue
+        job, state, reason, name, script = parts
         owner = numbers.get(job) or names.get((name, os.path.dirname(script)))
         if owner is not None and state != "COMPLETING":
             jobs[owner].append(Queued(job, state, reason))

@@ -57,4 +57,6 @@ def parse(options: Mapping[str, Sequence[str]]) -> tuple[dict[str, Any], int, st
 def _number(key: str, value: str) -> int:
     if not value.isdecimal():
         raise InputError(f"--slurm {key}={value}: give a whole number.")
+    if key.replace("-", "_") == "nodes" and not int(value):
+        raise InputError(f"--slurm {key}={value}: a job needs a node.")
     return int(value)
