@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchbcss.board.exporters.layout import columns_of, pad
 from benchbcss.board.model import Row
 from benchbcss.results.judge import estimands
 from benchbcss.tracks.base import number
@@ -54,8 +55,9 @@ def _spread(row: Row) -> list[str]:
     if spread is None:
         return []
     lines = ["  Dice over ROIs: mean, sd, quartiles"]
-    lines += [f"    {name:<14} {_distribution(part)}" for name, part in spread.classes.items()]
-    lines.append(f"    {'mean of an ROI':<14} {_distribution(spread.roi_mean)}")
+    parts = {**spread.classes, "mean of an ROI": spread.roi_mean}
+    widest = max(map(columns_of, parts))
+    lines += [f"    {pad(name, widest)} {_distribution(part)}" for name, part in parts.items()]
     lines.append("  worst ROIs:")
     lines += [f"    {number(roi.mean_dice)} {roi.roi}" for roi in spread.worst]
     sites = [

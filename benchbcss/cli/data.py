@@ -169,9 +169,9 @@ def stats(
     if form == "json":
         click.echo(json.dumps(content, indent=1))
         return
-    from benchbcss.cli.listing import _print
+    from benchbcss.cli.listing import show_rows
 
-    _print(content["classes"], "table", "")
+    show_rows(content["classes"], "table", "")
     click.echo(
         f"{content['rois']} ROIs, {content['pixels'] / 1e6:.2f} Mpx at {content['mpp']} um/px; "
         f"ignored {content['ignored'] / content['pixels']:.1%}; institutes: "

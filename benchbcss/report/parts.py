@@ -254,7 +254,10 @@ def _pairs(board: Board, table: Table) -> Part:
 def _cost(table: Table) -> Part:
     figure = cost.figure(table)
     grid = cells.costs(Board([table], [], []))
-    about = "Up and to the left is better: more Dice for less time. Seconds depend on the device."
+    about = (
+        "Up and to the left is better: more Dice for less time. Seconds depend on the device. A "
+        "name that would cover others is left out; the table has all."
+    )
     return Part(
         "Cost",
         about if figure else "",
