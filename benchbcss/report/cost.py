@@ -125,7 +125,7 @@ def _place(dots: Sequence[_Dot], low: float, high: float, height: float) -> None
         dot.y = dot.at = height * (1 - dot.value)
     placed: list[_Dot] = []
     for dot in sorted(dots, key=lambda one: one.y):
-        shifts = sorted(range(-8, 9), key=abs)
+        shifts = sorted(range(-4, 5), key=abs)  # further away it would seem another's
         choices = [(side, dot.y + shift * _LINE / 2) for shift in shifts for side in (1, -1)]
         for dot.side, dot.at in choices:
             if _free(dot, dots, placed, height):
