@@ -269,6 +269,9 @@ def test_markdown_tables_hold_together(tmp_path):
     for block in text.split("\n\n"):
         rows = [line for line in block.splitlines() if line.startswith("| ")]
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) <= 1
+    head, sides = (line.split(" | ") for line in text.split("\n\n")[3].splitlines()[:2])
+    assert sides[head.index("model")] == "---"
+    assert sides[head.index("mean Dice")] == "---:"
 
 
 @pytest.mark.parametrize("name", EXPORTERS)
