@@ -14,6 +14,7 @@ from board_support import CLASSES, EXPORTERS, fail, result, shown, write
 from benchbcss.board import model, reported
 from benchbcss.board.cells import safe
 from benchbcss.board.exporters.latex import escape
+from benchbcss.board.exporters.page import unbroken
 
 DOCUMENTS = ("csv", "json", "md", "latex", "html")
 EVIL = '=HYPERLINK("x") | <script>alert(1)</script> & 5% $x_1$ \\input{/etc/passwd}'
@@ -201,6 +202,31 @@ def test_html_says_a_verdict_by_more_than_colour(board):
     page = Page(text)
     assert ("th", "scope", "row") in page.attributes
     assert page.tags.count("caption") == page.tags.count("table") > 2
+
+
+@pytest.mark.parametrize(
+    ("cell", "whole"),
+    [
+        ("0.604 [0.57, 0.64]", "[0.57, 0.64]"),
+        ("[-0.01, +0.02]", "[-0.01, +0.02]"),
+        ("1-11", "1-11"),
+    ],
+)
+def test_an_interval_or_a_shared_rank_is_not_broken_on_paper(cell, whole):
+    assert unbroken(cell) == cell.replace(whole, f'<span class="whole">{whole}</span>')
+
+
+@pytest.mark.parametrize("cell", ["seed0-1 [x]", "net[1a]", "2026-01-01", "0.5", ""])
+def test_other_text_is_as_it_was(cell):
+    assert unbroken(cell) == cell
+
+
+def test_html_is_dark_on_screens_alone(board):
+    text = shown(board, "html")
+    assert re.findall(r"@media[^{]*prefers-color-scheme", text) == [
+        "@media screen and (prefers-color-scheme"
+    ]
+    assert '<span class="whole">[' in text
 
 
 def test_latex_runs_no_command_of_others(board):
