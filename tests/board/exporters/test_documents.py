@@ -274,6 +274,23 @@ def test_latex_compiles(board, tmp_path):
     assert (tmp_path / "board.pdf").stat().st_size > 10_000
 
 
+def test_latex_of_many_classes_is_several_tables(tmp_path):
+    names = [f"class_{i}" for i in range(22)]
+    content = result("net", 0.5)
+    track = content["tracks"]["semantic"]
+    track |= {"classes": names, "rois_with_class": dict.fromkeys(names, 45)}
+    for part in filter(None, track["headline"].values()):
+        part |= {"dice": dict.fromkeys(names, 0.5)}
+        part |= {"intervals": {name: [0.4, 0.6] for name in names}}
+    write(tmp_path, content)
+    text = shown(model.load(tmp_path), "latex")
+    heads = re.findall(r"\\toprule\n(.*)", text)
+    assert all(head.strip().startswith("rank & model & ") for head in heads)
+    assert [len(re.findall(r"class\\_\d+", head)) for head in heads] == [8, 8, 6]
+    assert text.count(" & 0.500 [0.40, 0.60]") == 23
+    assert text.count("\\caption{") == 3
+
+
 def test_latex_says_which_letters_need_another_program(tmp_path):
     assert "xelatex" not in shown(model.load(tmp_path / "none"), "latex")
     write(tmp_path, result("mod\u00e8le", 0.5))
