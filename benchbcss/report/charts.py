@@ -20,7 +20,7 @@ from benchbcss.report import ids
 WIDTH = 190
 ROW = 20  # height of a model's line
 LABEL = 24  # columns of the longest label before it is cut
-CHARACTER = 6.4  # pixels of a column, at the size of labels
+CHARACTER = 6.8  # pixels of a column, at the size of labels
 #: CSS variables of the page
 INK, SOFT, LINE, PAPER = "var(--text)", "var(--soft)", "var(--line)", "var(--page)"
 ACCENT, SECOND, GOOD, BAD = "var(--accent)", "var(--second)", "var(--good)", "var(--bad)"

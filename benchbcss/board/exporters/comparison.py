@@ -8,6 +8,7 @@ from typing import TextIO
 from benchbcss.board.cells import Grid
 from benchbcss.board.compare import Compared
 from benchbcss.board.exporters.terminal import Page
+from benchbcss.board.summary import estimand
 from benchbcss.scoring.compare import Comparison, Difference
 from benchbcss.tracks.base import number
 
@@ -57,11 +58,6 @@ def standings(compared: Compared, name: str, part: Comparison) -> Grid:
     ]
     columns = ["model", "mean Dice", "rank", "resampled ranks, 95 %", "seeds", "sd over seeds"]
     return Grid(title, columns, lines)
-
-
-def estimand(name: str) -> str:
-    """'per ROI' for ``per_roi``, as boards write it."""
-    return name.replace("_", " ").replace("roi", "ROI")
 
 
 def differences(compared: Compared, part: Comparison) -> tuple[Grid, list[str]]:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchbcss.board.exporters.comparison import _signed, estimand, notes_of, plus
+from benchbcss.board.exporters.comparison import _signed, notes_of, plus
+from benchbcss.board.summary import estimand
 from benchbcss.scoring.compare import Difference
 
 

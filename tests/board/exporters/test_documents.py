@@ -1,5 +1,6 @@
 """What every document of a board holds: csv, json, md, latex and html."""
 
+import ast
 import csv
 import io
 import json
@@ -7,6 +8,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from board_support import CLASSES, EXPORTERS, fail, result, shown, write
@@ -202,6 +204,15 @@ def test_html_says_a_verdict_by_more_than_colour(board):
     page = Page(text)
     assert ("th", "scope", "row") in page.attributes
     assert page.tags.count("caption") == page.tags.count("table") > 2
+
+
+def test_an_interval_has_the_digits_of_its_point_everywhere():
+    """Whoever writes one without its point would round it otherwise than the board."""
+    package = Path(model.__file__).parents[1]
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("cells.interval"):
+                assert len(node.args) == 2, f"{path}:{node.lineno}"
 
 
 @pytest.mark.parametrize(
