@@ -114,21 +114,21 @@ def _standing(ranked: Sequence[Row]) -> str:
     total = f"{len(ranked)} {noun} on {rois}"
     if headline.mean is None:
         return f"None of {total} has a mean Dice: {headline.mean_reason or 'it is undefined'}"
-    found = lead(ranked)
-    several = len(found.level) > 1
-    if found.certain:
-        return f"{first.name} is best of {total}: {mean}, {found.gap}, and {found.finding}"
-    if len(found.sharing) < 2:
-        who = "; " if found.certain is None else ", and "
-        how = f"the same mean Dice {number(headline.mean)}" if several else f"{mean}, {found.gap}"
-        leads = f"{names(found.level)} lead{'' if several else 's'}"
-        return f"{leads} {total}: {how}{who}{found.finding}"
-    said = f"{names(found.sharing)} share rank 1 of {total}"
-    if several and found.finding:
-        return f"{said}: {found.gap}, and {found.finding}"
+    ahead = lead(ranked)
+    several = len(ahead.level) > 1
+    if ahead.certain:
+        return f"{first.name} is best of {total}: {mean}, {ahead.gap}, and {ahead.finding}"
+    if len(ahead.sharing) < 2:
+        who = "; " if ahead.certain is None else ", and "
+        how = f"the same mean Dice {number(headline.mean)}" if several else f"{mean}, {ahead.gap}"
+        leads = f"{names(ahead.level)} lead{'' if several else 's'}"
+        return f"{leads} {total}: {how}{who}{ahead.finding}"
+    said = f"{names(ahead.sharing)} share rank 1 of {total}"
+    if several and ahead.finding:
+        return f"{said}: {ahead.gap}, and {ahead.finding}"
     if several:
         return f"{said}: they have the same mean Dice {number(headline.mean)}"
-    return f"{said}: {first.name} leads with {mean}, {found.gap}, but {found.finding}"
+    return f"{said}: {first.name} leads with {mean}, {ahead.gap}, but {ahead.finding}"
 
 
 def lone_class(row: Row) -> str | None:

@@ -36,14 +36,14 @@ def compared(board: Board, table: Table) -> Compared:
         return Compared(reason="There are no two ranked models to compare.")
     left_out, names = names[MOST:], names[:MOST]
     try:
-        found = comparing.of_names(replace(board, tables=[table]), names)
+        outcome = comparing.of_names(replace(board, tables=[table]), names)
     except BenchError as error:
         return Compared(reason=f"Not compared: {error}")
     name = table.track.estimands[0]
-    part = found.estimands[name]
-    pairs, notes = comparison.differences(found, part)
+    part = outcome.estimands[name]
+    pairs, notes = comparison.differences(outcome, part)
     if left_out:
         notes.append(f"only the {MOST} best are compared: benchbcss compare takes any")
-    standings = replace(comparison.standings(found, name, part), title="standings over all seeds")
+    standings = replace(comparison.standings(outcome, name, part), title="standings over all seeds")
     grids = [standings, pairs, comparison.wins(part)]
     return Compared(differences([row.name for row in part.standings], part.pairs), grids, notes)
