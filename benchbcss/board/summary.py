@@ -214,7 +214,9 @@ def warnings(table: Table, every: bool = False) -> list[str]:
         for verdict in row.verdicts:
             if verdict.metric == "stability" and verdict.status == FAIL and row.result.stability:
                 unstable.setdefault(row.result.stability.status, []).append(row)
-    lines += [f"training, {status}: {names(rows, every)}" for status, rows in unstable.items()]
+    for status, rows in unstable.items():
+        shows = " shows" * status.startswith("no ")  # 'training collapsed' needs no verb
+        lines.append(f"training{shows} {status}: {names(rows, every)}")
     trapped = [row for row in table.rows if row.result.training.monitor == "any_tissue_dice"]
     if trapped:
         lines.append(f"weights chosen by any-tissue Dice, which misleads: {names(trapped, every)}")

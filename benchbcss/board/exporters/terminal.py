@@ -80,7 +80,8 @@ class Page:
         else:
             given = os.environ.get("COLUMNS", "")
             width = int(given) if given.isdecimal() else 80
-        colours = stream.isatty() and "NO_COLOR" not in os.environ
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        colours = stream.isatty() and not plain
         return cls(stream, max(width, 40), colours, sections)
 
     @cached_property

@@ -114,6 +114,11 @@ def test_names_are_cut_only_where_nothing_else_fits(full, columns):
     assert "…" in text
 
 
+class Colourful(io.StringIO):
+    def isatty(self):
+        return True
+
+
 class Ascii(io.StringIO):
     encoding = "ascii"
 
@@ -253,20 +258,18 @@ def test_an_oracle_is_called_one(tmp_path):
     assert "this is an oracle" in " ".join(shown(model.load(tmp_path)).split())
 
 
-def test_colours_only_for_a_terminal(tmp_path, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+)
+def test_colours_only_for_a_terminal_that_wants_them(tmp_path, monkeypatch, variables, coloured):
     write(tmp_path, result("a"))
     board = model.load(tmp_path)
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    for variable, coloured in ((None, True), ("NO_COLOR", False)):
-        if variable:
-            monkeypatch.setenv(variable, "1")
-        stream = Terminal()
-        EXPORTERS["table"](board, stream)
-        assert ("\x1b[" in stream.getvalue()) is coloured
+    for name, value in {"NO_COLOR": "", "TERM": "xterm", **variables}.items():
+        monkeypatch.setenv(name, value)
+    stream = Colourful()
+    EXPORTERS["table"](board, stream)
+    assert ("\x1b[" in stream.getvalue()) is coloured
     assert "\x1b[" not in shown(board)
 
 
@@ -297,13 +300,9 @@ def test_marks_stand_below_the_numbers_of_many_criteria(tmp_path):
     assert "".join(row[place] for place in places) == "·" * 12
 
 
-class Colourful(io.StringIO):
-    def isatty(self):
-        return True
-
-
 def test_verdicts_are_painted_also_below_wide_names(tmp_path, monkeypatch):
-    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("NO_COLOR", "")
+    monkeypatch.setenv("TERM", "xterm")
     write(tmp_path, result("模型上皮細胞", 0.7))
     stream = Colourful()
     EXPORTERS["table"](model.load(tmp_path), stream)
