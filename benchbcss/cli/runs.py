@@ -30,7 +30,7 @@ def runs() -> None:
     """List, show and remove runs of a workspace, and clean up."""
 
 
-@runs.command("list")
+@runs.command("list", short_help="List runs: done, failed, running or interrupted.")
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.runs)
 @click.option("--all", "everything", is_flag=True, help="Also runs that were set aside.")
 @runs_of_suite_option
@@ -201,7 +201,7 @@ def rm(
         say(f"removed {run.path}")
 
 
-@runs.command()
+@runs.command(short_help="Show what may go without losing a result, and remove it.")
 @click.option(
     "--only",
     "kinds",
