@@ -37,8 +37,9 @@ def test_no_list_of_commands_cuts_a_sentence(monkeypatch):
     names = cli.list_commands(context)
     for group in (cli, *(cli.get_command(context, name) for name in names)):
         if isinstance(group, click.Group):
-            lines = group.get_help(click.Context(group)).splitlines()
-            assert [line for line in lines if line.endswith("...")] == []
+            text = group.get_help(click.Context(group)).partition("Commands:")[2]
+            assert text
+            assert [line for line in text.splitlines() if line.endswith("...")] == []
 
 
 def test_every_command_and_option_is_there():
