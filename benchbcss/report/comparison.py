@@ -41,7 +41,7 @@ def compared(board: Board, table: Table) -> Compared:
         return Compared(reason=f"Not compared: {error}")
     name = table.track.estimands[0]
     part = outcome.estimands[name]
-    pairs, notes = comparison.differences(outcome, part)
+    pairs, notes = comparison.differences(outcome, name, part)
     if left_out:
         notes.append(f"only the {MOST} best are compared: benchbcss compare takes any")
     standings = replace(comparison.standings(outcome, name, part), title="standings over all seeds")

@@ -35,7 +35,7 @@ def grids(compared: Compared) -> list[tuple[Grid, list[str]]]:
     parts: list[tuple[Grid, list[str]]] = []
     for name, part in compared.estimands.items():
         parts.append((standings(compared, name, part), []))
-        parts.append(differences(compared, part))
+        parts.append(differences(compared, name, part))
     parts.append((wins(next(iter(compared.estimands.values()))), []))
     return parts
 
@@ -60,7 +60,7 @@ def standings(compared: Compared, name: str, part: Comparison) -> Grid:
     return Grid(title, columns, lines)
 
 
-def differences(compared: Compared, part: Comparison) -> tuple[Grid, list[str]]:
+def differences(compared: Compared, name: str, part: Comparison) -> tuple[Grid, list[str]]:
     lines = []
     for pair in part.pairs:
         head, p = f"{pair.a} - {pair.b}", pair.p_holm
@@ -70,7 +70,8 @@ def differences(compared: Compared, part: Comparison) -> tuple[Grid, list[str]]:
         )
     columns = ["pair", "mean Dice", "p (Holm)", "better", *compared.classes]
     notes = notes_of((f"{pair.a} - {pair.b}", pair.note) for pair in part.pairs)
-    return Grid("differences with 95 % intervals", columns, lines, (0, 3)), notes
+    title = f"differences with 95 % intervals ({estimand(name)})"
+    return Grid(title, columns, lines, (0, 3)), notes
 
 
 def notes_of(pairs: Iterable[tuple[str, str | None]]) -> list[str]:

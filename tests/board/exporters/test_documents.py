@@ -16,7 +16,7 @@ from board_support import CLASSES, EXPORTERS, fail, result, shown, write
 from benchbcss.board import model, reported
 from benchbcss.board.cells import safe
 from benchbcss.board.exporters.latex import escape
-from benchbcss.board.exporters.page import unbroken
+from benchbcss.board.exporters.page import fragment, unbroken
 
 DOCUMENTS = ("csv", "json", "md", "latex", "html")
 EVIL = '=HYPERLINK("x") | <script>alert(1)</script> & 5% $x_1$ \\input{/etc/passwd}'
@@ -191,6 +191,15 @@ def test_html_is_one_page_that_asks_for_nothing(board):
     assert links == ["data:,"]
     assert "url(" not in text
     assert "@import" not in text
+
+
+def test_regions_of_html_are_told_apart_by_name(tmp_path):
+    """Screen readers list them: the tables of two tracks have the same titles."""
+    for track in ("semantic", "prompted"):
+        write(tmp_path, result("net", 0.5, track=track), f"seed0-{track}")
+    for text in (shown(model.load(tmp_path), "html"), fragment(model.load(tmp_path))):
+        names = re.findall(r'role="region" aria-label="([^"]*)"', text)
+        assert len(names) == len(set(names)) >= 4
 
 
 def test_html_escapes_what_plugins_say(board):
