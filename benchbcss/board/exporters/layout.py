@@ -18,6 +18,8 @@ GAP = "  "
 _HARD = "\N{NO-BREAK SPACE}"
 #: a column of text, or the heading of one of numbers, wider than this is wrapped between its words
 WIDEST, WIDEST_HEADING = 32, 24
+#: of narrow pages, less is text: what is left to columns beside it, and the least that it is given
+BESIDE, NARROWEST = 48, 16
 
 
 def columns_of(text: str) -> int:
@@ -49,7 +51,8 @@ def lay_out(grid: Grid, width: int) -> list[str]:
 
 
 def _blocks(grid: Grid, width: int) -> Iterator[list[str]]:
-    widths = [_width(grid, i) for i in range(len(grid.columns))]
+    widest = min(WIDEST, max(NARROWEST, width - BESIDE))
+    widths = [_width(grid, i, widest) for i in range(len(grid.columns))]
     keys = list(range(grid.key))
     used = sum(widths[i] + len(GAP) for i in keys)
     chosen: list[int] = []
@@ -63,12 +66,12 @@ def _blocks(grid: Grid, width: int) -> Iterator[list[str]]:
     yield _aligned(grid, [*keys, *chosen], widths, width)
 
 
-def _width(grid: Grid, column: int) -> int:
+def _width(grid: Grid, column: int, most_text: int) -> int:
     """Of a column of text, what its words need; of one of numbers, what these need whole."""
     title, cells = grid.columns[column], [line[column] for line in grid.rows]
     widest = max(map(columns_of, cells), default=0)
     if column in grid.left:
-        most = max(WIDEST, _longest_word([title, *cells]))
+        most = max(most_text, _longest_word([title, *cells]))
         return min(most, max(widest, columns_of(title)))
     return max(widest, min(columns_of(title), max(WIDEST_HEADING, _longest_word([title]))))
 

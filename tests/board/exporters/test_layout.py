@@ -57,3 +57,10 @@ def test_no_two_names_look_alike():
     assert shorten_apart(["alpha", "beta"], 12) == ["alpha", "beta"]
     seeds = shorten_apart(["sam2_v3_no_class_weights", "sam2_v3_no_class_weights s1"], 16, "…")
     assert [name[-3:] for name in seeds] == ["hts", " s1"]
+
+
+def test_text_gives_way_on_narrow_pages():
+    """A long word beside a name of several words: neither may reach beyond the page."""
+    grid = Grid("", ["model", "source"], [["a name of rather many words", "x" * 38]], (0, 1))
+    assert max(map(len, lay_out(grid, 60))) <= 60
+    assert lay_out(grid, 80)[1].startswith("a name of rather many words  x")
