@@ -20,11 +20,13 @@ from __future__ import annotations
 
 import difflib
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 #: measures what finished runs lack for want of weights, as several messages advise
 COMPLETE = "benchbcss rescore --complete"
+#: known names that a message lists, and how many of more
+MOST_LISTED, NEAREST_LISTED = 40, 8
 
 
 class BenchError(Exception):
@@ -62,9 +64,17 @@ class UnknownNameError(InputError):
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         guess = f" Did you mean '{near[0]}'?" if near else ""
-        listing = ", ".join(names) if names else "none"
+        listing = _listing(name, names)
         tail = f" {hint}" if hint else ""
         super().__init__(f"There is no {kind} '{name}'.{guess} Known: {listing}.{tail}")
+
+
+def _listing(name: str, names: Sequence[str]) -> str:
+    """All of them, or of too many to be read those that are most like ``name``."""
+    if len(names) <= MOST_LISTED:
+        return ", ".join(names) if names else "none"
+    nearest = difflib.get_close_matches(name, names, n=NEAREST_LISTED, cutoff=0.0)
+    return f"{', '.join(nearest)} and {len(names) - len(nearest)} more"
 
 
 class PluginError(BenchError):

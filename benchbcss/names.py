@@ -104,10 +104,22 @@ def _is_number(text: str) -> bool:
 
 
 def markdown_cell(text: str) -> str:
-    """One cell or line of Markdown: no column, line, link or tag of its own."""
-    text = visible(text).replace("\\", "\\\\").replace("|", "\\|").replace("`", "\\`")
+    """Text in Markdown as it is written, on one line: no column, link, tag, emphasis or formula of
+    its own."""
+    text = re.sub(r"[\\|`*~$]", r"\\\g<0>", visible(text))
+    text = _ENDS.sub(r"\_", _ENTITY.sub("&amp;", text))
     text = text.replace("<", "&lt;").replace("](", "]\\(")
     return re.sub(r"[\r\n]+", " ", text)
+
+
+def markdown_line(text: str) -> str:
+    """``markdown_cell`` at the beginning of a line or an item: no heading, list, quote or box."""
+    return _STARTS.sub(r"\1\\\2", markdown_cell(text.strip()))
+
+
+_ENTITY = re.compile(r"&(?=#?\w+;)")
+_ENDS = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # inside words they are just letters
+_STARTS = re.compile(r"^(\d*)([#>+\-.)=\[])")
 
 
 class VisibleStream:

@@ -81,6 +81,39 @@ def test_numbers_and_plain_text_stay(value):
     assert names.csv_cell(value) == value
 
 
+MARKED = [
+    "a|b <script> [x](javascript:1) `c` \\|",
+    "_x_ *y* __z__ ~~s~~ $a_b$ sam2_v3_no_stain &lt; &#60; ![i](j) a_ _b",
+    *("# h", "+ p", "- m", "> q", "1. one", "2) two", "[ ] task", "=====", "---", "    code"),
+    *("<b>bold", "http://e.com <http://e.com>", "a  \nb", "\\*x\\*", "100% & more"),
+]
+
+
+@pytest.mark.parametrize("text", MARKED)
+def test_markdown_shows_text_as_it_is(text):
+    """By the parser that notebooks use, as an item and as a cell."""
+    markdown = pytest.importorskip("markdown_it").MarkdownIt("gfm-like", {"linkify": False})
+    plain = " ".join(text.split())
+    item = f"- {names.markdown_line(text)}\n\n- next\n"
+    assert _shown(markdown.parse(item)) == [plain, "next"]
+    cell = names.markdown_cell(text)
+    table = f"| {cell} | b |\n| --- | --- |\n| {cell} | c |\n"
+    assert _shown(markdown.parse(table)) == [plain, "b", plain, "c"]
+
+
+def _shown(tokens):
+    """The text of each block; anything that is no text is named."""
+    return [
+        " ".join(
+            "".join(
+                part.content if part.type == "text" else f"({part.type})" for part in token.children
+            ).split()
+        )
+        for token in tokens
+        if token.type == "inline"
+    ]
+
+
 def test_a_markdown_cell_stays_in_its_cell():
     cell = names.markdown_cell("a|b\n<script> [x](javascript:1) `c` \\| \x1b")
     assert "\n" not in cell

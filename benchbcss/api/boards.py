@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbcss import defaults
-from benchbcss.board import model
+from benchbcss.board import asked, model
 from benchbcss.board.model import Board, Row, Table
 from benchbcss.board.unfinished import Failure, Unfinished
-from benchbcss.results.index import suite_with_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,8 +137,7 @@ def leaderboard(
     where = defaults.workspace(workspace)
     if track is not None:
         get(track)
-    suite = suite_with_runs(where, suite)
-    return Leaderboard(model.only(model.load(where, suite, track, seed), _names(backends)), where)
+    return Leaderboard(model.only(asked.load(where, suite, track, seed), _names(backends)), where)
 
 
 def _names(backends: Any) -> list[str]:

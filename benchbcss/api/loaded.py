@@ -215,14 +215,15 @@ class Run:
         return having[0]
 
     def __repr__(self) -> str:
+        from benchbcss.board import cells
+
         given = f" '{self.name}'" if self.name else ""
         lines = [f"{self.backend}{given}, seed {self.seed}, suite {self.suite}: {self.path}"]
         for name, part in self.result.tracks.items():
             headline = part.headline.per_roi
-            low, high = headline.mean_interval or (None, None)
-            span = "" if low is None else f" [{low:.2f}, {high:.2f}]"
-            mean = "-" if headline.mean is None else f"{headline.mean:.3f}"
-            lines.append(f"  {name}: mean Dice {mean}{span} on {part.rois} ROIs")
+            span = cells.interval(headline.mean_interval, headline.mean)
+            words = f"mean Dice {cells.number(headline.mean)} {span}".rstrip()
+            lines.append(f"  {name}: {words} on {part.rois} ROI{'s' * (part.rois != 1)}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -232,11 +233,13 @@ class Run:
         shown = []
         for name, part in self.result.tracks.items():
             headline = part.headline.per_roi
-            lines = [["mean", cells.mean(headline), cells.interval(headline.mean_interval), ""]]
+            span = cells.interval(headline.mean_interval, headline.mean)
+            lines = [["mean", cells.mean(headline), span, ""]]
             for label in part.classes:
-                bounds = cells.interval(headline.intervals.get(label))
+                dice = headline.dice.get(label)
+                span = cells.interval(headline.intervals.get(label), dice)
                 rois = str(part.rois_with_class.get(label, "-"))
-                lines.append([label, cells.number(headline.dice.get(label)), bounds, rois])
+                lines.append([label, cells.number(dice), span, rois])
             title = f"{self.backend} {self.name} seed {self.seed}, {self.suite} / {name}"
             columns = ["class", "Dice", "95 %", "ROIs with it"]
             shown.append((cells.Grid(" ".join(title.split()), columns, lines), [cells.ESTIMANDS]))

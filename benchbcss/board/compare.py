@@ -6,6 +6,7 @@ is compared is named as the board shows it: a backend, or a variant such as ``sa
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -150,7 +151,7 @@ def read_triple(row: Row) -> Triple:
     try:
         _, triple = TRACKS[row.track].triple(row.run, row.scores)
     except DataError as error:
-        raise InputError(f"{error} {row.run}") from error
+        raise InputError(f"{error} {shlex.quote(str(row.run))}") from error
     return triple
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchbcss.board.cells import interval
+from benchbcss.board.exporters.layout import columns_of, pad
 from benchbcss.board.model import Row
+from benchbcss.board.summary import estimand
 from benchbcss.results.judge import estimands
 from benchbcss.tracks.base import number
 
 if TYPE_CHECKING:
-    from benchbcss.results.schema import Bounds, Distribution
+    from benchbcss.results.schema import Distribution
 
 CONVENTIONS = {
     "both_empty_nan": "class in neither counts as nothing",
@@ -42,9 +45,9 @@ def lines_of(row: Row) -> list[str]:
     for name, part in estimands(scores.headline).items():
         if part.mean_interval_institutes:
             lines.append(
-                f"  mean ({name}) {number(part.mean)}, 95 % over ROIs "
-                f"{_bounds(part.mean_interval)}, over institutes (for a new hospital) "
-                f"{_bounds(part.mean_interval_institutes)}"
+                f"  mean ({estimand(name)}) {number(part.mean)}, 95 % over ROIs "
+                f"{interval(part.mean_interval, part.mean) or '-'}, over institutes (for a new "
+                f"hospital) {interval(part.mean_interval_institutes, part.mean)}"
             )
     return lines + _spread(row)
 
@@ -54,8 +57,9 @@ def _spread(row: Row) -> list[str]:
     if spread is None:
         return []
     lines = ["  Dice over ROIs: mean, sd, quartiles"]
-    lines += [f"    {name:<14} {_distribution(part)}" for name, part in spread.classes.items()]
-    lines.append(f"    {'mean of an ROI':<14} {_distribution(spread.roi_mean)}")
+    parts = {**spread.classes, "mean of an ROI": spread.roi_mean}
+    widest = max(map(columns_of, parts))
+    lines += [f"    {pad(name, widest)} {_distribution(part)}" for name, part in parts.items()]
     lines.append("  worst ROIs:")
     lines += [f"    {number(roi.mean_dice)} {roi.roi}" for roi in spread.worst]
     sites = [
@@ -72,7 +76,3 @@ def _distribution(part: Distribution) -> str:
         f"{number(part.mean)} {number(part.sd)} "
         f"[{number(low)}, {number(middle)}, {number(high)}] in {part.rois} ROIs"
     )
-
-
-def _bounds(bounds: Bounds | None) -> str:
-    return "-" if bounds is None else f"[{number(bounds[0])}, {number(bounds[1])}]"

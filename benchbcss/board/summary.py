@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 
 from benchbcss.board.cells import by_outcome, interval, judged
@@ -52,6 +53,55 @@ def _unranked(table: Table) -> str:
     return "No model yet, only baselines." if table.rows else "Nothing comparable yet."
 
 
+@dataclass(frozen=True)
+class Lead:
+    """Who is first of several, and whether that is certain: the words of every sentence on it.
+
+    ``level`` are the first and those of the same mean, ``sharing`` those of rank 1 (none where that
+    is not known), ``gap`` how far the first is above the next that matters, ``finding`` what the
+    tests say of it, and ``certain`` whether it is the only best (None: not tested)."""
+
+    level: Sequence[Row]
+    sharing: Sequence[Row]
+    gap: str
+    finding: str
+    certain: bool | None
+
+
+def lead(ranked: Sequence[Row]) -> Lead:
+    """Of at least two ranked rows, the first of which has a mean."""
+    first = ranked[0]
+    sharing = [row for row in ranked if row.tied and row.tied[0] == 1]
+    level = list(takewhile(lambda row: _level(first, row), ranked))
+    # The next by score may be significantly worse while one below it, with more spread, is not.
+    second = sharing[1] if len(sharing) > 1 else ranked[1]
+    gap = _gap(first, second)
+    if len(level) > 1:
+        mean = number(first.scores.headline.per_roi.mean)
+        gap = f"{names(level)} have the same mean Dice {mean}"
+    if first.tied is None:
+        why = (
+            f"of more than {MOST} results none are tested: benchbcss compare"
+            if len(ranked) > MOST
+            else "records of an older edition: benchbcss rescore"
+        )
+        return Lead(level, sharing, gap, f"not known whether that is certain ({why})", None)
+    if first.tied == (1, 1):
+        return Lead(level, sharing, gap, "the difference is significant", True)
+    if len(sharing) == 1:  # with few ROIs, some further down may still not be told from it
+        others = first.tied[1] - 1
+        finding = (
+            f"that difference is significant, but {others} further down cannot be told from it"
+        )
+        return Lead(level, sharing, gap, finding, False)
+    if len(level) == len(sharing) > 1:
+        return Lead(level, sharing, gap, "", False)
+    alone = lone_class(first)
+    whose = " to the others" if len(level) > 1 else ""
+    what = f"cannot be tested: only one ROI has {alone}" if alone else "is not significant"
+    return Lead(level, sharing, gap, f"the difference{whose} {what}", False)
+
+
 def _standing(ranked: Sequence[Row]) -> str:
     first, rois = ranked[0], _rois(ranked[0])
     headline = first.scores.headline.per_roi
@@ -61,42 +111,25 @@ def _standing(ranked: Sequence[Row]) -> str:
         if headline.mean is None:
             mean = f"no mean Dice ({headline.mean_reason or 'it is undefined'})"
         return f"{first.name} is the only ranked model: {mean} on {rois}"
-    sharing = [row for row in ranked if row.tied and row.tied[0] == 1]
-    # The next by score may be significantly worse while one below it, with more spread, is not.
-    second = sharing[1] if len(sharing) > 1 else ranked[1]
     noun = "models" if len({row.backend for row in ranked}) == len(ranked) else "results"
     total = f"{len(ranked)} {noun} on {rois}"
     if headline.mean is None:
         return f"None of {total} has a mean Dice: {headline.mean_reason or 'it is undefined'}"
-    lead = f"{mean}, {gap(first, second)}"
-    level = list(takewhile(lambda row: _level(first, row), ranked))
-    if len(level) > 1:
-        lead = f"the same mean Dice {number(headline.mean)}"
-    if first.tied is None:
-        why = (
-            f"of more than {MOST} results none are tested: benchbcss compare"
-            if len(ranked) > MOST
-            else "records of an older edition: benchbcss rescore"
-        )
-        who = f"{names(level)} lead{'s' * (len(level) == 1)}"
-        return f"{who} {total}: {lead}; not known whether that is certain ({why})"
-    if first.tied == (1, 1):
-        return f"{first.name} is best of {total}: {lead}, and the difference is significant"
-    if len(sharing) == 1:  # with few ROIs, some further down may still not be told from it
-        others = first.tied[1] - 1
-        return (
-            f"{first.name} leads {total}: {lead}, and that difference is significant, but {others} "
-            f"further down cannot be told from it"
-        )
-    said = f"{names(sharing)} share rank 1 of {total}: "
-    if len(level) == len(sharing) > 1:
-        return f"{said}they have {lead}"
-    if len(level) > 1:
-        who = names(level)
-        return f"{said}{who} have {lead}, and the difference to the others is not significant"
-    alone = lone_class(first)
-    why = f"cannot be tested: only one ROI has {alone}" if alone else "is not significant"
-    return f"{said}{first.name} leads with {lead}, but the difference {why}"
+    ahead = lead(ranked)
+    several = len(ahead.level) > 1
+    if ahead.certain:
+        return f"{first.name} is best of {total}: {mean}, {ahead.gap}, and {ahead.finding}"
+    if len(ahead.sharing) < 2:
+        who = "; " if ahead.certain is None else ", and "
+        how = f"the same mean Dice {number(headline.mean)}" if several else f"{mean}, {ahead.gap}"
+        leads = f"{names(ahead.level)} lead{'' if several else 's'}"
+        return f"{leads} {total}: {how}{who}{ahead.finding}"
+    said = f"{names(ahead.sharing)} share rank 1 of {total}"
+    if several and ahead.finding:
+        return f"{said}: {ahead.gap}, and {ahead.finding}"
+    if several:
+        return f"{said}: they have the same mean Dice {number(headline.mean)}"
+    return f"{said}: {first.name} leads with {mean}, {ahead.gap}, but {ahead.finding}"
 
 
 def lone_class(row: Row) -> str | None:
@@ -106,11 +139,9 @@ def lone_class(row: Row) -> str | None:
     return next((name for name in row.scores.classes if present.get(name) == 1), None)
 
 
-def gap(first: Row, second: Row) -> str:
-    """How far one row is above another that is not above it."""
+def _gap(first: Row, second: Row) -> str:
+    """How far one row is above another that is below it."""
     more = first.sort_value() - second.sort_value()
-    if _level(first, second):
-        return f"level with {second.name}"
     return f"{f'{more:.3f}' if more >= 0.0005 else 'less than 0.001'} above {second.name}"
 
 
@@ -159,6 +190,11 @@ def names(rows: Iterable[Row], every: bool = False) -> str:
     return f"{', '.join(head)} and {last}" if head else last
 
 
+def estimand(name: str) -> str:
+    """'per ROI' for ``per_roi``, as boards write it."""
+    return name.replace("_", " ").replace("roi", "ROI")
+
+
 def warnings(table: Table, every: bool = False) -> list[str]:
     """What a reader must know beside the numbers, a line for each kind of thing; ``every`` names
     all rows that it is said of."""
@@ -177,7 +213,9 @@ def warnings(table: Table, every: bool = False) -> list[str]:
     for row in _with(table, "stability", FAIL):
         if row.result.stability:
             unstable.setdefault(row.result.stability.status, []).append(row)
-    lines += [f"training, {status}: {names(rows, every)}" for status, rows in unstable.items()]
+    for status, rows in unstable.items():
+        shows = " shows" * status.startswith("no ")  # 'training collapsed' needs no verb
+        lines.append(f"training{shows} {status}: {names(rows, every)}")
     trapped = [row for row in table.rows if row.result.training.monitor == "any_tissue_dice"]
     if trapped:
         lines.append(f"weights chosen by any-tissue Dice, which misleads: {names(trapped, every)}")

@@ -73,7 +73,7 @@ def _open(folder: Path, suite: str | None, label_map: str | None, workspace: Pat
     )
 
 
-@data.command()
+@data.command(short_help="Check every file, codes and split; exits 2 on a problem.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @SUITE
 @LABEL_MAP
@@ -134,7 +134,7 @@ def verify(
             raise DataError(" ".join(errors))
 
 
-@data.command()
+@data.command(short_help="Pixels, ROIs and components per class, ROIs per institute.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @SUITE
 @LABEL_MAP
@@ -169,9 +169,9 @@ def stats(
     if form == "json":
         click.echo(json.dumps(content, indent=1))
         return
-    from benchbcss.cli.listing import _print
+    from benchbcss.cli.listing import show_rows
 
-    _print(content["classes"], "table", "")
+    show_rows(content["classes"], "table", "")
     click.echo(
         f"{content['rois']} ROIs, {content['pixels'] / 1e6:.2f} Mpx at {content['mpp']} um/px; "
         f"ignored {content['ignored'] / content['pixels']:.1%}; institutes: "
@@ -179,7 +179,7 @@ def stats(
     )
 
 
-@data.command()
+@data.command(short_help="Write a suite file that fits a folder, with a split.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), help="Suite file.  [default: in FOLDER]")
 @click.option("--images", help="Folder of the images, within FOLDER.")

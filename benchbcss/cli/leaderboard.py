@@ -76,16 +76,15 @@ def leaderboard(
     judge BACKENDs (default: each best)."""
     import gc
 
+    from benchbcss.board import asked as asking
     from benchbcss.board import exporters, model
     from benchbcss.board.check import unmet
-    from benchbcss.results.index import suite_with_runs
 
     gc.disable()  # a thousand records are many small objects, and none of them is garbage
     exporter = exporters.choose(form, output)
     asked = {name for name, wanted in sections.items() if wanted or everything}
     plain = exporter.name == "table" and not asked
-    suite = suite_with_runs(workspace, suite)
-    board = model.load(workspace, suite=suite, track=track, seed=seed, glance=plain)
+    board = asking.load(workspace, suite, track, seed, glance=plain)
     shown = model.only(board, backends)
     if reported is None:
         reported = everything or exporter.name != "table"

@@ -12,33 +12,63 @@ import click
 
 from benchbcss.cli import complete
 from benchbcss.cli.main import format_option, recipe_option
+from benchbcss.names import printable
 
 
-def _print(rows: list[dict[str, Any]], form: str, empty: str) -> None:
+def show_rows(rows: list[dict[str, Any]], form: str, empty: str) -> None:
+    """As JSON, or as a table as wide as the terminal; what all rows share stands below it."""
     if form == "json":
         click.echo(json.dumps(rows, indent=1))
         return
     if not rows:
         click.echo(empty)
         return
-    from rich.console import Console
-    from rich.table import Table
+    from benchbcss.board.cells import Grid
+    from benchbcss.board.exporters.layout import lay_out
+    from benchbcss.board.exporters.terminal import Page
 
-    grid = Table()
-    for name in rows[0]:
-        grid.add_column(name, overflow="fold")
-    for row in rows:
-        grid.add_row(*(_cell(value) for value in row.values()))
-    stream = sys.stdout
-    width = None if stream.isatty() else 150
-    # Plain text: rich would take the brackets of 'package[extra]' for its own markup.
-    Console(file=stream, width=width, markup=False, emoji=False).print(grid)
+    name, *others = rows[0]
+    shared = [
+        column
+        for column in others
+        if len(rows) > 1 and _cell(rows[0][column]) and len({_cell(r[column]) for r in rows}) == 1
+    ]
+    columns = [name, *(column for column in others if column not in shared)]
+    numbers = [
+        i
+        for i, column in enumerate(columns)
+        if all(isinstance(row[column], int | float | None) for row in rows)
+    ]
+    left = [i for i in range(len(columns)) if i not in numbers]
+    texts = [_texts([row[column] for row in rows]) for column in columns]
+    lines = list(zip(*texts, strict=True))
+    page = Page.of(sys.stdout)
+    for line in lay_out(Grid("", columns, lines, left), page.width):
+        page.write(line)
+    if shared:
+        page.gap()
+        facts = (f"{column} {_cell(rows[0][column])}" for column in shared)
+        page.say(f"every {name}: {', '.join(facts)}")
+
+
+def _texts(values: list[Any]) -> list[str]:
+    """The cells of a column; fractions to the same digit."""
+    fractions = [value for value in values if isinstance(value, float)]
+    digits = max((len(str(value).partition(".")[2]) for value in fractions), default=0)
+    return [
+        f"{value:,.{digits}f}" if fractions and isinstance(value, int | float) else _cell(value)
+        for value in values
+    ]
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
-        return "\n".join(f"{key}: {_cell(names)}" for key, names in value.items())
-    return ", ".join(value) if isinstance(value, list) else str(value)
+        return "; ".join(f"{key}: {_cell(names)}" for key, names in value.items())
+    if isinstance(value, int):
+        return f"{value:,}"
+    if value is None:
+        return "-"
+    return ", ".join(value) if isinstance(value, list) else printable(str(value))
 
 
 @click.command()
@@ -60,7 +90,7 @@ def backends(form: str) -> None:
                 "ready": "yes" if not missing else f"needs {', '.join(missing)}: {entry.remedy()}",
             }
         )
-    _print(rows, form, "No backend is installed.")
+    show_rows(rows, form, "No backend is installed.")
     for source, reason in plugins.broken.items():
         click.echo(f"warning: {source} is not loaded: {reason}", err=True)
 
@@ -107,7 +137,7 @@ def suites(form: str, validate: Path | None) -> None:
                 "from": f"{entry.source.distribution} {entry.source.version}",
             }
         )
-    _print(rows, form, "No suite is installed.")
+    show_rows(rows, form, "No suite is installed.")
     for warning in broken:
         click.echo(warning, err=True)
 
@@ -144,7 +174,7 @@ def plugins(form: str) -> None:
     ]
     if form == "table":  # names by kind are enough for a reader
         rows = [{key: value for key, value in row.items() if key != "provides"} for row in rows]
-    _print(rows, form, "No plugin is installed.")
+    show_rows(rows, form, "No plugin is installed.")
 
 
 @click.command()

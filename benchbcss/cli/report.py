@@ -41,13 +41,11 @@ def report(
     One HTML file that needs no network: verdicts, intervals, classes, confusions, training,
     objects, ROIs, pictures, pairs, cost, and the command that makes each row again.
     """
-    from benchbcss.board import model
+    from benchbcss.board import asked, model
     from benchbcss.io import write_output
     from benchbcss.report import page
-    from benchbcss.results.index import suite_with_runs
 
-    suite = suite_with_runs(workspace, suite)
-    board = model.only(model.load(workspace, suite=suite, track=track, seed=seed), backends)
+    board = model.only(asked.load(workspace, suite, track, seed), backends)
     if reported:
         from benchbcss.board.reported import load
 

@@ -30,7 +30,7 @@ def runs() -> None:
     """List, show and remove runs of a workspace, and clean up."""
 
 
-@runs.command("list")
+@runs.command("list", short_help="List runs: done, failed, running or interrupted.")
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.runs)
 @click.option("--all", "everything", is_flag=True, help="Also runs that were set aside.")
 @runs_of_suite_option
@@ -201,7 +201,7 @@ def rm(
         say(f"removed {run.path}")
 
 
-@runs.command()
+@runs.command(short_help="Show what may go without losing a result, and remove it.")
 @click.option(
     "--only",
     "kinds",
@@ -283,13 +283,15 @@ def _show_removable(items: Sequence[Removable], workspace: Path) -> None:
 def _listed(rows: Sequence[tuple[str, ...]], width: int | None) -> list[str]:
     """Lines of a table below its head. Where it is wider than ``width``, first the suite goes, if
     it is the same for all; then backends become headings. No name is cut: they are typed again."""
+    from benchbcss.board.exporters.layout import columns_of
+
     lines = _aligned(rows)
-    if width is None or max(map(len, lines)) <= width:
+    if width is None or max(map(columns_of, lines)) <= width:
         return lines
     if len({row[0] for row in rows[1:]}) == 1:
         rows = [row[1:] for row in rows]
         lines = _aligned(rows)
-    if max(map(len, lines)) <= width:
+    if max(map(columns_of, lines)) <= width:
         return lines
     lines = _aligned([(*row[-3:], row[-4]) for row in rows])  # ids last, as they are the longest
     shown = [f"  {lines[0]}"]
@@ -301,8 +303,10 @@ def _listed(rows: Sequence[tuple[str, ...]], width: int | None) -> list[str]:
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    from benchbcss.board.exporters.layout import columns_of, pad
+
+    widths = [max(columns_of(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
-        "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip()
+        "  ".join(pad(cell, size) for cell, size in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]

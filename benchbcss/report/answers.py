@@ -68,7 +68,10 @@ def _best(table: Table, best: Row) -> Answer:
     if part.mean is None:
         return Answer("Which model is best?", "not known", [part.mean_reason or "no mean"], OPEN)
     mood = GOOD if passes and not unmet(best.verdicts) else ""
-    return Answer("Which model is best?", best.name, lines, mood)
+    level = summary.lead(table.ranked).level if len(table.ranked) > 1 else [best]
+    if len(level) > 1:
+        lines.insert(0, f"{best.name}:")
+    return Answer("Which model is best?", summary.names(level), lines, mood)
 
 
 def _certain(table: Table, best: Row, ranked: Sequence[Row]) -> Answer:
@@ -77,23 +80,18 @@ def _certain(table: Table, best: Row, ranked: Sequence[Row]) -> Answer:
         return Answer(question, "nothing to compare", ["no model has a mean Dice"], OPEN)
     if len(ranked) < 2:
         return Answer(question, "nothing to compare with", ["a single ranked result"], OPEN)
-    gap = summary.gap(best, ranked[1])
-    if best.tied is None:
-        return Answer(question, "not known", [gap, "not tested: benchbcss compare"], OPEN)
-    sharing = [row for row in ranked if row.tied and row.tied[0] == 1]
-    significant = "significant after adjusting for all pairs (Holm)"
-    if best.tied == (1, 1):
-        return Answer(question, "yes", [gap, significant], GOOD)
-    if len(sharing) == 1:
-        others = f"{best.tied[1] - 1} further down cannot be told from it"
-        return Answer(question, "not of all", [f"{gap}, {significant}", others], OPEN)
-    others = summary.names(row for row in sharing if row is not best)
-    lines = [gap, f"cannot be told from {others}"]
-    if alone := summary.lone_class(best):
-        lines.append(f"cannot be tested: only one ROI has {alone}")
+    lead = summary.lead(ranked)
+    lines = [line for line in (lead.gap, lead.finding) if line]
+    if lead.certain is None:
+        return Answer(question, "not known", lines, OPEN)
+    if lead.certain:
+        return Answer(question, "yes", lines, GOOD)
+    if len(lead.sharing) == 1:
+        return Answer(question, "not of all", lines, OPEN)
+    lines.append(f"rank 1: {summary.names(lead.sharing)}")
     if summary.untestable(table):  # the warning below says why
         lines.append(f"too few ROIs to tell {len(ranked)} models apart")
-    return Answer(question, f"no: {len(sharing)} share rank 1", lines, OPEN)
+    return Answer(question, f"no: {len(lead.sharing)} share rank 1", lines, OPEN)
 
 
 def _fails(table: Table, best: Row) -> Answer:

@@ -5,6 +5,7 @@ A chart is an altair specification, turned into SVG by vl-convert, without a bro
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from benchbcss.board.exporters.layout import columns_of, shorten_apart
 from benchbcss.report import ids
 
 #: of the plotting area, in pixels: with its labels a chart fits a screen 360 px wide
 WIDTH = 190
 ROW = 20  # height of a model's line
-LABEL = 150  # the longest label before it is cut
+LABEL = 24  # columns of the longest label before it is cut
+CHARACTER = 6.8  # pixels of a column, at the size of labels
 #: CSS variables of the page
 INK, SOFT, LINE, PAPER = "var(--text)", "var(--soft)", "var(--line)", "var(--page)"
 ACCENT, SECOND, GOOD, BAD = "var(--accent)", "var(--second)", "var(--good)", "var(--bad)"
@@ -62,7 +65,7 @@ def _themed(chart: Any) -> Any:
             titleFontWeight="normal",
             labelFontSize=11,
             titleFontSize=11,
-            labelLimit=LABEL,
+            labelLimit=0,  # Vega cuts names to the same letters, and letters beyond its own in half
             gridColor=LINE,
             gridOpacity=0.6,
             domainColor=LINE,
@@ -112,12 +115,23 @@ def data(rows: Iterable[Mapping[str, Any]]) -> Any:
     return alt.Data(values=[dict(row) for row in rows])
 
 
-def models_axis(names: Sequence[str], **options: Any) -> Any:
+def short(names: Sequence[str]) -> dict[str, str]:
+    """Each name as a label: cut where it is long, and still told from the others."""
+    return dict(zip(names, shorten_apart(names, LABEL, "…"), strict=True))
+
+
+def _labelled(names: Sequence[str]) -> dict[str, Any]:
+    """What an axis needs for names that are too long for it."""
+    cut = {name: label for name, label in short(names).items() if label != name}
+    return {"labelExpr": f"{json.dumps(cut)}[datum.value] || datum.value"} if cut else {}
+
+
+def models_axis(names: Sequence[str]) -> Any:
     """The models, best on top, on the field ``model``."""
     import altair as alt
 
     # Without ticks: a line from each name to the axis says nothing.
-    axis = alt.Axis(title=None, ticks=False, domain=False, labelPadding=9, **options)
+    axis = alt.Axis(title=None, ticks=False, domain=False, labelPadding=9, **_labelled(names))
     return alt.Y("model:N", sort=list(names), axis=axis)
 
 
@@ -157,7 +171,8 @@ def cells(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], lines: Sequ
     """A table of coloured cells: ``rows`` hold column, line, fill, ink and text."""
     import altair as alt
 
-    width = max(30, min(56, 216 // max(1, len(columns))))
+    longest = max((columns_of(row["text"]) for row in rows), default=0)
+    width = max(30, min(56, 216 // max(1, len(columns))), round(CHARACTER * longest) + 6)
     base = alt.Chart(data(rows)).encode(
         x=alt.X(
             "column:N",
@@ -168,13 +183,15 @@ def cells(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], lines: Sequ
                 labelAngle=-40,
                 ticks=False,
                 domain=False,
-                labelLimit=LABEL,
+                **_labelled(columns),
             ),
         ),
         y=alt.Y(
             "line:N",
             sort=list(lines),
-            axis=alt.Axis(title=None, ticks=False, domain=False, labelPadding=6),
+            axis=alt.Axis(
+                title=None, ticks=False, domain=False, labelPadding=6, **_labelled(lines)
+            ),
         ),
     )
     boxes = base.mark_rect(stroke=PAPER, strokeWidth=2).encode(

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchbcss.board import cells
+from benchbcss.board.exporters.comparison import plus
 from benchbcss.board.model import Row, Table
 from benchbcss.report import charts
 from benchbcss.report.charts import ACCENT, INK, ROW, WIDTH, Figure
 from benchbcss.report.rois import RoiScores
 from benchbcss.report.score_charts import labels
 from benchbcss.results.schema import Distribution
+from benchbcss.scoring.compare import Pair
 from benchbcss.tracks.base import number
 
 
@@ -142,21 +144,19 @@ def _sites(row: Row) -> Mapping[str, Any]:
     return row.scores.spread.institutes if row.scores.spread else {}
 
 
-def differences(standings: Sequence[str], pairs: Sequence[Mapping[str, Any]]) -> Figure:
+def differences(standings: Sequence[str], pairs: Sequence[Pair]) -> Figure:
     """A model (line) minus another (column); those that hold are marked with a star."""
-    largest = max(
-        (abs(p["mean"]["point"]) for p in pairs if p["mean"]["point"] is not None), default=0
-    )
+    largest = max((abs(p.mean.point) for p in pairs if p.mean.point is not None), default=0)
     lines, words = [], []
     for pair in pairs:
-        point, holds = pair["mean"]["point"], pair["verdict"] in (pair["a"], pair["b"])
-        for a, b, sign in ((pair["a"], pair["b"], 1), (pair["b"], pair["a"], -1)):
+        point, holds = pair.mean.point, pair.verdict in (pair.a, pair.b)
+        for a, b, sign in ((pair.a, pair.b, 1), (pair.b, pair.a, -1)):
             value = None if point is None else sign * point
-            text = "" if value is None else f"{value:+.2f}{'*' if holds else ''}"
+            text = "" if value is None else plus(value) + "*" * holds
             fill = charts.diverging(value, largest)
             lines.append({"line": a, "column": b, "text": text, "fill": fill, "ink": INK})
         if holds and point is not None:
-            words.append(f"{pair['a']} minus {pair['b']}: {point:+.2f}")
+            words.append(f"{pair.a} minus {pair.b}: {plus(point)}")
     chart = charts.cells(lines, standings, standings)
     text = "Significant differences of mean Dice: " + ("; ".join(words) or "none") + "."
     return charts.figure(chart, "Difference of mean Dice, line minus column", text, wide=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from benchbcss.board import compare as comparing
 from benchbcss.board.cells import Grid
-from benchbcss.board.exporters.comparison import notes_of, seeds_of, signed, wins
+from benchbcss.board.exporters import comparison
 from benchbcss.board.model import Board, Table
 from benchbcss.errors import BenchError
 from benchbcss.report.charts import Figure
@@ -37,57 +36,14 @@ def compared(board: Board, table: Table) -> Compared:
         return Compared(reason="There are no two ranked models to compare.")
     left_out, names = names[MOST:], names[:MOST]
     try:
-        content = comparing.of_names(replace(board, tables=[table]), names).plain()
+        outcome = comparing.of_names(replace(board, tables=[table]), names)
     except BenchError as error:
         return Compared(reason=f"Not compared: {error}")
-    comparison = content["estimands"][table.track.estimands[0]]
-    notes = notes_of((f"{p['a']} - {p['b']}", p["note"]) for p in comparison["pairs"])
+    name = table.track.estimands[0]
+    part = outcome.estimands[name]
+    pairs, notes = comparison.differences(outcome, name, part)
     if left_out:
         notes.append(f"only the {MOST} best are compared: benchbcss compare takes any")
-    standings = [row["name"] for row in comparison["standings"]]
-    grids = [
-        _standings(comparison["standings"], content["seeds"]),
-        _pairs(comparison["pairs"], content["classes"]),
-        wins(
-            standings,
-            comparison["wins"],
-            "In how many ROIs a line is better than a column",
-            "model",
-        ),
-    ]
-    return Compared(differences(standings, comparison["pairs"]), grids, notes)
-
-
-def _standings(rows: Sequence[Mapping[str, Any]], seeds: Mapping[str, Sequence[int]]) -> Grid:
-    lines = [
-        [
-            row["name"],
-            "-" if row["point"] is None else f"{row['point']:.3f}",
-            row["rank_text"],
-            "{} to {}".format(*row["rank_interval"]) if row["rank_interval"] else "-",
-            seeds_of(seeds[row["name"]]),
-            "-" if row["seed_sd"] is None else f"{row['seed_sd']:.3f}",
-        ]
-        for row in rows
-    ]
-    columns = ["model", "mean Dice", "rank", "resampled ranks, 95 %", "seeds", "sd over seeds"]
-    return Grid("Standings over all seeds", columns, lines)
-
-
-def _pairs(pairs: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Grid:
-    lines = [
-        [
-            f"{pair['a']} - {pair['b']}",
-            _signed(pair["mean"]),
-            "-" if pair["p_holm"] is None else f"{pair['p_holm']:.2g}",
-            pair["verdict"],
-            *map(_signed, pair["classes"]),
-        ]
-        for pair in pairs
-    ]
-    columns = ["pair", "mean Dice", "p (Holm)", "better", *classes]
-    return Grid("Differences with 95 % intervals", columns, lines, (0, 3))
-
-
-def _signed(difference: Mapping[str, Any]) -> str:
-    return signed(difference["point"], difference["low"], difference["high"])
+    standings = replace(comparison.standings(outcome, name, part), title="standings over all seeds")
+    grids = [standings, pairs, comparison.wins(part)]
+    return Compared(differences([row.name for row in part.standings], part.pairs), grids, notes)

@@ -1,4 +1,5 @@
-"""Cost against score: one dot a model, its name beside it where nothing else stands."""
+"""Cost against score: one dot a model, its name beside it where nothing else stands; a name for
+which there is no such place is left out, as the table below has it."""
 
 from __future__ import annotations
 
@@ -7,22 +8,25 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import Literal
 
+from benchbcss.board.exporters.layout import columns_of
 from benchbcss.board.model import Row, Table
 from benchbcss.report import charts
-from benchbcss.report.charts import ACCENT, INK, LABEL, SOFT, Figure
+from benchbcss.report.charts import ACCENT, CHARACTER, INK, SOFT, Figure
 from benchbcss.tracks.base import number
 
 #: of the plotting area, and how far a name may reach beyond it
 WIDTH, HEIGHT, BEYOND = 240, 220, 60
-#: pixels of a character and of a line, at the size of labels
-_CHARACTER, _LINE = 6.4, 13.0
+TALLEST = 480  # of many models
+_LINE = 13.0  # pixels of a line, at the size of labels
 
 
 @dataclass
 class _Dot:
-    """``x``, ``y`` in pixels from the upper left; the name's ``side``, and its height ``at``."""
+    """``x``, ``y`` in pixels from the upper left; the name's ``side`` (0: it is left out), and its
+    height ``at``."""
 
     name: str
+    label: str
     seconds: float
     value: float
     floor: bool
@@ -33,7 +37,7 @@ class _Dot:
 
     def box(self) -> tuple[float, float]:
         """Left and right end of the name."""
-        long = min(LABEL, _CHARACTER * len(self.name))
+        long = CHARACTER * columns_of(self.label)
         return (self.x + 8, self.x + 8 + long) if self.side > 0 else (self.x - 8 - long, self.x - 8)
 
 
@@ -48,15 +52,17 @@ def figure(table: Table) -> Figure | None:
     """Mean Dice against seconds of training and prediction, on a logarithmic axis."""
     import altair as alt
 
+    labels = charts.short([row.name for row in table.rows])
     dots = [
-        _Dot(row.name, seconds, row.sort_value(), row.floor)
+        _Dot(row.name, labels[row.name], seconds, row.sort_value(), row.floor)
         for row in table.rows
         if (seconds := total_seconds(row)) and row.sort_value() >= 0
     ]
     if not dots:
         return None
     low, high = _span([dot.seconds for dot in dots])
-    _place(dots, low, high)
+    height = min(TALLEST, max(HEIGHT, round(_LINE * len(dots))))
+    _place(dots, low, high, height)
     x = alt.X(
         "seconds:Q",
         scale=alt.Scale(type="log", domain=[low, high], nice=False),
@@ -71,11 +77,11 @@ def figure(table: Table) -> Figure | None:
     )
     rows = [
         {
-            "model": dot.name,
+            "label": dot.label,
             "seconds": dot.seconds,
             "value": dot.value,
             "edge": SOFT if dot.floor else ACCENT,
-            "at": 1 - dot.at / HEIGHT,
+            "at": 1 - dot.at / height,
             "side": dot.side,
         }
         for dot in dots
@@ -89,12 +95,10 @@ def figure(table: Table) -> Figure | None:
     for side, align in sides:
         named = [row for row in rows if row["side"] == side]
         if named:
-            text = alt.Chart(charts.data(named)).mark_text(
-                align=align, dx=8 * side, limit=LABEL, color=INK
-            )
-            layers.append(text.encode(x=x, y=alt.Y("at:Q"), text="model:N"))
+            text = alt.Chart(charts.data(named)).mark_text(align=align, dx=8 * side, color=INK)
+            layers.append(text.encode(x=x, y=alt.Y("at:Q"), text="label:N"))
     words = "; ".join(f"{d.name}: {d.seconds:.0f} s, {number(d.value)}" for d in dots)
-    chart = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
+    chart = alt.layer(*layers).properties(width=WIDTH, height=height)
     return charts.figure(chart, "Cost against score", words)
 
 
@@ -113,27 +117,27 @@ def _ticks(low: float, high: float) -> list[float]:
     return [value for value in values if low <= value <= high]
 
 
-def _place(dots: Sequence[_Dot], low: float, high: float) -> None:
+def _place(dots: Sequence[_Dot], low: float, high: float, height: float) -> None:
     """Set where each dot is and, one after the other from the top, where its name goes: on the side
     and at the height, near its own, where it covers no dot and no other name."""
     for dot in dots:
         dot.x = WIDTH * (log10(dot.seconds) - log10(low)) / (log10(high) - log10(low))
-        dot.y = dot.at = HEIGHT * (1 - dot.value)
+        dot.y = dot.at = height * (1 - dot.value)
     placed: list[_Dot] = []
     for dot in sorted(dots, key=lambda one: one.y):
-        shifts = sorted(range(-8, 9), key=abs)
+        shifts = sorted(range(-4, 5), key=abs)  # further away it would seem another's
         choices = [(side, dot.y + shift * _LINE / 2) for shift in shifts for side in (1, -1)]
         for dot.side, dot.at in choices:
-            if _free(dot, dots, placed):
+            if _free(dot, dots, placed, height):
+                placed.append(dot)
                 break
         else:
-            dot.side, dot.at = 1, dot.y
-        placed.append(dot)
+            dot.side = 0
 
 
-def _free(dot: _Dot, dots: Sequence[_Dot], placed: Sequence[_Dot]) -> bool:
+def _free(dot: _Dot, dots: Sequence[_Dot], placed: Sequence[_Dot], height: float) -> bool:
     left, right = dot.box()
-    if left < 0 or right > WIDTH + BEYOND or not 0 <= dot.at <= HEIGHT:
+    if left < 0 or right > WIDTH + BEYOND or not 0 <= dot.at <= height:
         return False
     for other in dots:
         if other is not dot and left - 5 < other.x < right + 5 and abs(other.y - dot.at) < 10:

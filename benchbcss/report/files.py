@@ -19,6 +19,7 @@ ENDINGS = (".png", ".svg")
 _SCALE = 3  # pixels of a PNG for one of the page's
 _LINE, _LETTER = 15, 6.2  # height of a line and mean width of a letter, in the page's pixels
 _MARGIN = 8
+_TAG, _VARIABLE = re.compile(r"<[^>]*>"), re.compile(r"var\(--([\w-]+)\)")
 
 # sRGB to the cube root of cone responses, and these to Oklab (https://bottosson.github.io/posts/oklab)
 _CONES = np.array(
@@ -78,7 +79,7 @@ def svg(figure: Figure, legend: str = "") -> str:
         f'role="img" font-family="sans-serif" width="{box[2]}" height="{box[3]}" '
         f'viewBox="{" ".join(map(str, box))}"><rect {place} fill="var(--page)"/>{texts}{drawing}'
     )
-    return re.sub(r"var\(--([\w-]+)\)", lambda name: colours[name[1]], whole)
+    return _TAG.sub(lambda tag: _VARIABLE.sub(lambda name: colours[name[1]], tag[0]), whole)
 
 
 @lru_cache(maxsize=1)

@@ -23,7 +23,8 @@ from benchbcss.report.rois import RoiScores
 from benchbcss.results import scenes, store
 from benchbcss.tracks import TRACKS
 from benchbcss.tracks.base import number
-from benchbcss.tracks.gallery import FALSE, IGNORED, MISSED, Colour, Scene, colour
+from benchbcss.tracks.gallery import FALSE, IGNORED, MISSED, Colour, Scene
+from benchbcss.tracks.pictures import colour
 
 #: pixels along the longer side of a picture; labels are reduced to single pixels, never mixed
 SIZE = 320

@@ -205,8 +205,8 @@ def _institutes(table: Table) -> Part:
         part = row.scores.headline.per_roi
         wider = part.mean_interval_institutes
         if wider is not None:
-            line = [row.name, number(part.mean), cells.interval(part.mean_interval)]
-            lines.append([*line, cells.interval(wider)])
+            spans = [cells.interval(span, part.mean) or "-" for span in (part.mean_interval, wider)]
+            lines.append([row.name, number(part.mean), *spans])
     columns = ["model", "mean Dice", "95 % over ROIs", "95 % over institutes, for a new hospital"]
     grid = Grid("Intervals over institutes", columns, lines)
     reasons = {row.scores.headline.per_roi.institutes_reason for row in table.rows} - {None}
@@ -254,7 +254,10 @@ def _pairs(board: Board, table: Table) -> Part:
 def _cost(table: Table) -> Part:
     figure = cost.figure(table)
     grid = cells.costs(Board([table], [], []))
-    about = "Up and to the left is better: more Dice for less time. Seconds depend on the device."
+    about = (
+        "Up and to the left is better: more Dice for less time. Seconds depend on the device. A "
+        "name that would cover others is left out; the table has all."
+    )
     return Part(
         "Cost",
         about if figure else "",

@@ -58,7 +58,7 @@ def _first(row: Row) -> bool:
 def _dot(row: Row, value: float | None, bounds: Bounds | None) -> dict[str, Any]:
     low, high = bounds or (value, value)
     kind = "baseline" if row.floor else ("first" if _first(row) else "model")
-    words = f"{number(value)} {cells.interval(bounds)}".rstrip()
+    words = f"{number(value)} {cells.interval(bounds, value)}".rstrip()
     rank = f"#{row.rank_text}" if row.rank_text else ""
     return {
         "model": row.name,

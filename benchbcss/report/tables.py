@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from benchbcss.board.cells import MARKS, Grid
+from benchbcss.board.exporters.page import unbroken
 from benchbcss.report import ids
 
 #: great-tables gives each table 7 kB of light colours; the page has its own for both themes
@@ -92,7 +93,8 @@ def _sparing(html: str) -> str:
     html = re.sub(r'<t[dh] style="[^>]*>', _classes, html)
     html = re.sub(r' data-quarto-[a-z-]+="false"| rowspan="1"| colspan="1"', "", html)
     html = html.replace("gt_col_heading gt_columns_bottom_border ", "")
-    return re.sub(r"\n\s*", "\n", html)
+    html = re.sub(r"\n\s*", "\n", html)
+    return re.sub(r"(?<=>)[^<>]+(?=</t[dh]>)", lambda text: unbroken(text[0]), html)
 
 
 def _classes(match: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from benchbcss.contract import IGNORE
-from benchbcss.tracks.pictures import COLOURS
+from benchbcss.tracks.pictures import colour
 
 Colour = tuple[int, int, int]
 #: pixels between panels and around them
@@ -79,10 +79,6 @@ class Scene:
         return [self.image, self.truth(), self.prediction(), table[self.errors()]]
 
 
-def colour(label: int) -> Colour:
-    return COLOURS[label % len(COLOURS)]
-
-
 def picture(scene: Scene, heading: Sequence[str], size: int = PANEL_PIXELS) -> Image.Image:
     """One picture: lines of ``heading``, the panels with their titles, and a legend of the classes
     that truth or prediction have and of the errors. ``size``: the longer side of a panel."""
@@ -96,7 +92,7 @@ def picture(scene: Scene, heading: Sequence[str], size: int = PANEL_PIXELS) -> I
         Image.fromarray(panel).resize(shape, _filter(index, scale))
         for index, panel in enumerate(scene.panels())
     ]
-    step = shape[0] + GAP
+    step = max(shape[0], _widest(TITLES, font)) + GAP
     total = max(GAP + len(panels) * step, _widest(heading, bold) + 2 * GAP, 640)
     keys = _legend(scene)
     rows = _rows(keys, font, total - 2 * GAP)

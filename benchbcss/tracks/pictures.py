@@ -30,12 +30,23 @@ COLOURS = (
     (0, 158, 115),
     (230, 159, 0),
 )
+#: share of black (below 0) or of white that tells further rounds of them apart
+_SHADES = (0.0, -0.5, 0.55, -0.75, 0.8)
+
+
+def colour(label: int) -> tuple[int, int, int]:
+    """Of a label: further classes have the same colours, darker or lighter."""
+    turn, place = divmod(label, len(COLOURS))
+    shade = _SHADES[turn % len(_SHADES)]
+    paper = 255 if shade > 0 else 0
+    red, green, blue = (round(c + abs(shade) * (paper - c)) for c in COLOURS[place])
+    return red, green, blue
 
 
 def label_map(labels: np.ndarray) -> bytes:
     """PNG of uint8 [H, W] with a palette; the stored values are the labels."""
     image = Image.fromarray(labels)
-    image.putpalette([part for index in range(256) for part in COLOURS[index % len(COLOURS)]])
+    image.putpalette([part for index in range(256) for part in colour(index)])
     return _png(image)
 
 

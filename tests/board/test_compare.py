@@ -191,3 +191,13 @@ def test_trained_and_evaluated_are_not_two_seeds_of_one(scored):
 def test_the_command_takes_variants(variants, scored):
     text = cli("compare", "slow", "noisy", "--workspace", scored, check=0).stdout
     assert "good slow - good noisy" in text
+
+
+def test_the_command_of_a_message_can_be_pasted(tmp_path):
+    folder = tmp_path / "a folder & more"
+    for name in ("one", "two"):
+        write(folder, result(name, 0.5))
+    with pytest.raises(InputError) as failure:
+        comparing.of_names(model.load(folder), ["one", "two"])
+    run = folder / "runs" / "bcss5" / "one" / "seed0-x"
+    assert str(failure.value).endswith(f"benchbcss rescore '{run}'")

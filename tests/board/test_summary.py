@@ -197,6 +197,19 @@ def test_who_was_not_trained_meets_what_applies(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [("no learning", "training shows no learning: a"), ("collapsed", "training collapsed: a")],
+)
+def test_training_that_went_wrong_is_a_sentence(tmp_path, status, said):
+    content = judged("a", 0.8, 0.05, {"mean_dice": 0.65})
+    content["tracks"]["semantic"]["criteria"].append(
+        {"metric": "stability", "label": "stable training", "status": "fail", "reason": "r"}
+    )
+    content["stability"] = {"status": status, "reason": "r"}
+    assert said in summary.warnings(board(tmp_path, content))
+
+
 def test_nobody_meets_them(tmp_path):
     bounds = {"mean_dice": 0.65, "dice.tumor": 0.95}
     found = board(tmp_path, judged("a", 0.7, 0.1, bounds))

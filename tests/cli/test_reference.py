@@ -30,6 +30,18 @@ def test_the_page_is_fresh():
     assert written == command().stdout, "run `python -m benchbcss.cli.reference --write`"
 
 
+def test_no_list_of_commands_cuts_a_sentence(monkeypatch):
+    """At 80 columns: what a command is for is read there."""
+    monkeypatch.setenv("COLUMNS", "80")
+    context = click.Context(cli, info_name="benchbcss")
+    names = cli.list_commands(context)
+    for group in (cli, *(cli.get_command(context, name) for name in names)):
+        if isinstance(group, click.Group):
+            text = group.get_help(click.Context(group)).partition("Commands:")[2]
+            assert text
+            assert [line for line in text.splitlines() if line.endswith("...")] == []
+
+
 def test_every_command_and_option_is_there():
     text = reference.page()
     context = click.Context(cli, info_name="benchbcss")

@@ -4,7 +4,7 @@ import board_support
 import pytest
 import report_support as support
 
-from benchbcss.board import model
+from benchbcss.board import model, summary
 from benchbcss.report.answers import answers, duration
 from benchbcss.report.comparison import compared
 
@@ -46,7 +46,41 @@ def test_best_but_not_told_from_all_is_not_certain(workspace):
     table.ranked[0].tied = (1, 2)
     certain = of(table)["Is it certain?"]
     assert (certain.short, certain.mood) == ("not of all", "open")
-    assert certain.lines[-1] == "1 further down cannot be told from it"
+    assert certain.lines[-1].endswith("but 1 further down cannot be told from it")
+    assert certain.lines[-1] in summary.sentence(table)
+
+
+def test_certainty_is_said_in_the_words_of_the_sentence(tmp_path):
+    """The second by score may be worse for certain while the third is not: the gap is to that."""
+    wave = [0.01 * (i % 5) for i in range(20)]
+    values = {
+        "one": [0.7 + w for w in wave],
+        "two": [0.6 + w for w in reversed(wave)],
+        "wild": [0.2 if i % 2 else 0.9 for i in range(20)],
+    }
+    for name, rois in values.items():
+        mean = sum(rois) / 20
+        content = board_support.result(name, mean)
+        content["tracks"]["semantic"]["by_roi"] = {
+            "roi": [f"r{i}" for i in range(20)],
+            "contribution": [value / 20 for value in rois],
+            "influence": [(value - mean) / 19 for value in rois],
+            "share": [1 / 20] * 20,
+        }
+        board_support.write(tmp_path, content)
+    table = support.table(tmp_path)
+    certain = of(table)["Is it certain?"]
+    assert certain.lines[:2] == ["0.170 above wild", "the difference is not significant"]
+    assert all(line in summary.sentence(table) for line in certain.lines[:2])
+    assert certain.lines[2] == "rank 1: one and wild"
+
+
+def test_models_of_the_same_mean_are_best_together(tmp_path):
+    for name, mean in (("one", 0.6), ("two", 0.6), ("low", 0.4)):
+        board_support.write(tmp_path, board_support.result(name, mean))
+    best = of(support.table(tmp_path))["Which model is best?"]
+    assert best.short == "one and two"
+    assert best.lines[0] == "one:"
 
 
 def test_records_without_rois_are_not_certain(tmp_path):

@@ -219,6 +219,16 @@ def test_print_opens_what_is_folded_and_is_light(visit):
     assert page.locator("details:not([open])").count() > 0
 
 
+def test_nothing_is_wider_than_paper(visit):
+    """A4 without its margins: what does not fit there cannot be scrolled to."""
+    page = visit()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 718, "height": 1000})
+    wide = "(all) => all.filter((one) => one.getBoundingClientRect().right > 718).length"
+    assert page.locator("table, figure svg").evaluate_all(wide) == 0
+
+
 def test_the_first_tab_stop_leads_past_the_header(visit):
     page = visit()
     page.keyboard.press("Tab")

@@ -15,7 +15,7 @@ NAMES = ['lr=0.00012345 role="x"', "<b>bold</b> & more"]
 def figure():
     ids.restart()
     rows = [{"model": name, "low": 0.123456, "high": 0.6} for name in NAMES]
-    base = alt.Chart(charts.data(rows)).encode(y=charts.models_axis(NAMES, labelLimit=500))
+    base = alt.Chart(charts.data(rows)).encode(y=charts.models_axis(NAMES))
     bars = base.mark_rule(clip=True, color=charts.ACCENT)
     chart = bars.encode(x=charts.share_axis("low", "Dice"), x2="high:Q").properties(width=200)
     return charts.figure(chart, "A <title>", "What & how")
@@ -40,6 +40,34 @@ def test_a_chart_has_a_name_and_a_description(figure):
 def test_text_of_data_is_as_it_was(figure):
     """Shortened numbers and left-out attributes are the drawing's alone."""
     assert set(NAMES) <= set(texts(figure.svg))
+
+
+LONG = [f"foundation_of_a_rather_long_name_{i}" for i in range(3)]
+#: Vega cuts a label by UTF-16 units, and its renderer ends at half a letter
+PICTURES = [f"{'ab'[: i % 3]}{'🔬' * 30}" for i in range(2)]
+
+
+@pytest.mark.parametrize("names", [LONG, PICTURES, ["模型" * 20, "模型" * 21]])
+def test_long_labels_are_cut_and_told_apart(names):
+    rows = [{"model": name, "low": 0.1, "high": 0.6} for name in names]
+    base = alt.Chart(charts.data(rows)).encode(y=charts.models_axis(names))
+    bars = base.mark_rule().encode(x=charts.share_axis("low", "Dice"), x2="high:Q")
+    cell = {"fill": "red", "ink": "red", "text": "0.1"}
+    cells = [{"line": a, "column": b, **cell} for a in names for b in names]
+    for chart, times in ((bars, 1), (charts.cells(cells, names, names), 2)):
+        labels = [text for text in texts(charts.figure(chart, "", "").svg) if "…" in text]
+        assert len(labels) == times * len(names)
+        assert len(set(labels)) == len(names)
+        assert set(labels) == set(charts.short(names).values())
+
+
+def test_cells_are_as_wide_as_their_text():
+    names = [f"m{i}" for i in range(12)]
+    cell = {"fill": "red", "ink": "red", "text": "+0.02*"}
+    chart = charts.cells(
+        [{"line": a, "column": b, **cell} for a in names for b in names], *[names] * 2
+    )
+    assert chart.width / 12 >= 6 * charts.CHARACTER
 
 
 def test_every_tick_is_there(figure):

@@ -34,6 +34,14 @@ def test_a_file_needs_no_page(figure):
     assert files.colours_of_page()["h10"] in text
 
 
+def test_words_that_look_like_variables_stay():
+    cell = {"line": "var(--x)", "column": "b", "text": "1", "fill": charts.INK, "ink": charts.INK}
+    figure = charts.figure(charts.cells([cell], ["b"], ["var(--x)"]), "var(--title)", "all")
+    text = files.svg(figure)
+    assert ">var(--x)<" in text
+    assert ">var(--title)<" in text
+
+
 def test_as_a_picture(figure, tmp_path):
     files.save(figure, tmp_path / "chart.PNG")
     picture = Image.open(io.BytesIO((tmp_path / "chart.PNG").read_bytes())).convert("RGB")

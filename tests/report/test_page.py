@@ -188,3 +188,15 @@ def test_eight_models_and_45_rois_take_at_most_five_megabytes(tmp_path):
     pictures = sum(map(len, re.findall(r'href="(data:[^"]*)"', text)))
     print(f"{len(text.encode()) / 1e6:.2f} MB, of which pictures {pictures / 1e6:.2f}")
     assert len(text.encode()) < 5e6
+
+
+def test_regions_of_two_tracks_are_told_apart_by_name(tmp_path):
+    for track in ("semantic", "prompted"):
+        content = board_support.result("net", 0.5, track=track)
+        board_support.write(tmp_path, content, f"seed0-{track}")
+    elements = Page(support.html(tmp_path)).elements
+    for kind in ("aria-labelledby", "data-label"):
+        names = [
+            found[kind] for tag, found in elements if tag in ("section", "div") and kind in found
+        ]
+        assert len(names) == len(set(names)) > 4

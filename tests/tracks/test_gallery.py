@@ -1,9 +1,12 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from benchbcss.contract import IGNORE
 from benchbcss.tracks import gallery
-from benchbcss.tracks.gallery import FALSE, IGNORED, MISSED, NONE, RIGHT, Scene, colour, picture
+from benchbcss.tracks.gallery import FALSE, IGNORED, MISSED, NONE, RIGHT, Scene, picture
+from benchbcss.tracks.pictures import colour
 
 NAMES = ("tumor", "stroma", "other")
 TARGET = np.array([[0, 0, 1, IGNORE], [1, 2, 2, IGNORE]], np.uint8)
@@ -94,3 +97,21 @@ def test_a_long_legend_is_wrapped():
     long = picture(Scene.of_labels(image, labels, labels, names), ["h"], size=100)
     assert long.height > short.height + 60
     assert long.width == short.width
+
+
+def test_titles_of_small_panels_do_not_meet(monkeypatch):
+    written = []
+    draw = gallery.ImageDraw.ImageDraw.text
+
+    def text(self, place, words, ink, font):
+        written.append((words, place[0], place[0] + font.getlength(words)))
+        draw(self, place, words, ink, font)
+
+    monkeypatch.setattr(gallery.ImageDraw.ImageDraw, "text", text)
+    target = np.zeros((32, 32), np.uint8)
+    scene = Scene.of_labels(np.zeros((32, 32, 3), np.uint8), target, target, ["tumor"])
+    picture(scene, ["short"], 32)
+    titles = [span for span in written if span[0] in gallery.TITLES]
+    assert len(titles) == 4
+    for (_, _, end), (_, start, _) in pairwise(titles):
+        assert end < start

@@ -40,3 +40,15 @@ def test_a_missing_or_mis_sized_picture_is_named(tmp_path):
     (tmp_path / "a.png").write_bytes(pictures.label_map(np.zeros((5, 6), np.uint8)))
     with pytest.raises(DataError, match="its mask is"):
         pictures.read(tmp_path / "a.png", (6, 5))
+
+
+def test_classes_of_bcss_are_told_apart_by_colour():
+    """All 22, on paper and beside what is ignored; the first eight as they always were."""
+    colours = [pictures.colour(label) for label in range(22)]
+    assert tuple(colours[:8]) == pictures.COLOURS
+    others = [*colours, (255, 255, 255), (64, 64, 68)]
+    for index, one in enumerate(others):
+        for other in others[:index]:
+            assert sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5 > 30
+    every = [pictures.colour(label) for label in range(256)]
+    assert all(0 <= part <= 255 for fill in every for part in fill)

@@ -8,6 +8,7 @@ from typing import TextIO
 from benchbcss.board.cells import Grid
 from benchbcss.board.compare import Compared
 from benchbcss.board.exporters.terminal import Page
+from benchbcss.board.summary import estimand
 from benchbcss.scoring.compare import Comparison, Difference
 from benchbcss.tracks.base import number
 
@@ -34,16 +35,15 @@ def grids(compared: Compared) -> list[tuple[Grid, list[str]]]:
     parts: list[tuple[Grid, list[str]]] = []
     for name, part in compared.estimands.items():
         parts.append((standings(compared, name, part), []))
-        parts.append(differences(compared, part))
-    first = next(iter(compared.estimands.values()))
-    parts.append((wins([row.name for row in first.standings], first.wins), []))
+        parts.append(differences(compared, name, part))
+    parts.append((wins(next(iter(compared.estimands.values()))), []))
     return parts
 
 
 def standings(compared: Compared, name: str, part: Comparison) -> Grid:
     title = (
         f"{compared.suite} / {compared.track}: {part.rois} ROIs, mean per-class Dice "
-        f"({name.replace('_', ' ')})"
+        f"({estimand(name)})"
     )
     lines = [
         [
@@ -56,22 +56,22 @@ def standings(compared: Compared, name: str, part: Comparison) -> Grid:
         ]
         for row in part.standings
     ]
-    columns = ["backend", "mean", "rank", "resampled ranks, 95 %", "seeds", "sd over seeds"]
+    columns = ["model", "mean Dice", "rank", "resampled ranks, 95 %", "seeds", "sd over seeds"]
     return Grid(title, columns, lines)
 
 
-def differences(compared: Compared, part: Comparison) -> tuple[Grid, list[str]]:
+def differences(compared: Compared, name: str, part: Comparison) -> tuple[Grid, list[str]]:
     lines = []
     for pair in part.pairs:
         head, p = f"{pair.a} - {pair.b}", pair.p_holm
         lines.append(
-            [head, _signed(pair.mean), "-" if p is None else f"{p:.2g}"]
+            [head, _signed(pair.mean), "-" if p is None else f"{p:.2g}", pair.verdict]
             + [_signed(difference) for difference in pair.classes]
-            + [pair.verdict]
         )
-    columns = ["pair", "mean", "p (Holm)", *compared.classes, "better"]
+    columns = ["pair", "mean Dice", "p (Holm)", "better", *compared.classes]
     notes = notes_of((f"{pair.a} - {pair.b}", pair.note) for pair in part.pairs)
-    return Grid("differences with 95 % intervals", columns, lines), notes
+    title = f"differences with 95 % intervals ({estimand(name)})"
+    return Grid(title, columns, lines, (0, 3)), notes
 
 
 def notes_of(pairs: Iterable[tuple[str, str | None]]) -> list[str]:
@@ -87,18 +87,14 @@ def notes_of(pairs: Iterable[tuple[str, str | None]]) -> list[str]:
     ]
 
 
-def wins(
-    names: Sequence[str],
-    counts: Sequence[Sequence[int]],
-    title: str = "in how many ROIs the row is better than the column",
-    corner: str = "",
-) -> Grid:
-    """``counts[i][j]``: in how many ROIs ``names[i]`` is better than ``names[j]``."""
+def wins(part: Comparison) -> Grid:
+    names = [row.name for row in part.standings]
     lines = [
         [name, *("" if i == j else str(count) for j, count in enumerate(line))]
-        for i, (name, line) in enumerate(zip(names, counts, strict=True))
+        for i, (name, line) in enumerate(zip(names, part.wins, strict=True))
     ]
-    return Grid(title, [corner, *names], lines)
+    title = "in how many ROIs the row is better than the column"
+    return Grid(title, ["model", *names], lines)
 
 
 def seeds_of(numbers: Sequence[int]) -> str:
@@ -106,11 +102,21 @@ def seeds_of(numbers: Sequence[int]) -> str:
     return f"seed{'s' * (len(numbers) != 1)} {', '.join(map(str, numbers))}"
 
 
-def signed(value: float | None, low: float | None, high: float | None) -> str:
-    """A difference with its interval, where there is one."""
-    text = "-" if value is None else f"{value:+.3f}"
-    return text if low is None else f"{text} [{low:+.2f}, {high:+.2f}]"
-
-
 def _signed(difference: Difference) -> str:
-    return signed(difference.point, difference.low, difference.high)
+    """With its interval, where there is one: of two digits, or three where with two the difference
+    would seem outside, or an end that is not 0 would seem to be."""
+    value, low, high = difference.point, difference.low, difference.high
+    text = plus(value, 3)
+    if value is None or low is None or high is None:
+        return text
+    inside = round(low, 2) <= round(value, 3) <= round(high, 2)
+    digits = 2 if inside and all(round(end, 2) or not round(end, 3) for end in (low, high)) else 3
+    return f"{text} [{plus(low, digits)}, {plus(high, digits)}]"
+
+
+def plus(value: float | None, digits: int = 2) -> str:
+    """With its sign, unless it is 0 as it is shown; '-' where there is none."""
+    if value is None:
+        return "-"
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else text[1:]

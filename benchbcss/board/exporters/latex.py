@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TextIO
 
 from benchbcss.board import cells, summary
@@ -30,6 +31,8 @@ _SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
 }
+#: of a table; more would be too small to read where it is made to fit
+CLASSES = 8
 #: letters up to here are set up in every LaTeX: those of European languages
 _LATIN = "\u017f"
 #: A dozen columns are wider than a page, and thirty models higher: such a table is made to fit,
@@ -49,7 +52,10 @@ def latex(board: Board, stream: TextIO) -> None:
     text = body.getvalue()
     stream.write("% needs \\usepackage{booktabs,graphicx}\n")
     if max(text, default="") > _LATIN:
-        stream.write("% holds letters that pdflatex lacks: compile with xelatex or lualatex\n")
+        stream.write(
+            "% holds letters that pdflatex lacks: compile with xelatex or lualatex, in a font that "
+            "has them\n"
+        )
     stream.write(text)
 
 
@@ -67,38 +73,71 @@ def _write(board: Board, stream: TextIO) -> None:
 
 
 def _table(part: Table, stream: TextIO) -> None:
-    classes = cells.classes_of(part)
-    metrics = cells.registered([row.scores for row in part.rows])
-    criteria = cells.criteria(part)
-    head = ["rank", "model", "$n$", "mean Dice", *map(escape, classes)]
-    head += [escape(column.title) for column in metrics]
-    head += [str(i + 1) for i in range(len(criteria))]
-    lines = []
-    for row in part.rows:
-        headline = row.scores.headline.per_roi
-        bounds = cells.interval(headline.mean_interval, headline.mean)
-        marks = {} if row.floor else {v.label: MARKS[v.status] for v in row.verdicts}
-        lines.append(
-            [
-                "floor" if row.floor else row.rank_text.replace("-", "--"),
-                escape(row.name),
-                str(row.scores.rois),
-                f"{cells.mean(headline)} {bounds}".rstrip(),
-                *(cells.class_cell(headline, name) for name in classes),
-                *(column.cell(row.scores) for column in metrics),
-                *(marks.get(label, "") for label in criteria),
-            ]
-        )
-    columns = "llr" + "r" * (1 + len(classes) + len(metrics))
-    columns += "c" * len(criteria)
+    """Of many classes, the first few; the others in tables of their own."""
+    classes, criteria = cells.classes_of(part), cells.criteria(part)
     caption = f"{cells.title(part)}: {summary.about(part)}. {summary.sentence(part)} "
     caption += "Dice per class (mean over ROIs) with 95 % intervals."
-    _tabular(stream, escape(caption) + _legend(criteria), columns, [head], lines)
+    first = [*_means(part), *_dice(part, classes[:CLASSES]), *_others(part, criteria)]
+    _columns(part, first, escape(caption) + _legend(criteria), stream)
+    for start in range(CLASSES, len(classes), CLASSES):
+        caption = f"{cells.title(part)}, continued: Dice of further classes."
+        _columns(part, _dice(part, classes[start : start + CLASSES]), escape(caption), stream)
     notes = [*cells.notes(part), *summary.warnings(part, every=True), *cells.reasons(part)]
     notes += [f"not comparable: {row.name}: {why}" for row, why in part.not_comparable]
     stream.write("\\begin{itemize}\\footnotesize\\raggedright\n")
     stream.writelines(f"  \\item {_safe(escape(note))}\n" for note in notes)
     stream.write("\\end{itemize}\n\n")
+
+
+@dataclass(frozen=True)
+class _Column:
+    """``head`` and ``cells`` as LaTeX; ``side`` is l, r or c."""
+
+    head: str
+    side: str
+    cells: Sequence[str]
+
+
+def _columns(part: Table, columns: Sequence[_Column], caption: str, stream: TextIO) -> None:
+    """A table of them, after the rank and the name of each row."""
+    ranks = ["floor" if row.floor else row.rank_text.replace("-", "--") for row in part.rows]
+    names = [escape(row.name) for row in part.rows]
+    columns = [_Column("rank", "l", ranks), _Column("model", "l", names), *columns]
+    lines = list(zip(*(column.cells for column in columns), strict=True))
+    heads = [[column.head for column in columns]]
+    _tabular(stream, caption, "".join(column.side for column in columns), heads, lines)
+
+
+def _means(part: Table) -> list[_Column]:
+    parts = [row.scores.headline.per_roi for row in part.rows]
+    means = [f"{cells.mean(one)} {cells.interval(one.mean_interval, one.mean)}" for one in parts]
+    rois = [str(row.scores.rois) for row in part.rows]
+    return [_Column("$n$", "r", rois), _Column("mean Dice", "r", [text.rstrip() for text in means])]
+
+
+def _dice(part: Table, classes: Sequence[str]) -> list[_Column]:
+    parts = [row.scores.headline.per_roi for row in part.rows]
+    return [
+        _Column(escape(name), "r", [cells.class_cell(one, name) for one in parts])
+        for name in classes
+    ]
+
+
+def _others(part: Table, criteria: Sequence[str]) -> list[_Column]:
+    """Registered metrics, then a column for each criterion."""
+    scores = [row.scores for row in part.rows]
+    metrics = [
+        _Column(escape(column.title), "r", [column.cell(one) for one in scores])
+        for column in cells.registered(scores)
+    ]
+    given = [
+        {} if row.floor else {v.label: MARKS[v.status] for v in row.verdicts} for row in part.rows
+    ]
+    marks = [
+        _Column(str(place), "c", [verdicts.get(label, "") for verdicts in given])
+        for place, label in enumerate(criteria, start=1)
+    ]
+    return [*metrics, *marks]
 
 
 def _legend(criteria: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from benchbcss.board import cells, summary
 from benchbcss.board.model import Board, Table
-from benchbcss.names import markdown_cell
+from benchbcss.names import markdown_cell, markdown_line
 
 
 def md(board: Board, stream: TextIO) -> None:
@@ -29,9 +29,8 @@ def md(board: Board, stream: TextIO) -> None:
 
 def _table(part: Table, stream: TextIO) -> None:
     stream.write(f"## {markdown_cell(cells.title(part))}\n\n")
-    stream.write(
-        f"{markdown_cell(summary.about(part))}.\n\n**{markdown_cell(summary.sentence(part))}**\n\n"
-    )
+    about, sentence = summary.about(part), summary.sentence(part)
+    stream.write(f"{markdown_line(about)}.\n\n**{markdown_cell(sentence)}**\n\n")
     _grid(stream, cells.scores(part))
     _list(stream, [*cells.notes(part), *summary.warnings(part, every=True)])
     for grid, notes in cells.parts(part):
@@ -46,12 +45,14 @@ def _heading(stream: TextIO, grid: cells.Grid) -> None:
 
 
 def _list(stream: TextIO, lines: Sequence[str]) -> None:
-    stream.writelines(f"- {markdown_cell(line)}\n" for line in lines)
+    stream.writelines(f"- {markdown_line(line)}\n" for line in lines)
     if lines:
         stream.write("\n")
 
 
 def _grid(stream: TextIO, grid: cells.Grid) -> None:
-    for line in (grid.columns, ["---"] * len(grid.columns), *grid.rows):
-        stream.write("| " + " | ".join(markdown_cell(cell) for cell in line) + " |\n")
+    sides = ["---" if i in grid.left else "---:" for i in range(len(grid.columns))]
+    texts = [[markdown_cell(cell) for cell in line] for line in (grid.columns, *grid.rows)]
+    for line in (texts[0], sides, *texts[1:]):
+        stream.write("| " + " | ".join(line) + " |\n")
     stream.write("\n")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
+
+from markupsafe import Markup, escape
 
 from benchbcss.board import cells, summary
 from benchbcss.board.model import Board, Table
@@ -60,6 +63,19 @@ def grids(shown: Sequence[tuple[cells.Grid, Sequence[str]]], notes: Sequence[str
     return _render("fragment.html.j2", parts=[part], troubles=list(notes))
 
 
+def unbroken(escaped: str) -> str:
+    """Escaped text whose intervals and shared ranks stay on one line, where lines of a table are
+    broken: on paper."""
+    return _WHOLE.sub(r'<span class="whole">\g<0></span>', escaped)
+
+
+_WHOLE = re.compile(r"\[[-+\d., ]+\]|^\d+-\d+$")
+
+
+def _unbroken(text: str) -> Markup:
+    return Markup(unbroken(str(escape(text))))
+
+
 def _render(name: str, **values: Any) -> str:
     import jinja2
 
@@ -71,6 +87,7 @@ def _render(name: str, **values: Any) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["unbroken"] = _unbroken
     return environment.get_template(name).render(statuses=list(cells.MARKS), **values)
 
 

@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import TextIO
 
 from benchbcss.board import cells, details, summary
-from benchbcss.board.exporters.layout import GAP, lay_out, shorten, shorten_middle, together, wrap
+from benchbcss.board.exporters.layout import (
+    GAP,
+    columns_of,
+    lay_out,
+    pad,
+    shorten,
+    shorten_apart,
+    shorten_middle,
+    together,
+    wrap,
+)
 from benchbcss.board.model import Board, Outcome, Row, Table
 from benchbcss.board.unfinished import Failure, Unfinished
 from benchbcss.names import printable
@@ -22,6 +32,7 @@ LISTED = 5
 NARROWEST = 12  # characters of a model's name
 WIDEST = 100  # characters of a line of prose
 TITLE = 0.6  # of a line at most, where what is said of a run is long as well
+VERDICTS = 4  # the place of their column, where there are any
 _COLOURS = {"pass": "green", "fail": "red"}
 
 
@@ -69,7 +80,8 @@ class Page:
         else:
             given = os.environ.get("COLUMNS", "")
             width = int(given) if given.isdecimal() else 80
-        colours = stream.isatty() and "NO_COLOR" not in os.environ
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        colours = stream.isatty() and not plain
         return cls(stream, max(width, 40), colours, sections)
 
     @cached_property
@@ -112,7 +124,9 @@ class Page:
 
     def entry(self, state: str, title: str, detail: str) -> None:
         """A run in one line; of a long title the middle is left out, so that the detail is seen."""
-        room = max(int(TITLE * self.width) - len(state), self.width - len(state + detail) - 2)
+        room = max(
+            int(TITLE * self.width) - len(state), self.width - columns_of(state + detail) - 2
+        )
         self.line(f"{state}{shorten_middle(printable(title), room, self.ellipsis)}: {detail}")
 
     def section(self, grid: cells.Grid) -> None:
@@ -141,7 +155,7 @@ class _Column:
 
     @cached_property
     def width(self) -> int:
-        return max(map(len, (self.title, *self.texts)))
+        return max(map(columns_of, (self.title, *self.texts)))
 
 
 def _standings(part: Table, page: Page) -> None:
@@ -151,11 +165,8 @@ def _standings(part: Table, page: Page) -> None:
     if part.rows:
         page.gap()
         shown = _choose(part, page)
-        page.write(page.styled(_joined(shown, None), "bold"))
-        lines = [
-            _coloured(_joined(shown, index), row, shown, page)
-            for index, row in enumerate(part.rows)
-        ]
+        page.write(page.styled(_heading(shown), "bold"))
+        lines = [_line(shown, index, row, page) for index, row in enumerate(part.rows)]
         page.write("\n".join(lines))
         page.gap()
         _legend(part, page, [column.title for column in shown])
@@ -186,11 +197,11 @@ def _choose(part: Table, page: Page) -> list[_Column]:
     left = page.width - sum(c.width + len(GAP) for c in head) + len(GAP)
     if left < 0:
         room = max(NARROWEST, head[1].width + left)
-        head[1] = _Column(head[1].title, _cut(head[1].texts, room, page.ellipsis), True)
+        head[1] = _Column(head[1].title, shorten_apart(head[1].texts, room, page.ellipsis), True)
         left = page.width - sum(c.width + len(GAP) for c in head) + len(GAP)
     chosen = []
     for extra in cells.extra_columns(part):
-        if len(extra.title) + len(GAP) > left:
+        if columns_of(extra.title) + len(GAP) > left:
             continue
         candidate = _Column(extra.title, [extra.cell(row.scores) for row in rows])
         if candidate.width + len(GAP) <= left:
@@ -199,48 +210,37 @@ def _choose(part: Table, page: Page) -> list[_Column]:
     return [*head, *chosen]
 
 
-def _cut(names: Sequence[str], room: int, mark: str) -> list[str]:
-    """At the end; where two would look alike, such as those of two seeds, in the middle."""
-    cut = [shorten(name, room, mark) for name in names]
-    if len(set(cut)) == len(set(names)):
-        return cut
-    return [shorten_middle(name, room, mark) for name in names]
-
-
 def _interval(row: Row) -> str:
     headline = row.scores.headline.per_roi
     return cells.interval(headline.mean_interval, headline.mean) or "-"
 
 
 def _marks(page: Page, criteria: Sequence[str]) -> Callable[[Row], str]:
+    """Each below the number of its criterion."""
     marks = page.marks
 
     @cache
     def shown(outcome: Outcome) -> str:
         given = {label: marks[status] for _, label, status in outcome}
-        return " ".join(given.get(label, " ") for label in criteria)
+        numbered = enumerate(criteria, start=1)
+        return " ".join(pad(given.get(label, ""), len(str(n))) for n, label in numbered)
 
     return lambda row: "" if row.floor else shown(row.outcome)
 
 
-def _joined(columns: Sequence[_Column], index: int | None) -> str:
-    parts = []
-    for column in columns:
-        text = column.title if index is None else column.texts[index]
-        parts.append(text.ljust(column.width) if column.left else text.rjust(column.width))
-    return GAP.join(parts).rstrip()
+def _heading(columns: Sequence[_Column]) -> str:
+    return GAP.join(pad(column.title, column.width, column.left) for column in columns).rstrip()
 
 
-def _coloured(line: str, row: Row, columns: Sequence[_Column], page: Page) -> str:
+def _line(columns: Sequence[_Column], index: int, row: Row, page: Page) -> str:
+    """Of one row: floors grey, verdicts in colour."""
+    parts = [pad(column.texts[index], column.width, column.left) for column in columns]
     if row.floor or not page.colours:
-        return page.styled(line, "bright_black")
-    start = sum(column.width + len(GAP) for column in columns[:4])
-    end = start + columns[4].width
-    painted = line[start:end]
+        return page.styled(GAP.join(parts).rstrip(), "bright_black")
     for status, colour in _COLOURS.items():
         mark = page.marks[status]
-        painted = painted.replace(mark, page.styled(mark, colour))
-    return line[:start] + painted + line[end:]
+        parts[VERDICTS] = parts[VERDICTS].replace(mark, page.styled(mark, colour))
+    return GAP.join(parts).rstrip()
 
 
 def _legend(part: Table, page: Page, titles: Sequence[str]) -> None:

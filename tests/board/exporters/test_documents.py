@@ -1,5 +1,6 @@
 """What every document of a board holds: csv, json, md, latex and html."""
 
+import ast
 import csv
 import io
 import json
@@ -7,6 +8,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from board_support import CLASSES, EXPORTERS, fail, result, shown, write
@@ -14,6 +16,7 @@ from board_support import CLASSES, EXPORTERS, fail, result, shown, write
 from benchbcss.board import model, reported
 from benchbcss.board.cells import safe
 from benchbcss.board.exporters.latex import escape
+from benchbcss.board.exporters.page import fragment, unbroken
 
 DOCUMENTS = ("csv", "json", "md", "latex", "html")
 EVIL = '=HYPERLINK("x") | <script>alert(1)</script> & 5% $x_1$ \\input{/etc/passwd}'
@@ -190,6 +193,15 @@ def test_html_is_one_page_that_asks_for_nothing(board):
     assert "@import" not in text
 
 
+def test_regions_of_html_are_told_apart_by_name(tmp_path):
+    """Screen readers list them: the tables of two tracks have the same titles."""
+    for track in ("semantic", "prompted"):
+        write(tmp_path, result("net", 0.5, track=track), f"seed0-{track}")
+    for text in (shown(model.load(tmp_path), "html"), fragment(model.load(tmp_path))):
+        names = re.findall(r'role="region" aria-label="([^"]*)"', text)
+        assert len(names) == len(set(names)) >= 4
+
+
 def test_html_escapes_what_plugins_say(board):
     text = shown(board, "html")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
@@ -201,6 +213,40 @@ def test_html_says_a_verdict_by_more_than_colour(board):
     page = Page(text)
     assert ("th", "scope", "row") in page.attributes
     assert page.tags.count("caption") == page.tags.count("table") > 2
+
+
+def test_an_interval_has_the_digits_of_its_point_everywhere():
+    """Whoever writes one without its point would round it otherwise than the board."""
+    package = Path(model.__file__).parents[1]
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("cells.interval"):
+                assert len(node.args) == 2, f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize(
+    ("cell", "whole"),
+    [
+        ("0.604 [0.57, 0.64]", "[0.57, 0.64]"),
+        ("[-0.01, +0.02]", "[-0.01, +0.02]"),
+        ("1-11", "1-11"),
+    ],
+)
+def test_an_interval_or_a_shared_rank_is_not_broken_on_paper(cell, whole):
+    assert unbroken(cell) == cell.replace(whole, f'<span class="whole">{whole}</span>')
+
+
+@pytest.mark.parametrize("cell", ["seed0-1 [x]", "net[1a]", "2026-01-01", "0.5", ""])
+def test_other_text_is_as_it_was(cell):
+    assert unbroken(cell) == cell
+
+
+def test_html_is_dark_on_screens_alone(board):
+    text = shown(board, "html")
+    assert re.findall(r"@media[^{]*prefers-color-scheme", text) == [
+        "@media screen and (prefers-color-scheme"
+    ]
+    assert '<span class="whole">[' in text
 
 
 def test_latex_runs_no_command_of_others(board):
@@ -248,6 +294,23 @@ def test_latex_compiles(board, tmp_path):
     assert (tmp_path / "board.pdf").stat().st_size > 10_000
 
 
+def test_latex_of_many_classes_is_several_tables(tmp_path):
+    names = [f"class_{i}" for i in range(22)]
+    content = result("net", 0.5)
+    track = content["tracks"]["semantic"]
+    track |= {"classes": names, "rois_with_class": dict.fromkeys(names, 45)}
+    for part in filter(None, track["headline"].values()):
+        part |= {"dice": dict.fromkeys(names, 0.5)}
+        part |= {"intervals": {name: [0.4, 0.6] for name in names}}
+    write(tmp_path, content)
+    text = shown(model.load(tmp_path), "latex")
+    heads = re.findall(r"\\toprule\n(.*)", text)
+    assert all(head.strip().startswith("rank & model & ") for head in heads)
+    assert [len(re.findall(r"class\\_\d+", head)) for head in heads] == [8, 8, 6]
+    assert text.count(" & 0.500 [0.40, 0.60]") == 23
+    assert text.count("\\caption{") == 3
+
+
 def test_latex_says_which_letters_need_another_program(tmp_path):
     assert "xelatex" not in shown(model.load(tmp_path / "none"), "latex")
     write(tmp_path, result("mod\u00e8le", 0.5))
@@ -269,6 +332,9 @@ def test_markdown_tables_hold_together(tmp_path):
     for block in text.split("\n\n"):
         rows = [line for line in block.splitlines() if line.startswith("| ")]
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) <= 1
+    head, sides = (line.split(" | ") for line in text.split("\n\n")[3].splitlines()[:2])
+    assert sides[head.index("model")] == "---"
+    assert sides[head.index("mean Dice")] == "---:"
 
 
 @pytest.mark.parametrize("name", EXPORTERS)

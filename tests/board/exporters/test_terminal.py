@@ -5,7 +5,7 @@ import re
 import time
 
 import pytest
-from board_support import EXPORTERS, fail, headline, result, shown, write
+from board_support import EXPORTERS, criteria, fail, headline, result, shown, write
 
 from benchbcss.board import model
 from benchbcss.board.cells import Grid
@@ -112,6 +112,11 @@ def test_names_are_cut_only_where_nothing_else_fits(full, columns):
     text = shown(full)
     assert "a_backend_of_a_rather_long_name" not in text.split("criteria:")[0].split("rank ")[1]
     assert "…" in text
+
+
+class Colourful(io.StringIO):
+    def isatty(self):
+        return True
 
 
 class Ascii(io.StringIO):
@@ -253,20 +258,18 @@ def test_an_oracle_is_called_one(tmp_path):
     assert "this is an oracle" in " ".join(shown(model.load(tmp_path)).split())
 
 
-def test_colours_only_for_a_terminal(tmp_path, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+)
+def test_colours_only_for_a_terminal_that_wants_them(tmp_path, monkeypatch, variables, coloured):
     write(tmp_path, result("a"))
     board = model.load(tmp_path)
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    for variable, coloured in ((None, True), ("NO_COLOR", False)):
-        if variable:
-            monkeypatch.setenv(variable, "1")
-        stream = Terminal()
-        EXPORTERS["table"](board, stream)
-        assert ("\x1b[" in stream.getvalue()) is coloured
+    for name, value in {"NO_COLOR": "", "TERM": "xterm", **variables}.items():
+        monkeypatch.setenv(name, value)
+    stream = Colourful()
+    EXPORTERS["table"](board, stream)
+    assert ("\x1b[" in stream.getvalue()) is coloured
     assert "\x1b[" not in shown(board)
 
 
@@ -287,9 +290,30 @@ def test_a_grid_too_wide_is_laid_out_in_blocks():
     assert lay_out(grid, 5)[0] == "model  first"  # a column is never cut
 
 
+def test_marks_stand_below_the_numbers_of_many_criteria(tmp_path):
+    content = result("net", 0.7, suite={"name": "theirs", "fingerprint": "a" * 64})
+    bounds = {f"dice.c{i}": 0.5 for i in range(12)}
+    content["tracks"]["semantic"]["criteria"] = criteria(**bounds)
+    write(tmp_path, content)
+    head, row = re.search(r"^(rank .*)\n(.*)$", shown(model.load(tmp_path)), re.M).groups()
+    places = [match.start() for match in re.finditer(r"\d+", head.replace("95 %", "xxxx"))]
+    assert "".join(row[place] for place in places) == "·" * 12
+
+
+def test_verdicts_are_painted_also_below_wide_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "")
+    monkeypatch.setenv("TERM", "xterm")
+    write(tmp_path, result("模型上皮細胞", 0.7))
+    stream = Colourful()
+    EXPORTERS["table"](model.load(tmp_path), stream)
+    line = next(line for line in stream.getvalue().splitlines() if line.startswith("1 "))
+    assert line.count("\x1b[") == 2
+    assert re.search("\x1b\\[3[12]m[✓✗]\x1b\\[0m", line)
+
+
 def test_long_text_is_wrapped_between_words():
     grid = Grid("", ["model", "source"], [["a", "one of many words " * 4]], (0, 1))
-    lines = lay_out(grid, 60)
+    lines = lay_out(grid, 40)
     assert len(lines) == 4
     assert all(line.startswith("       ") for line in lines[2:])
     assert wrap("a" * 30 + " b", 10) == ["a" * 30, "b"]
