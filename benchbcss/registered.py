@@ -59,10 +59,13 @@ class Kind(Generic[D, T]):
     def entry(self, source: Source, *arguments: Any, **options: Any) -> Registered[D, T]:
         """What ``register(*arguments, **options)`` of ``source`` stands for. Raises PluginError."""
         try:
-            inspect.signature(self.describe).bind(*arguments, **options)
-        except TypeError as error:  # it would name a function of ours
-            raise PluginError(f"register() of a {self.noun}: {error}") from error
-        name, target, info = self.describe(*arguments, **options)
+            name, target, info = self.describe(*arguments, **options)
+        except TypeError:
+            try:
+                inspect.signature(self.describe).bind(*arguments, **options)
+            except TypeError as error:  # Python's own message names a function of ours
+                raise PluginError(f"register() of a {self.noun}: {error}") from error
+            raise
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise PluginError(
                 f"{name!r} cannot be the name of a {self.noun}: use letters, digits, dots, dashes "

@@ -139,6 +139,12 @@ def _module(plugin: Any) -> str:
     return str(getattr(plugin, "__name__", ""))
 
 
+def _might_be_a_hook(name: str) -> bool:
+    """Of what is not marked as one; quickly, for all that a module holds. Hooks have long names of
+    several words."""
+    return name.count("_") >= 2 and not name.startswith("_")
+
+
 def _check_hooks(plugin: Any) -> None:
     """Raises PluginError where a hook would never be called, or where there is none."""
     specs = {name: value for name, value in vars(hookspecs).items() if name.startswith(_PREFIX)}
@@ -146,11 +152,13 @@ def _check_hooks(plugin: Any) -> None:
     for name in dir(plugin):
         value = getattr(plugin, name, None)
         options = getattr(value, f"{hookspecs.PROJECT}_impl", None)
-        near = difflib.get_close_matches(name, specs, n=1, cutoff=0.6 if options else 0.9)
-        if not callable(value) or not (options or near):
+        if not callable(value) or not (options or _might_be_a_hook(name)):
             continue
         hook = (options or {}).get("specname") or name
         if hook not in specs:
+            near = difflib.get_close_matches(name, specs, n=1, cutoff=0.6 if options else 0.9)
+            if not (options or near):
+                continue
             guess = f" Did you mean '{near[0]}'?" if near else ""
             raise PluginError(f"there is no hook '{hook}'.{guess}")
         if not options:
