@@ -155,7 +155,13 @@ class _Column:
 
     @cached_property
     def width(self) -> int:
-        return max(map(columns_of, (self.title, *self.texts)))
+        return max(map(columns_of, {self.title, *self.texts}))
+
+    @cached_property
+    def cells(self) -> list[str]:
+        """Its texts, as wide as the column."""
+        padded = {text: pad(text, self.width, self.left) for text in set(self.texts)}
+        return [padded[text] for text in self.texts]
 
 
 def _standings(part: Table, page: Page) -> None:
@@ -234,7 +240,7 @@ def _heading(columns: Sequence[_Column]) -> str:
 
 def _line(columns: Sequence[_Column], index: int, row: Row, page: Page) -> str:
     """Of one row: floors grey, verdicts in colour."""
-    parts = [pad(column.texts[index], column.width, column.left) for column in columns]
+    parts = [column.cells[index] for column in columns]
     if row.floor or not page.colours:
         return page.styled(GAP.join(parts).rstrip(), "bright_black")
     for status, colour in _COLOURS.items():
