@@ -192,10 +192,12 @@ def network(built: object) -> nn.Module:
     if not isinstance(built, nn.Module):
         what = "nothing" if built is None else f"a {type(built).__name__}"
         raise PluginError(f"build() returned {what}, expected a torch.nn.Module")
-    lacking = [name for name in dict(built.named_parameters()) if name not in built.state_dict()]
+    held = set(built.state_dict())
+    trained = [name for name, value in built.named_parameters() if value.requires_grad]
+    lacking = [name for name in trained if name not in held]
     if lacking:
         raise PluginError(
-            f"the network's state_dict() lacks {len(lacking)} of its parameters, such as "
+            f"the network's state_dict() lacks {len(lacking)} of the parameters that train, such as "
             f"{lacking[0]}: no checkpoint would hold what they learn"
         )
     return built
