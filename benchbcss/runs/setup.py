@@ -197,8 +197,8 @@ def network(built: object) -> nn.Module:
     lacking = [name for name in trained if name not in held]
     if lacking:
         raise PluginError(
-            f"the network's state_dict() lacks {len(lacking)} of the parameters that train, such as "
-            f"{lacking[0]}: no checkpoint would hold what they learn"
+            f"the network's state_dict() lacks {len(lacking)} of the parameters that train, such "
+            f"as {lacking[0]}: no checkpoint would hold what they learn"
         )
     return built
 
