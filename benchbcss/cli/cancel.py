@@ -29,23 +29,24 @@ def cancel(names: tuple[str, ...], suite: str | None, workspace: Path) -> None:
     waiting = [run for run in runs if run.state in ("running", "interrupted")]
     if not waiting:
         raise InputError("None of them is at work or queued. Look at: benchbcss status")
-    stopped = 0
-    refused: list[InputError] = []
+    stopped: set[str] = set()  # backends
+    refused: list[tuple[str, InputError]] = []
     failures: list[BenchError] = []
     for run in waiting:
         executor = submission(run.path).get("executor", "local")
         try:
             entry = registry.load().executors.find(executor)
             say(f"{run.backend} {run.path.name}: {entry.load().stop(run.path.resolve())}")
-            stopped += 1
+            stopped.add(run.backend)
         except InputError as error:
-            refused.append(error)
+            refused.append((run.backend, error))
         except BenchError as error:  # such as a queue that does not answer: others are stopped
             failures.append(error)
             say(f"error: {run.backend} {run.path.name}: {error}")
+    if refused and not stopped and not failures:
+        raise refused[0][1]
+    for backend, refusal in refused:
+        if backend not in stopped:  # of one that was stopped, others may have ended before
+            say(f"warning: {refusal}")
     if failures:
         sys.exit(failures[0].exit_code)
-    if refused and not stopped:
-        raise refused[0]
-    for error in refused if len(names) > 1 else ():
-        say(f"warning: {error}")
