@@ -1,7 +1,6 @@
 """Strangers' errors in one line, with the place in their code."""
 
 import pytest
-import torch
 
 from benchbcss.errors import PluginError, explain
 
@@ -33,18 +32,3 @@ def test_what_is_raised_in_a_library_is_placed_where_it_was_called():
 def test_our_own_words_and_none():
     assert explain(PluginError("predict\nbroke"), __name__) == "predict broke"
     assert explain(MemoryError()) == "MemoryError"
-
-
-class Damaged(torch.utils.data.Dataset):
-    def __len__(self):
-        return 1
-
-    def __getitem__(self, index):
-        raise PluginError("train.augment.0 (mine) raised KeyError: 'x'")
-
-
-def test_what_another_process_raised_while_it_read_is_told_without_its_traceback():
-    loader = torch.utils.data.DataLoader(Damaged(), num_workers=1)
-    error = caught(lambda: next(iter(loader)))
-    assert "Original Traceback" in str(error)
-    assert explain(error) == "train.augment.0 (mine) raised KeyError: 'x'"
