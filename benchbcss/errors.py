@@ -92,12 +92,21 @@ class RunError(BenchError):
 def explain(error: BaseException, code: str = "") -> str:
     """An error in one line: our own in its words, others with their type, and with file and line
     where they passed through ``code``, a package or module (a plugin's, say)."""
-    said = " ".join(str(error).split())
+    said = " ".join(_own_words(error).split())
     if isinstance(error, BenchError):
         return said
     text = f"{type(error).__name__}: {said}" if said else type(error).__name__
     place = "" if isinstance(error, SyntaxError) else _place(error, code)
     return f"{text} ({place})" if place else text
+
+
+def _own_words(error: BaseException) -> str:
+    """What an error says; of one that torch passed on from a process that reads samples, with its
+    traceback as the message, what that said."""
+    said = str(error)
+    if not said.startswith("Caught ") or "Original Traceback" not in said:
+        return said
+    return said.rstrip().splitlines()[-1].partition(": ")[2]
 
 
 def _place(error: BaseException, code: str) -> str:

@@ -26,7 +26,8 @@ from torch import Generator, Tensor
 from benchbcss import registry
 from benchbcss.contract import IGNORE
 from benchbcss.data.stains import stain_vectors
-from benchbcss.errors import RecipeError, UnknownNameError
+from benchbcss.errors import BenchError, PluginError, RecipeError, UnknownNameError
+from benchbcss.errors import explain as said
 from benchbcss.recipes import Augment, Blur, Elastic, NamedTransform, Stain, Strict, explain
 
 STAINS = torch.nn.functional.normalize(
@@ -45,21 +46,55 @@ class Augmentation(Protocol):
 
 
 class Pipeline:
-    """Transforms applied one after the other; the image is clamped to [0, 1] at the end."""
+    """Transforms applied one after the other; the image is clamped to [0, 1] at the end.
 
-    def __init__(self, transforms: Sequence[Augmentation] = ()) -> None:
+    ``places`` says of each where a recipe asks for it, for messages.
+    """
+
+    def __init__(self, transforms: Sequence[Augmentation] = (), places: Sequence[str] = ()) -> None:
         self.transforms = tuple(transforms)
+        self.places = tuple(places) or tuple(type(one).__name__ for one in transforms)
 
     def __call__(
         self, image: Tensor, target: Tensor, generator: Generator
     ) -> tuple[Tensor, Tensor]:
-        """image float32 [3, H, W] in [0, 1], target int64 [H, W] -> the same, transformed."""
+        """image float32 [3, H, W] in [0, 1], target int64 [H, W] -> the same, transformed. Raises
+        PluginError where a stranger's transform raises, or answers with something else."""
         device = image.device
-        for transform in self.transforms:
+        for transform, asked in zip(self.transforms, self.places, strict=True):
             place = device if getattr(transform, "any_device", False) else torch.device("cpu")
-            image, target = transform.apply(image.to(place), target.to(place), generator)
+            given = image.to(place), target.to(place)
+            if isinstance(transform, _BuiltIn):
+                image, target = transform.apply(*given, generator)
+            else:
+                image, target = _checked(transform, asked, given, generator)
         image, target = image.to(device), target.to(device)
         return image.clamp(0, 1).contiguous(), target.contiguous()
+
+
+def _checked(
+    transform: Augmentation, asked: str, given: tuple[Tensor, Tensor], generator: Generator
+) -> tuple[Tensor, Tensor]:
+    shapes = [(part.shape, part.dtype) for part in given]
+    try:
+        answer = transform.apply(*given, generator)
+    except BenchError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{asked} raised {said(error, type(transform).__module__)}") from error
+    pair = isinstance(answer, tuple | list) and len(answer) == 2
+    if not pair or not all(isinstance(part, Tensor) for part in answer):
+        raise PluginError(f"{asked} returned {answer!r:.60}, expected the image and its target")
+    for name, part, (shape, kind) in zip(("an image", "a target"), answer, shapes, strict=True):
+        if (part.shape, part.dtype) != (shape, kind):
+            raise PluginError(
+                f"{asked} returned {name} of {part.dtype} {tuple(part.shape)}, expected {kind} "
+                f"{tuple(shape)}"
+            )
+    image, target = answer
+    if not bool(image.isfinite().all()):
+        raise PluginError(f"{asked} returned an image that is not finite")
+    return image, target
 
 
 def pipeline(
@@ -73,7 +108,8 @@ def pipeline(
     """
     table = known() if registered is None else registered
     steps = _in_fixed_order(settings) if isinstance(settings, Augment) else settings
-    return Pipeline([_make(index, step, table) for index, step in enumerate(steps)])
+    made = [_make(index, step, table) for index, step in enumerate(steps)]
+    return Pipeline(made, [f"train.augment.{i} ({step.name})" for i, step in enumerate(steps)])
 
 
 def known() -> dict[str, str]:

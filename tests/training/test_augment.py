@@ -7,9 +7,9 @@ import reference_augment
 import torch
 from torchvision.transforms.v2 import functional
 
-from benchbcss.errors import RecipeError, UnknownNameError
+from benchbcss.errors import PluginError, RecipeError, UnknownNameError
 from benchbcss.recipes import Augment, Train, resolve
-from benchbcss.training.augment import StainPerturbation, known, pipeline, turn_hue
+from benchbcss.training.augment import Pipeline, StainPerturbation, known, pipeline, turn_hue
 
 SETTINGS = {
     "flips": True,
@@ -268,3 +268,32 @@ def test_hue_jitter_draws_what_it_always_drew():
     assert realised == pytest.approx(drawn, abs=1e-6)
     assert min(realised) < -0.09
     assert max(realised) > 0.09
+
+
+def raising(image, target):
+    raise KeyError("theirs")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (raising, r"raised KeyError: 'theirs' \(\S*test_augment\.py, line \d+\)"),
+        (lambda image, target: None, "returned None, expected the image and its target"),
+        (lambda image, target: (image, target.numpy()), "expected the image and its target"),
+        (
+            lambda image, target: (image[:, 1:], target),
+            r"returned an image of torch\.float32 \(3, 7, 9\), expected torch\.float32 \(3, 8, 9\)",
+        ),
+        (lambda image, target: (image.double(), target), r"an image of torch\.float64"),
+        (lambda image, target: (image, target.float()), r"a target of torch\.float32"),
+        (lambda image, target: (image / 0, target), "returned an image that is not finite"),
+    ],
+)
+def test_what_a_strangers_transform_does_wrong_is_told_with_its_place(answer, words):
+    class Theirs:
+        def apply(self, image, target, generator):
+            return answer(image, target)
+
+    steps = Pipeline([Theirs()], ["train.augment.0 (theirs)"])
+    with pytest.raises(PluginError, match=rf"^train\.augment\.0 \(theirs\) .*{words}"):
+        steps(torch.rand(3, 8, 9), torch.zeros(8, 9, dtype=torch.int64), torch.Generator())

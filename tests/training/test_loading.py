@@ -6,6 +6,7 @@ import pytest
 import torch
 from training_support import samples, train, weights
 
+from benchbcss.errors import PluginError, explain
 from benchbcss.recipes import Augment, Blur, Elastic, Scale, Stain
 from benchbcss.training import augment, loading
 from benchbcss.training.samples import StepDataset, TrainingData, finished_batch
@@ -170,3 +171,18 @@ def test_a_transform_that_knows_no_device_is_given_the_cpu():
     out = augment.Pipeline([Foreign()])(image, target, torch.Generator())
     assert seen == [("cpu", "cpu")]
     assert torch.equal(out[0], image)
+
+
+class Damaged(torch.utils.data.Dataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        raise PluginError("train.augment.0 (mine) raised KeyError: 'x'")
+
+
+def test_what_a_process_that_reads_raised_is_told_without_its_traceback():
+    loader = torch.utils.data.DataLoader(Damaged(), num_workers=1)
+    with pytest.raises(PluginError, match="Original Traceback") as raised:
+        next(iter(loader))
+    assert explain(raised.value) == "train.augment.0 (mine) raised KeyError: 'x'"
