@@ -342,7 +342,9 @@ def read_table(path: Path, advice: str = _RESCORE) -> dict[str, np.ndarray]:
     import pyarrow.parquet as pq
 
     verify(path, advice)
-    if path.exists() and not path.is_file():  # a folder would be read as a table of many files
+    if not path.exists():
+        raise DataError(f"{path} is missing. {advice}")
+    if not path.is_file():  # a folder would be read as a table of many files
         raise DataError(f"{path} is no regular file. {advice}")
     try:
         table = pq.read_table(path)

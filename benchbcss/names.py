@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, TextIO
 
 from benchbcss.errors import DataError
@@ -89,6 +90,12 @@ def printable(text: str) -> str:
 
 def _escape(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+@lru_cache
+def estimand(name: str) -> str:
+    """'per ROI' for ``per_roi``, as boards write it."""
+    return name.replace("_", " ").replace("roi", "ROI")
 
 
 def csv_cell(value: Any) -> Any:

@@ -303,23 +303,20 @@ class _Worker:
         return self._process.exitcode
 
 
-def _rehearse(command, *, input=None, **options):
-    """``subprocess.run`` of a rehearsal, by a fork; of anything else as it is."""
+def _rehearse(command, *, input=None, stdout=None, stderr=None, **options):
+    """``subprocess.run`` of a rehearsal, by a fork that writes to the files ``stdout`` and
+    ``stderr``; of anything else as it is."""
     if "-m" not in command:
-        return subprocess.run(command, input=input, **options)
-    with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3)]
-        files[0].write(input)
-        files[0].seek(0)
-        streams = [file.fileno() for file in files]
+        return subprocess.run(command, input=input, stdout=stdout, stderr=stderr, **options)
+    with tempfile.TemporaryFile("w+") as asked:
+        asked.write(input)
+        asked.seek(0)
+        streams = [file.fileno() for file in (asked, stdout, stderr)]
         arguments = (command, streams, dict(os.environ), False)
         process = get_context("fork").Process(target=_work, args=arguments)
         process.start()
         process.join()
-        for file in files:
-            file.seek(0)
-        said = [file.read() for file in files[1:]]
-    return subprocess.CompletedProcess(command, process.exitcode, *said)
+    return subprocess.CompletedProcess(command, process.exitcode)
 
 
 if __name__ == "__main__" and sys.argv[1] == "kernel":  # of Jupyter, with its arguments

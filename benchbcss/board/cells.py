@@ -70,7 +70,7 @@ def scores(table: Table) -> Grid:
                 *(column.cell(row.scores) for column in others),
             ]
         )
-    names = ["#", "model", "view", "ROIs", "mean Dice", "95 %"]
+    names = ["rank", "model", "view", "ROIs", "mean Dice", "95 %"]
     names += [*classes, *(column.title for column in others)]
     return Grid("mean and per-class Dice with 95 % intervals", names, lines, (1, 2), key=2)
 
@@ -135,11 +135,6 @@ def criteria(table: Table) -> list[str]:
     """The labels of the suite's criteria, in its order."""
     outcomes = by_outcome(judged(table))
     return list(dict.fromkeys(label for outcome in outcomes for _, label, _ in outcome))
-
-
-def safe(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula: text that begins like one is quoted."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
 
 
 def title(table: Table) -> str:
@@ -324,7 +319,7 @@ def promptings(table: Table) -> Grid | None:
         [key, *(cells.get(name, "-") for name in names), ceilings[key]]
         for key, cells in scores.items()
     ]
-    heading = f"{table.suite} / {table.track.name}: mean per-class Dice (per ROI) by prompting"
+    heading = "mean per-class Dice (per ROI) by prompting"
     return Grid(heading, ["prompting", *names, "ceiling"], lines)
 
 
@@ -379,6 +374,10 @@ def _cost(row: Row) -> list[str]:
     ]
 
 
+def _given(value: Any) -> str:
+    return "-" if value in (None, "") else str(value)
+
+
 def reported(board: Board) -> Grid | None:
     """Published numbers with their sources; of single classes, the one that boards show first."""
     if not board.reported:
@@ -391,9 +390,9 @@ def reported(board: Board) -> Grid | None:
         columns.insert(place, shown)
     lines = []
     for entry in board.reported:
-        cells = [str(entry.get(name) or "-") for name in names]
+        cells = [_given(entry.get(name)) for name in names]
         if shown:
-            cells.insert(place, str(entry.get("dice", {}).get(shown) or "-"))
+            cells.insert(place, _given(entry.get("dice", {}).get(shown)))
         lines.append(cells)
     heading = "Reported elsewhere: never ranked, not measured by this harness"
     return Grid(heading, columns, lines, (0, 1, 2, len(columns) - 1))

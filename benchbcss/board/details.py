@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from benchbcss.board.cells import interval
 from benchbcss.board.exporters.layout import columns_of, pad
 from benchbcss.board.model import Row
-from benchbcss.board.summary import estimand
+from benchbcss.names import estimand
 from benchbcss.results.judge import estimands
 from benchbcss.tracks.base import number
 

@@ -190,11 +190,6 @@ def names(rows: Iterable[Row], every: bool = False) -> str:
     return f"{', '.join(head)} and {last}" if head else last
 
 
-def estimand(name: str) -> str:
-    """'per ROI' for ``per_roi``, as boards write it."""
-    return name.replace("_", " ").replace("roi", "ROI")
-
-
 def warnings(table: Table, every: bool = False) -> list[str]:
     """What a reader must know beside the numbers, a line for each kind of thing; ``every`` names
     all rows that it is said of."""

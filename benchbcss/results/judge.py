@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from benchbcss import registry, yaml_text
+from benchbcss import names, registry, yaml_text
 from benchbcss.io import read_bytes
 from benchbcss.presets import merge
 from benchbcss.scoring.verdicts import (
@@ -228,7 +228,9 @@ def _stability_verdict(stability: Stability | None) -> Verdict:
 
 def _estimate_of_mean(name: str, estimand: Estimand) -> Estimate:
     rois = estimand.mean_effective_rois or 0.0
-    return Estimate(name, estimand.mean, estimand.mean_interval, rois, estimand.mean_reason)
+    return Estimate(
+        names.estimand(name), estimand.mean, estimand.mean_interval, rois, estimand.mean_reason
+    )
 
 
 def _estimate(name: str, estimand: Estimand, wanted: str, part: TrackResult) -> Estimate:
@@ -240,7 +242,7 @@ def _estimate(name: str, estimand: Estimand, wanted: str, part: TrackResult) -> 
     if reason is None and wanted not in estimand.intervals:
         reason = UNRECORDED
     rois = estimand.effective_rois.get(wanted, 0.0)
-    return Estimate(name, point, estimand.intervals.get(wanted), rois, reason)
+    return Estimate(names.estimand(name), point, estimand.intervals.get(wanted), rois, reason)
 
 
 def _metric_verdict(asked: _Asked, part: TrackResult, track: str) -> Verdict:
@@ -262,7 +264,7 @@ def _metric_verdict(asked: _Asked, part: TrackResult, track: str) -> Verdict:
         reason = f"{name} is undefined there" if point is None else None
         if reason is None and wanted not in spans:
             reason = UNRECORDED
-        estimates.append(Estimate(estimand, point, spans.get(wanted), rois, reason))
+        estimates.append(Estimate(names.estimand(estimand), point, spans.get(wanted), rois, reason))
     return judge(asked.metric, asked.label, asked.bound, estimates, at_most=asked.at_most)
 
 

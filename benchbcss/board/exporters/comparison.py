@@ -8,7 +8,7 @@ from typing import TextIO
 from benchbcss.board.cells import Grid
 from benchbcss.board.compare import Compared
 from benchbcss.board.exporters.terminal import Page
-from benchbcss.board.summary import estimand
+from benchbcss.names import estimand
 from benchbcss.scoring.compare import Comparison, Difference
 from benchbcss.tracks.base import number
 

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from benchbcss.board import cells, summary
 from benchbcss.board.model import Board, Row, Table
+from benchbcss.names import csv_cell
 from benchbcss.results import judge
 from benchbcss.results.schema import Estimand, TrackResult
 
@@ -113,7 +114,7 @@ def csv(board: Board, stream: TextIO) -> None:
     writer.writeheader()
     for line in lines:
         values = ((name, "" if value is None else value) for name, value in line.items())
-        writer.writerow({name: cells.safe(value) for name, value in values})
+        writer.writerow({name: csv_cell(value) for name, value in values})
 
 
 def records(board: Board) -> tuple[list[str], list[dict[str, Any]]]:

@@ -3,7 +3,7 @@
 import pytest
 
 from benchbcss.board.exporters.comparison import _signed, notes_of, plus
-from benchbcss.board.summary import estimand
+from benchbcss.names import estimand
 from benchbcss.scoring.compare import Difference
 
 
