@@ -118,8 +118,10 @@ def renumbered(shape: Shape, values: Sequence[Any], new: Callable[[str, int], in
     """Kept ``values`` with the numbers that ``new`` gives for those in each table."""
     values = list(values)
     shared = {place for place, _ in shape.shared}
-    own = shape._replace(parts=[part for part in shape.parts if part[0] not in shared])
-    _each_part(own, values, lambda inner, value: renumbered(inner, value, new))
+    unshared = [part for part in shape.parts if part[0] not in shared]
+    _each_part(
+        shape._replace(parts=unshared), values, lambda inner, value: renumbered(inner, value, new)
+    )
     for place, table in shape.shared:
         values[place] = new(table, values[place])
     return values
