@@ -83,7 +83,8 @@ def chosen(
     workspace: Path, names: Sequence[str], *, suite: str | None = None, aside: bool = False
 ) -> list[StoredRun]:
     """The runs that ``names`` mean: backends (or names of scored predictions), runs' folders, or
-    the ids of these. Those set aside count where they are named, or with ``aside``.
+    the ids of these, alone or as BACKEND/ID or SUITE/BACKEND/ID. Those set aside count where they
+    are named, or with ``aside``.
 
     Raises UnknownNameError, and InputError for a folder that is no run of ``workspace``.
     """
@@ -91,7 +92,7 @@ def chosen(
     picked: dict[Path, StoredRun] = {}
     for name in names:
         matching = [r for r in runs if r.backend == name and (aside or r.state != "set aside")]
-        matching = matching or [r for r in runs if r.path.name == name]
+        matching = matching or [r for r in runs if name in _ids(r.path)]
         matching = matching or [
             r for r in runs if os.path.realpath(r.path) == os.path.realpath(name)
         ]
@@ -104,6 +105,11 @@ def chosen(
             raise UnknownNameError("run", name, known, "Or pass a run's folder.")
         picked |= {run.path: run for run in matching}
     return list(picked.values())
+
+
+def _ids(run_dir: Path) -> tuple[str, ...]:
+    """The run's id, BACKEND/ID and SUITE/BACKEND/ID."""
+    return tuple("/".join(run_dir.parts[-words:]) for words in (1, 2, 3))
 
 
 def find_finished(run: str, workspace: Path) -> Path:

@@ -72,7 +72,9 @@ def test_what_names_mean(workspace):
     runs = workspace / "runs" / "s"
     assert names("a") == ["seed0-1"]
     assert names("a", aside=True) == [".seed0-1.old1", "seed0-1"]
-    assert names("seed0-2", "b") == ["seed0-2"]
+    assert names("seed0-2", "b") == names("b/seed0-2") == names("s/b/seed0-2") == ["seed0-2"]
+    with pytest.raises(UnknownNameError, match="no run 'a/seed0-2'"):
+        names("a/seed0-2")
     assert names(str(runs / "c" / "seed0-3")) == ["seed0-3"]
     assert names(".seed0-1.old1") == [".seed0-1.old1"]
     with pytest.raises(UnknownNameError, match="no run 'a'"):
