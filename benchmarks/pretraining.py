@@ -89,7 +89,7 @@ def settings(adaptation: str, steps: int, rate: float) -> dict[str, Any]:
         "model.normalisation.mean": [0.5, 0.5, 0.5],
         "model.normalisation.std": [0.5, 0.5, 0.5],
         "model.adaptation.kind": adaptation,
-        "model.adaptation.layers": ["conv_pw", "conv_pwl"],
+        **({"model.adaptation.layers": ["conv_pw", "conv_pwl"]} if adaptation == "lora" else {}),
         "train.budget": "recipe",
         "train.steps": steps,
         "train.lr": rate,

@@ -82,6 +82,6 @@ def test_rows_differ_in_what_learns_alone():
             f"{key}={'null' if value is None else value}" for key, value in chosen.items()
         )
         recipe = resolve("benchbcss_hf:foundation.yaml", "smoke", overrides).model_dump()
-        assert recipe["model"]["adaptation"].pop("kind") == adaptation
+        assert recipe["model"].pop("adaptation")["kind"] == adaptation
         made[name] = recipe
     assert all(recipe == made["random-full"] for recipe in made.values())

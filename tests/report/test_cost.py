@@ -17,11 +17,11 @@ POINT = st.tuples(
 @settings(max_examples=100, deadline=None)
 @given(st.lists(POINT, min_size=1, max_size=30))
 def test_names_never_overlap(points):
-    """With thirty, some have no place and are left out; with five, none is."""
+    """With thirty, some have no place and are left out; with three, none is."""
     dots = [_Dot(name, name, seconds, value, False) for name, seconds, value in points]
     _place(dots, *_span([dot.seconds for dot in dots]), HEIGHT)
     named = [dot for dot in dots if dot.side]
-    assert named if len(dots) > 5 else named == dots
+    assert named if len(dots) > 3 else named == dots
     for dot in dots:
         assert 0 <= dot.x <= WIDTH
         assert 0 <= dot.y <= HEIGHT

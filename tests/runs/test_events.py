@@ -290,7 +290,10 @@ def test_a_failing_run_is_told(tmp_path):
     assert "RuntimeError: nothing to fit" in done.stderr
     (run,) = tmp_path.glob("w/runs/short/sad/[!.]*")
     assert json.loads((run / "failure.json").read_text())["stage"] == "loading"
-    assert (run / "told.txt").read_text() == "loading: RuntimeError: nothing to fit"
+    assert (run / "told.txt").read_text() == (
+        "loading: sad (plugin 'sad' of sad 1): while running fit it raised RuntimeError: nothing "
+        "to fit (sad/__init__.py, line 29)"
+    )
 
 
 SAD = """
