@@ -6,11 +6,8 @@ without a result.
 
 from __future__ import annotations
 
-import os
 import re
-import socket
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -76,11 +73,11 @@ def one_line(text: str, longest: int = 300) -> str:
 def look(run_dir: Path) -> Failure | Unfinished | None:
     """What became of a run without a result; None where there is no sign of one, and for one that
     waits until its sweep has chosen."""
+    from benchbcss.results.heartbeat import beaten, is_there  # here: most boards have no such run
+
     suite, backend = run_dir.parent.parent.name, run_dir.parent.name
     head = (suite, backend, str(run_dir))
     status = _read(run_dir / "status.json") or {}
-    from benchbcss.results.heartbeat import beaten  # here: most boards have no such run
-
     seen = beaten(status)
     path = run_dir / "failure.json"
     if path.is_file():
@@ -101,7 +98,7 @@ def look(run_dir: Path) -> Failure | Unfinished | None:
     age = time.time() - seen
     # a little of the future is another machine's clock; more is a clock that was wrong once
     fresh = -ALIVE_HERE < age < ALIVE
-    alive = fresh or (age < ALIVE_HERE and _is_here(status))
+    alive = fresh or (age < ALIVE_HERE and is_there(status) is True)
     return Unfinished(*head, _state(alive), _where(status, alive), seen)
 
 
@@ -164,20 +161,6 @@ def _where(status: dict[str, Any], alive: bool) -> str:
             end = f"/{status[total]}" if total in status else ""
             words.append(f"{name} {status[name]}{end}")
     return ", ".join(words)
-
-
-def _is_here(status: Mapping[str, Any]) -> bool:
-    """Whether its process is at work on this machine: a number of another's says nothing."""
-    pid, host = status.get("pid"), status.get("host", socket.gethostname())
-    if not isinstance(pid, int) or pid <= 0 or host != socket.gethostname():
-        return False
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return True
 
 
 def _modified(path: Path) -> float:

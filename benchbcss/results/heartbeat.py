@@ -5,6 +5,8 @@ Read tolerantly: it may be of another version, torn, or written by a stranger's 
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -65,6 +67,23 @@ class Heartbeat:
         return (
             f"{clock(1 / self.rate) if self.rate < 0.01 else f'{1 / self.rate:.1f} s'}/{self.unit}"
         )
+
+
+def is_there(status: Mapping[str, Any]) -> bool | None:
+    """Whether the process that wrote ``status`` is there; None where it was on another machine: its
+    number says nothing here."""
+    if status.get("host", socket.gethostname()) != socket.gethostname():
+        return None
+    pid = status.get("pid")
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:  # another user's
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def beaten(status: Mapping[str, Any]) -> float | None:

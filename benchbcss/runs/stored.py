@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, Literal
 from benchbcss.errors import InputError, RunError, UnknownNameError
 from benchbcss.io import read_json
 from benchbcss.results import store
+from benchbcss.results.heartbeat import beaten, is_there
 from benchbcss.temporary import ending
 
 #: held: trained and validated for a sweep, which scores it only if it chooses it
@@ -215,16 +215,12 @@ def _beats(path: Path) -> bool:
 
     try:
         status = read_json(path / "status.json")
-        pid, beat = int(status["pid"]), float(status["time"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        beat = beaten(status)
+    except (OSError, ValueError, AttributeError):  # none, torn, or no mapping
         return False
-    age = time.time() - beat
-    if status.get("host", socket.gethostname()) != socket.gethostname():
-        return abs(age) < HEARTBEAT_LOST  # its process cannot be seen from here
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
+    if beat is None:
         return False
-    except PermissionError:
-        pass
-    return age < HEARTBEAT_LOST
+    age, there = time.time() - beat, is_there(status)
+    if there is None:  # of another machine, whose clock may differ
+        return abs(age) < HEARTBEAT_LOST
+    return there and age < HEARTBEAT_LOST

@@ -1,10 +1,14 @@
 import json
+import os
+import socket
+import subprocess
+import sys
 import time
 
 import pytest
 
 from benchbcss.progress import Count
-from benchbcss.results.heartbeat import Heartbeat, clock, plain
+from benchbcss.results.heartbeat import Heartbeat, clock, is_there, plain
 
 
 def test_there_and_back():
@@ -68,3 +72,13 @@ def test_speed(rate, text):
 )
 def test_clock(seconds, text):
     assert clock(seconds) == text
+
+
+def test_a_process_is_there_on_its_own_machine_alone():
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    assert is_there({"pid": os.getpid()}) is True
+    assert is_there({"pid": os.getpid(), "host": socket.gethostname()}) is True
+    assert is_there({"pid": os.getpid(), "host": "another"}) is None
+    for number in (gone.pid, 0, -1, 10**30, "1", None):  # -1 would stand for all processes
+        assert is_there({"pid": number}) is False
