@@ -12,6 +12,7 @@ are bits and stay in the cache; strips are independent, so threads share them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -21,8 +22,10 @@ from benchbcss.scoring.threads import on_threads
 
 TOLERANCE_UM = 5.0
 
-_ROWS = 256  # of a strip: more leave the cache, fewer read their surroundings too often
-_THREADED = 1 << 18  # pixels; with fewer, starting threads takes longer than it saves (measured)
+# Of a strip, at most. With fewer, its surroundings are read too often, and passes are so short that
+# threads wait for one another; with more, a pass leaves the cache (512 to 1 536 measured alike).
+_ROWS = 1024
+_THREADED = 1 << 22  # pixels; with fewer, threads wait longer than they save (measured)
 
 
 def surface_counts(
@@ -56,9 +59,9 @@ class _Strip:
     """Rows ``top`` to ``bottom`` of a map of ``shape``, read with those around them that reach into
     them; ``rows`` are the strip's own among these."""
 
-    def __init__(self, top: int, shape: tuple[int, ...], reach: int) -> None:
+    def __init__(self, top: int, bottom: int, shape: tuple[int, ...], reach: int) -> None:
         self.height, self.width = shape
-        self.top, self.bottom = top, min(self.height, top + _ROWS)
+        self.top, self.bottom = top, bottom
         # One more than the reach: elements of a first or last row that is read cannot be told.
         self.first = max(0, top - reach - 1)
         self.last = min(self.height, self.bottom + reach + 1)
@@ -130,4 +133,6 @@ class _Strip:
 
 
 def _strips(shape: tuple[int, ...], tolerance: float) -> Iterator[_Strip]:
-    return (_Strip(top, shape, int(tolerance)) for top in range(0, shape[0], _ROWS))
+    """Of about the same height, for the sake of threads."""
+    bounds = np.linspace(0, shape[0], -(-shape[0] // _ROWS) + 1, dtype=int).tolist()
+    return (_Strip(*rows, shape, int(tolerance)) for rows in pairwise(bounds))

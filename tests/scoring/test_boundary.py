@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from benchbcss.scoring import boundary
 from benchbcss.scoring.boundary import surface_counts, without_border
 from benchbcss.scoring.threads import alone
 
@@ -117,7 +118,9 @@ def test_surfaces_and_bands_are_those_of_dilated_maps(maps, tolerance):
 
 @pytest.mark.parametrize("shape", [(255, 40), (256, 40), (257, 65), (700, 129)])
 @pytest.mark.parametrize("smooth", [0, 9])
-def test_strips_meet_without_a_seam(shape, smooth):
+@pytest.mark.parametrize("rows", [3, 64, 256, 1024])
+def test_strips_meet_without_a_seam(shape, smooth, rows, monkeypatch):
+    monkeypatch.setattr(boundary, "_ROWS", rows)
     rng = np.random.default_rng(shape[0])
     target = label_maps.drawn(rng, shape, smooth, ignored=0.0005)
     prediction = label_maps.drawn(rng, shape, smooth)
@@ -127,9 +130,11 @@ def test_strips_meet_without_a_seam(shape, smooth):
     assert (without_border(target, 16.7) == reference_scoring.without_border(target, 16.7)).all()
 
 
-def test_threads_and_arrays_in_another_order_change_nothing():
+def test_threads_and_arrays_in_another_order_change_nothing(monkeypatch):
+    monkeypatch.setattr(boundary, "_ROWS", 256)
+    monkeypatch.setattr(boundary, "_THREADED", 0)
     rng = np.random.default_rng(0)
-    target, prediction = (label_maps.drawn(rng, (700, 500), 6) for _ in range(2))  # > 2^18 pixels
+    target, prediction = (label_maps.drawn(rng, (700, 500), 6) for _ in range(2))
     expected = surface_counts(target, prediction, (0, 1), 5.0)
     with alone():
         assert (surface_counts(target, prediction, (0, 1), 5.0) == expected).all()
