@@ -6,16 +6,15 @@ Imports neither torch nor pandas.
 from __future__ import annotations
 
 import calendar
-import gc
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchbcss import garbage
 from benchbcss.board import unfinished, variants
 from benchbcss.board.unfinished import Failure, Unfinished
 from benchbcss.errors import DataError, UnknownNameError
@@ -184,20 +183,7 @@ class Board:
         return [row for table in self.tables for row in table.rows]
 
 
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    """A thousand records are many small objects, and none of them is garbage: half of the time
-    would go into looking for it."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-@_no_garbage()
+@garbage.put_off()
 def load(
     workspace: Path,
     suite: str | None = None,

@@ -15,7 +15,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import InitProcessGroupKwargs
 from torch import nn
 
-from benchbcss import registry
+from benchbcss import garbage, registry
 from benchbcss.contract import Backend, Context, Prompting, Task
 from benchbcss.cores import cores
 from benchbcss.data.dataset import Dataset, Roi
@@ -153,6 +153,7 @@ def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
     task = Task(labels.class_names, labels.mean_classes, spec.suite.mpp, spec.suite.tile.size)
     seed_all(spec.seed)
     plugin = registered.load()
+    garbage.spare()
     with _learning(spec, registered, "running build"):
         backend = plugin(task, spec.recipe.model_dump(), context)
         built = network(backend.build())

@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchbcss import interrupt, leaving
+from benchbcss import garbage, interrupt, leaving
 from benchbcss.cores import cores
 from benchbcss.errors import BenchError, RunError, explain
 from benchbcss.io import begin_list, sentence, write_json
@@ -173,7 +173,8 @@ def _follow(run_dir: Path) -> int:
     threading.Thread(target=watch, daemon=True).start()
     if store.is_finished(run_dir) or store.is_held(run_dir):
         return 0
-    job = setup(store.load_spec(run_dir), run_dir)
+    with garbage.put_off():
+        job = setup(store.load_spec(run_dir), run_dir)
     train.follow(job)
     if job.spec.until == "result":
         predict.assist(job, lambda: load_checkpoint(run_dir, train.FINAL, job.model, None))
@@ -183,11 +184,12 @@ def _follow(run_dir: Path) -> int:
 def execute(spec: RunSpec, run_dir: Path, stage: Progress) -> None:
     """Train, predict, score; writes result.json last. Plugins are told of it. A run that is to go
     no further than training writes validation.json instead."""
-    from benchbcss.runs.setup import setup
-
     begun = time.time()
     stage("loading")
-    job = setup(spec, run_dir, stage)
+    with garbage.put_off():
+        from benchbcss.runs.setup import setup
+
+        job = setup(spec, run_dir, stage)
     job.announcer.run_started(spec)
     try:
         result = _execute(job, stage, begun)
@@ -281,6 +283,7 @@ def _cost(job: Job, training: Training, seconds: dict[str, float], begun: float)
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         raise RunError("usage: python -m benchbcss.runs.worker RUN_DIR")
+    garbage.own()
     interrupt.listen()
     ended = main(Path(sys.argv[1]).absolute())  # a plugin may go to another folder
     leaving.soon(ended)
