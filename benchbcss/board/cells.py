@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchbcss.board.model import Board, Outcome, Row, Table
+from benchbcss.board.model import Board, Row, Table
 from benchbcss.board.unfinished import one_line
 from benchbcss.errors import COMPLETE
 from benchbcss.results import judge
@@ -133,8 +132,7 @@ def metric_mean(result: TrackResult, name: str, estimand: str) -> float | None:
 
 def criteria(table: Table) -> list[str]:
     """The labels of the suite's criteria, in its order."""
-    outcomes = by_outcome(judged(table))
-    return list(dict.fromkeys(label for outcome in outcomes for _, label, _ in outcome))
+    return list(dict.fromkeys(label for outcome in table.outcomes for _, label, _ in outcome))
 
 
 def title(table: Table) -> str:
@@ -174,7 +172,7 @@ def verdicts(table: Table) -> Grid | None:
     if not labels:
         return None
     lines = []
-    for row in judged(table):
+    for row in table.judged:
         given = {v.label: v for v in row.verdicts}
         cells = [given.get(label) for label in labels]
         lines.append(
@@ -228,22 +226,10 @@ def not_measured(board: Board) -> list[str]:
     ]
 
 
-def judged(table: Table) -> list[Row]:
-    return [row for row in table.rows if not row.floor and row.outcome]
-
-
-def by_outcome(rows: Iterable[Row]) -> dict[Outcome, list[Row]]:
-    """Rows whose criteria stand alike."""
-    kinds: dict[Outcome, list[Row]] = {}
-    for row in rows:
-        kinds.setdefault(row.outcome, []).append(row)
-    return kinds
-
-
 def reasons(table: Table) -> list[str]:
     """Why each criterion stands as it does; models of the same reason in one line."""
     models_by_reason: dict[tuple[str, str, str], list[str]] = {}
-    for row in judged(table):
+    for row in table.judged:
         for v in row.verdicts:
             models_by_reason.setdefault((v.label, v.status, v.reason), []).append(row.name)
     order = {label: i for i, label in enumerate(criteria(table))}
@@ -350,9 +336,9 @@ REPORTED = {
 
 def costs(board: Board) -> Grid | None:
     """One line per run, in the order of the tables."""
-    runs: dict[Path, Row] = {}
+    runs: dict[str, Row] = {}
     for row in (row for table in board.tables for row in table.rows):
-        runs.setdefault(row.run, row)
+        runs.setdefault(str(row.folder), row)
     lines = [_cost(row) for row in runs.values()]
     return Grid("what it cost", COSTS, lines, (0, 1, 2, 3, 7)) if lines else None
 

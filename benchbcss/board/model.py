@@ -50,11 +50,15 @@ class Row:
 
     result: RunResult
     track: str
-    run: Path
+    folder: Path | str  # of the run
     rank: int | None = None
     tied: tuple[int, int] | None = None  # the ranks it shares with what it cannot be told from
     digest: str = ""  # SHA-256 of the record's file
     variant: str = ""  # tells runs of one backend and seed apart: 'lr=1e-4', or their given name
+
+    @property
+    def run(self) -> Path:
+        return Path(self.folder)
 
     @property
     def backend(self) -> str:
@@ -143,11 +147,28 @@ class Table:
     not_comparable: list[tuple[Row, str]] = field(default_factory=list)
     hidden: list[Row] = field(default_factory=list)
 
+    @cached_property
+    def judged(self) -> list[Row]:
+        """Those of ``rows``, when all are there, that are no floors and have criteria."""
+        return [row for row in self.rows if not row.floor and row.outcome]
+
+    @cached_property
+    def outcomes(self) -> dict[Outcome, list[Row]]:
+        return by_outcome(self.judged)
+
     @property
     def ranked(self) -> list[Row]:
         """Best first, with those that are hidden."""
         rows = [row for row in (*self.rows, *self.hidden) if row.rank is not None]
         return sorted(rows, key=lambda row: row.rank or 0) if self.hidden else rows
+
+
+def by_outcome(rows: Iterable[Row]) -> dict[Outcome, list[Row]]:
+    """Rows whose criteria stand alike."""
+    kinds: dict[Outcome, list[Row]] = {}
+    for row in rows:
+        kinds.setdefault(row.outcome, []).append(row)
+    return kinds
 
 
 @dataclass(frozen=True)
@@ -209,8 +230,8 @@ def load(
         except DataError as error:
             board.unreadable.append(str(error))
             continue
-        run_dir = index.root / run
         if read is None:
+            run_dir = index.root / run
             if seed is None or unfinished.identity(run_dir).seed == seed:
                 lost.append(run_dir)
             continue
@@ -218,13 +239,14 @@ def load(
         if seed not in (None, result.seed):
             continue
         results.append(result)
+        folder = f"{index.root}/{run}"  # a path takes longer to make, and few are asked for
         rows += [
-            Row(result, name, run_dir, digest=digest)
+            Row(result, name, folder, digest=digest)
             for name in result.tracks
             if track in (None, name)
         ]
         board.not_measured += [
-            NotMeasured(result.suite.name, result.backend, str(run_dir), name, reason)
+            NotMeasured(result.suite.name, result.backend, folder, name, reason)
             for name, reason in result.not_measured.items()
             if track in (None, name)
         ]

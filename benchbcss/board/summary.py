@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from benchbcss.board.cells import by_outcome, interval, judged
-from benchbcss.board.model import Board, Outcome, Row, Table
+from benchbcss.board.cells import interval
+from benchbcss.board.model import Board, Outcome, Row, Table, by_outcome
 from benchbcss.board.ties import MOST
 from benchbcss.results.judge import estimands, invalid_file
 from benchbcss.scoring.limits import LIMITS
@@ -225,13 +225,12 @@ def warnings(table: Table, every: bool = False) -> list[str]:
 
 def _with(table: Table, metric: str, status: str) -> list[Row]:
     """Rows of which a criterion on ``metric`` stands so."""
-    rows = judged(table)
     kinds = {
         kind
-        for kind in by_outcome(rows)
+        for kind in table.outcomes
         if any((name, stands) == (metric, status) for name, _, stands in kind)
     }
-    return [row for row in rows if row.outcome in kinds]
+    return [row for row in table.judged if row.outcome in kinds] if kinds else []
 
 
 def untestable(table: Table) -> list[str]:

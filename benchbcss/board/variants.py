@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ def tell_apart(rows: Sequence[Row]) -> None:
     same = Counter(names)
     for row, name in zip(rows, names, strict=True):
         if same[name] > 1:
-            number = "#" + row.run.name.rpartition("-")[2][:6]
+            number = "#" + os.path.basename(row.folder).rpartition("-")[2][:6]
             row.variant = f"{row.variant} {number}".strip()
 
 

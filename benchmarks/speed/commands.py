@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,7 @@ def board(workspace: Path, runs: int) -> Case:
     )
 
 
+TORCH = "import torch"
 #: what any training of this model waits for; torch imports its compiler for an optimiser
 BARE = (
     "import torch, segmentation_models_pytorch\n"
@@ -113,32 +115,35 @@ BARE = (
 )
 
 
-def overhead(folder: Path) -> Case:
-    """Data drawn and decoded, one step, validation, prediction, scores and record: the first run in
-    a workspace. The peers: torch imported, and what the model's own libraries and an optimiser
-    take."""
+def overhead(folder: Path, backend: str, *options: str, peers: Mapping[str, str]) -> Case:
+    """Data drawn and decoded, training, prediction, scores and record: the first run in a
+    workspace. ``peers``: what Python runs of each."""
     suite = folder / "tiny.yaml"
     suite.write_text(TINY, encoding="utf-8")
     numbers = itertools.count()
 
     def run() -> str:
         workspace = str(folder / f"runs{next(numbers)}")
-        steps = ["--set", "train.steps=1", "--set", "train.budget=recipe"]
-        options = ["--suite", str(suite), "--preset", "smoke", "--workspace", workspace]
-        return _benchbcss("run", "unetpp", "--no-floors", *options, *steps)
+        place = ["--suite", str(suite), "--preset", "smoke", "--workspace", workspace]
+        return _benchbcss("run", backend, "--no-floors", *place, *options)
 
     def check(answers: Mapping[str, Any]) -> None:
-        assert "unetpp" in answers[OURS]
+        assert backend in answers[OURS]
 
+    codes = {f"python -c '{TORCH}'": TORCH, **peers}
     return Case(
-        "a run of one step, six ROIs of 64 px",
-        {
-            OURS: run,
-            "its libraries and an optimiser": lambda: _run("-c", BARE),
-            "python -c 'import torch'": lambda: _run("-c", "import torch"),
-        },
+        f"a run of {backend}, six ROIs of 64 px",
+        {OURS: run, **{name: partial(_run, "-c", code) for name, code in codes.items()}},
         check,
     )
+
+
+def overheads(folder: Path) -> Iterator[Case]:
+    """What this program takes by itself, where nothing is trained and no model's library imported;
+    and one step of a network, beside what its libraries and an optimiser take."""
+    yield overhead(folder, "floor_majority", peers={})
+    step = ["--set", "train.steps=1", "--set", "train.budget=recipe"]
+    yield overhead(folder, "unetpp", *step, peers={"its libraries and an optimiser": BARE})
 
 
 def boards(*runs: int) -> Iterator[Case]:
@@ -152,4 +157,4 @@ def cases() -> Iterator[Case]:
         yield case(command)
     yield from boards(0, 100, 1000, 10_000)
     with tempfile.TemporaryDirectory() as folder:
-        yield overhead(Path(folder))
+        yield from overheads(Path(folder))
