@@ -154,12 +154,15 @@ BOX_CLASS = Prompting("box", "class")
 class Batch:
     """A training batch: ``image`` float32 [B, 3, H, W] in [0, 1] RGB, ``target`` int64 [B, H, W]
     with labels 0..K-1 and 255 where ignored, ``names`` the ROI of each sample, ``step`` the
-    optimiser step. At each, the harness seeds torch, numpy's global generator and Python's."""
+    optimiser step. At each, the harness seeds torch, numpy's global generator and Python's.
+    ``progress`` is the share of training that is done before it, in [0, 1]: of steps, or of a time
+    budget, whichever is further. Schedules that follow it fit every budget."""
 
     image: Tensor
     target: Tensor
     names: list[str]
     step: int
+    progress: float = 0.0
 
 
 @dataclass

@@ -155,7 +155,7 @@ def _backward(trainer: Trainer, batches: Iterator[Sample]) -> _Losses:
         image, target, names = next(batches)
         apart = (process,) if process else ()
         seed_all(seed_of(trainer.seed, "step", step, part, *apart))
-        batch = Batch(image, target, names, step)
+        batch = Batch(image, target, names, step, trainer.progress)
         with trainer.precision.autocast():
             terms = trainer.losses(batch)
         total = total_of(terms)

@@ -83,16 +83,15 @@ def learning_rate(train: Train, step: int, total: int, spent: float = 0.0) -> fl
 
 
 def group_rates(
-    train: Train, groups: list[str], step: int, plan: Plan, elapsed: float = 0.0
+    train: Train, groups: list[str], step: int, plan: Plan, spent: float = 0.0
 ) -> dict[str, float]:
-    """Learning rate of every parameter group at ``step``, ``elapsed`` seconds after the start;
-    0 means frozen."""
+    """Learning rate of every parameter group at ``step``, when the share ``spent`` of a time budget
+    is over; 0 means frozen."""
     epoch = step // plan.steps_per_epoch
     fixed: dict[str, float] = {}
     for stage in sorted(train.unfreeze, key=lambda item: item.epoch):
         if stage.epoch <= epoch:
             fixed = stage.lr
-    spent = elapsed / plan.seconds if plan.seconds else 0.0
     main = learning_rate(train, step, plan.steps, spent)
     return {name: fixed.get(name, main) for name in groups}
 

@@ -102,6 +102,7 @@ class Trainer:
         self.history = History()
         self.sums = EpochSums()  # of the epoch that is being trained
         self.step = 0  # optimiser steps done
+        self.progress = 0.0  # as a batch has it (see ``contract.Batch``)
         #: where the weights came from that this training began with, as plain data: a process that
         #: goes on may have found others, and trains on with the checkpoint's all the same
         self.origin: dict[str, Any] = {}
@@ -161,11 +162,16 @@ class Trainer:
         """Seconds of training, those before an interruption included."""
         return time.monotonic() - self._begun
 
-    def out_of_time(self) -> bool:
-        """Whether a time budget is spent; the first process's clock decides for all."""
+    def _spent(self) -> float:
+        """The share of a time budget, by the first process's clock, or processes would train apart;
+        0 without one."""
         if self.plan.seconds is None:
-            return False
-        return bool(self.shared(self.elapsed >= self.plan.seconds))
+            return 0.0
+        return float(self.shared(self.elapsed / self.plan.seconds))
+
+    def out_of_time(self) -> bool:
+        """Whether a time budget is spent."""
+        return self._spent() >= 1
 
     def shared(self, value: Any) -> Any:
         """The first process's ``value``, in every process."""
@@ -216,7 +222,9 @@ class Trainer:
     def set_rates(self) -> dict[str, float]:
         """Set every group's learning rate for this step, and freeze or thaw the groups that the
         recipe's ``unfreeze`` names; returns the rates."""
-        rates = group_rates(self.settings, list(self.groups), self.step, self.plan, self.elapsed)
+        spent = self._spent()
+        self.progress = min(1.0, max(self.step / self.plan.steps, spent))
+        rates = group_rates(self.settings, list(self.groups), self.step, self.plan, spent)
         for group in self.optimizer.param_groups:
             group["lr"] = rates[group["name"]]
         for name in {name for stage in self.settings.unfreeze for name in stage.lr}:

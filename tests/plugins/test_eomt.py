@@ -20,7 +20,6 @@ from benchbcss_mask2former.eomt_network import resampled_positions
 NAMES = ("tumor", "stroma", "lymphocyte", "necrosis", "blood_vessel", "other")
 TASK = Task(NAMES, (0, 1, 2, 3, 4), 0.3, 64)
 MINIS = ["mini", "mini_dinov3"]
-SETTINGS = {"begin": 50, "end": 250, "power": 0.9}
 
 
 def backend(weights="none", preset="smoke", *, evaluating=False, **overrides):
@@ -90,17 +89,34 @@ def test_masks_are_at_a_quarter_and_any_size_is_taken(variant):
 
 
 def test_masked_attention_is_annealed_block_after_block():
-    assert annealed(2, 0, SETTINGS).tolist() == [1, 1]
-    assert annealed(2, 50, SETTINGS).tolist() == [1, 1]
-    assert annealed(2, 100, SETTINGS).tolist() == pytest.approx([0.5**0.9, 1])
-    assert annealed(2, 150, SETTINGS).tolist() == [0, 1]
-    assert annealed(2, 200, SETTINGS).tolist() == pytest.approx([0, 0.5**0.9])
-    assert annealed(2, 250, SETTINGS).tolist() == [0, 0]
-    recipe = resolve("benchbcss_mask2former:eomt.yaml", "full").model["annealing"]
-    ends = [step for step in range(1000) if annealed(4, step, recipe)[3] > 0]
-    # Of 6 equal shares of 1000 steps the first and the last are without a change.
-    assert max(ends) == pytest.approx(5 / 6 * 1000, abs=2)
-    assert annealed(4, 1000 // 6 - 1, recipe).tolist() == [1] * 4
+    assert annealed(2, 0.0, 0.9).tolist() == [1, 1]
+    assert annealed(2, 0.25, 0.9).tolist() == [1, 1]
+    assert annealed(2, 0.375, 0.9).tolist() == pytest.approx([0.5**0.9, 1])
+    assert annealed(2, 0.5, 0.9).tolist() == [0, 1]
+    assert annealed(2, 0.625, 0.9).tolist() == pytest.approx([0, 0.5**0.9])
+    assert annealed(2, 0.75, 0.9).tolist() == [0, 0]
+    assert annealed(2, 1.0, 0.9).tolist() == [0, 0]
+
+
+def test_annealing_is_that_of_the_authors_schedule():
+    """Of EoMT-L: one block after the other, from a sixth of the training to five sixths."""
+    for block in range(4):
+        falling = [s for s in range(6000) if 0 < annealed(4, s / 6000, 0.9)[block] < 1]
+        assert (falling[0], falling[-1]) == (1000 * (block + 1) + 1, 1000 * (block + 2) - 1)
+        assert float(annealed(4, (block + 1.25) / 6, 0.9)[block]) == pytest.approx(0.75**0.9)
+
+
+@pytest.mark.parametrize("name", ["full", "smoke"])
+def test_masks_are_gone_at_the_end_of_every_budget(name):
+    """Prediction attends everywhere, so training must end so."""
+    recipe = resolve("benchbcss_mask2former:eomt.yaml", name).model
+    blocks = recipe["variants"][recipe["variant"]]["blocks"]
+    for steps in (8, 60, 1000, 20_000):
+        begun, ended = (
+            annealed(blocks, step / steps, recipe["annealing"]["power"]) for step in (0, steps - 1)
+        )
+        assert begun.tolist() == [1] * blocks
+        assert ended.tolist() == [0] * blocks
 
 
 def test_masks_matter_in_training_and_never_when_predicting():
@@ -162,7 +178,7 @@ def test_training_under_bfloat16_is_finite():
         made, net, _ = built(**{"model.variant": variant})
         pixels, target = batch()
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = sum(made.loss(net.train(), Batch(pixels, target, ["a", "b"], 60)).values())
+            loss = sum(made.loss(net.train(), Batch(pixels, target, ["a", "b"], 60, 0.4)).values())
         loss.backward()
         assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters()), variant
 

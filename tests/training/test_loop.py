@@ -1,5 +1,6 @@
 import random
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -313,6 +314,35 @@ def test_what_is_validated_and_kept_is_the_average(folder, tmp_path):
     assert torch.equal(model[0].weight, judged[2])
 
 
+def progress(folder, tmp_path, run, **options):
+    """(step, share of training that is done) of each batch."""
+    seen = []
+
+    class Watching(Tiny):
+        def loss(self, model, batch):
+            seen.append((batch.step, batch.progress))
+            return super().loss(model, batch)
+
+    with suppress(Stop):
+        train(folder, tmp_path, run, backend=Watching, **options)
+    return seen
+
+
+def test_a_batch_says_how_much_of_training_is_done(folder, tmp_path):
+    """Also one of several in a step, and after an interruption."""
+    whole = [(step, step / 12) for step in range(12)]
+    assert progress(folder, tmp_path, "whole") == whole
+    parts = progress(folder, tmp_path, "parts", steps=4, accumulate=2)
+    assert parts == [(step, step / 4) for step in range(4) for _ in range(2)]
+
+    def stop(record):
+        if record["step"] == 6:
+            raise Stop
+
+    assert progress(folder, tmp_path, "torn", on_epoch=stop) == whole[:6]
+    assert progress(folder, tmp_path, "torn") == whole[4:]  # step 4 ended the last epoch saved
+
+
 def test_a_time_budget_ends_training_and_leads_the_learning_rate_down(folder, tmp_path):
     data = samples(folder, tmp_path)
     recipe = Train.model_validate({"lr": 1e-2, "lr_end": 0.0, "batch_size": 2})
@@ -322,9 +352,15 @@ def test_a_time_budget_ends_training_and_leads_the_learning_rate_down(folder, tm
     made = Tiny(task, {}, Context(0, torch.device("cpu"), "none", False, [1] * 6))
     run_dir = tmp_path / "timed"
     trainer = Trainer(made, made.build(), recipe, timed, Accelerator(cpu=True), run_dir, seed=0)
+    shares = []
     history = loop.train(
-        trainer, data, on_epoch=lambda record: rates.append(record["learning_rate"]["first"])
+        trainer,
+        data,
+        on_epoch=lambda record: rates.append(record["learning_rate"]["first"]),
+        on_step=lambda _: shares.append(trainer.progress),
     )
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] < 0.5 < shares[-1] <= 1
     assert 1.5 <= history.seconds < 15
     assert history.records[-1]["step"] < timed.steps
     assert rates == sorted(rates, reverse=True)

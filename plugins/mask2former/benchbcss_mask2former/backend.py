@@ -58,11 +58,12 @@ class Mask2Former(Backend):
         assert isinstance(model, QueryNetwork)
         ignore = self.task.ignore_index
         criterion = SetLoss(self.task.num_classes, **self.recipe["loss"], ignore_index=ignore)
-        layers = self._layers(model, pad(batch.image, model.stride), batch.step)
+        layers = self._layers(model, pad(batch.image, model.stride), batch.progress)
         return criterion(layers, pad_target(batch.target, ignore, model.stride))
 
-    def _layers(self, model: QueryNetwork, image: Tensor, step: int) -> list[Queries]:
-        """What the loss sees of ``image``, padded, at an optimiser step."""
+    def _layers(self, model: QueryNetwork, image: Tensor, progress: float) -> list[Queries]:
+        """What the loss sees of ``image``, padded, when the share ``progress`` of training is
+        done."""
         return model.queries(image)
 
     def parameter_groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:

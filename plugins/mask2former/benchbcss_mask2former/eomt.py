@@ -27,9 +27,10 @@ class Eomt(Mask2Former):
         head = [p for n, p in model.named_parameters() if not n.startswith(stored.BACKBONE)]
         return {"backbone": backbone, "head": head}
 
-    def _layers(self, model: QueryNetwork, image: Tensor, step: int) -> list[Queries]:
+    def _layers(self, model: QueryNetwork, image: Tensor, progress: float) -> list[Queries]:
         assert isinstance(model, SemanticEomt)
-        return model.queries(image, annealed(model.blocks, step, self.recipe["model"]["annealing"]))
+        power = self.recipe["model"]["annealing"]["power"]
+        return model.queries(image, annealed(model.blocks, progress, power))
 
     def _random(self) -> QueryNetwork:
         return self._wrap(stored.random_network(self.recipe["model"], self.task.num_classes))
@@ -45,14 +46,12 @@ class Eomt(Mask2Former):
         return SemanticEomt(net, statistics["mean"], statistics["std"])
 
 
-def annealed(blocks: int, step: int, settings: dict[str, Any]) -> Tensor:
-    """With which probability each of the last ``blocks`` blocks masks a query's attention at
-    ``step``: float32 [blocks].
+def annealed(blocks: int, progress: float, power: float) -> Tensor:
+    """With which probability each of the last ``blocks`` blocks masks a query's attention, when the
+    share ``progress`` of training is done: float32 [blocks].
 
-    From ``begin`` to ``end``, one block after the other falls from 1 to 0 by a polynomial of
-    ``power``, in equal shares of the time; 1 before its own share and 0 after it.
+    Training is divided into ``blocks`` + 2 equal parts, of which the first and the last are without
+    a change. In each of the others one block falls from 1 to 0, by a polynomial of ``power``.
     """
-    begin, span = settings["begin"], settings["end"] - settings["begin"]
-    starts = begin + span * torch.arange(blocks) / blocks
-    done = ((step - starts) / max(span / blocks, 1e-9)).clamp(0, 1)
-    return (1 - done) ** float(settings["power"])
+    done = (progress * (blocks + 2) - 1 - torch.arange(blocks)).clamp(0, 1)
+    return (1 - done) ** power
