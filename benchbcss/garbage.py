@@ -29,7 +29,7 @@ def put_off() -> Iterator[None]:
             gc.enable()
 
 
-def own() -> None:
+def own_process() -> None:
     """Call first in a process that this program started. Python ends with a search; once all other
     exit functions have run, it finds nothing to look at. Python never promises to call ``__del__``
     of what a cycle holds at the end; files in one are written out.
@@ -40,7 +40,7 @@ def own() -> None:
 
 
 def spare() -> None:
-    """What there is now is left out of further searches, where the process is our ``own``. For when
+    """What there is now is left out of further searches, in an ``own_process``. For when
     libraries have been imported, and nothing large been made."""
     if _ours:
         gc.freeze()

@@ -10,8 +10,6 @@ refuses them then: ``{model.adaptation.rank: {model.adaptation.kind: [lora, dora
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from benchbcss import yaml_text
 from benchbcss.errors import RecipeError
+from benchbcss.mistakes import explain
 from benchbcss.overrides import idle, misfit, nested, parse, single, strange_conditions
 from benchbcss.presets import merge
 
@@ -302,19 +301,4 @@ def validated(raw: dict[str, Any], path: Path, preset: str) -> Recipe:
     try:
         return Recipe.model_validate({k: v for k, v in raw.items() if k != USED_WHEN})
     except ValidationError as error:
-        raise RecipeError(f"Recipe {path} ({preset}): {explain(error)}") from error
-
-
-def explain(error: ValidationError) -> str:
-    """A pydantic error as one sentence."""
-    parts = []
-    for item in error.errors():
-        where = ".".join(str(step) for step in place(item["loc"])) or "top level"
-        parts.append(f"{where}: {item['msg']}")
-    return "; ".join(parts)
-
-
-def place(steps: Sequence[str | int]) -> tuple[str | int, ...]:
-    """The way to a setting, without the tags of a union's branches, which say nothing to who wrote
-    the file."""
-    return tuple(step for step in steps if not re.fullmatch(r"[(\[]\w+[)\]]", str(step)))
+        raise RecipeError(f"Recipe {path} ({preset}): {explain(error, Recipe)}") from error

@@ -39,8 +39,9 @@ from benchbcss.data.formats import Colour
 from benchbcss.data.labels import LabelMap, build_label_map, label_map, official_codes
 from benchbcss.data.reader import Reading, known_readers
 from benchbcss.errors import BenchError, InputError, SuiteError, UnknownNameError
+from benchbcss.mistakes import entries, explain
 from benchbcss.presets import merge
-from benchbcss.recipes import Strict, explain, place
+from benchbcss.recipes import Strict
 from benchbcss.results.schema import Criterion
 
 Preset = Literal["full", "smoke"]
@@ -264,6 +265,16 @@ class Suite(Strict):
     )
     site_pattern: str | None = Field(None, description="likewise for the institute")
 
+    @field_validator("mpp")
+    @classmethod
+    def _mpp_is_in_um(cls, value: float) -> float:
+        """Every size in um follows from it. Slides have 0.1 to some 60 at their coarsest level."""
+        if not 0.01 <= value <= 100:
+            unit, factor = ("nanometres", 1e-3) if value > 100 else ("millimetres", 1e3)
+            meant = f": {value:g} {unit} are {value * factor:g}" if value < 1e5 else ""
+            raise ValueError(f"expected um per pixel, from 0.01 to 100{meant}")
+        return value
+
     @field_validator("patient_pattern", "site_pattern")
     @classmethod
     def _pattern_compiles(cls, value: str | None) -> str | None:
@@ -354,7 +365,7 @@ def load_suite(path: Path, preset: Preset | None = None) -> tuple[Suite, Preset]
     try:
         suite = Suite.model_validate(merge(raw, presets.get(str(chosen)) or {}))
     except ValidationError as error:
-        raise SuiteError(f"Suite {path}: {explain(error)}") from error
+        raise SuiteError(f"Suite {path}: {explain(error, Suite)}") from error
     try:
         labels = suite.labels()
     except InputError as error:  # a label map that nobody knows
@@ -503,13 +514,12 @@ def mistakes(path: Path) -> list[str]:
         try:
             suite = Suite.model_validate(merge(raw, over))
         except ValidationError as error:
-            for item in error.errors():
-                where = place(item["loc"])
+            for where, what in entries(error, Suite):
                 # What a preset overrides is to be mended there.
                 in_preset = ("presets", name, *where)
                 line = _line(node, in_preset if _has(over, where) else where)
                 label = ".".join(str(step) for step in where) or "top level"
-                problems[f"{path}:{line}: {label}: {item['msg']}"] = None
+                problems[f"{path}:{line}: {label}: {what}"] = None
             continue
         try:
             labels = suite.labels()

@@ -61,7 +61,7 @@ def test_a_search_is_on_again_after_an_error():
 def test_the_end_of_a_process_of_ours_looks_for_nothing_and_loses_no_file(tmp_path):
     path = tmp_path / "left.txt"
     assert run(HOLDER.format(own=""), str(path)) == "found\n"
-    assert run(HOLDER.format(own="garbage.own()"), str(path)) == ""
+    assert run(HOLDER.format(own="garbage.own_process()"), str(path)) == ""
     assert path.read_text() == "what was not closed"
 
 
@@ -74,7 +74,7 @@ class Refusing(io.RawIOBase):
 kept = [Refusing(), open(sys.argv[2], "w")]
 kept[1].close()
 """
-    code = HOLDER.format(own="garbage.own()\nimport io") + refusing
+    code = HOLDER.format(own="garbage.own_process()\nimport io") + refusing
     # Python itself tells of a flush that raises; that is the stranger's.
     subprocess.run(
         [sys.executable, "-c", code, tmp_path / "a", tmp_path / "b"],
@@ -88,7 +88,7 @@ def test_other_exit_functions_come_first():
     code = """
 import atexit, gc
 from benchbcss import garbage
-garbage.own()
+garbage.own_process()
 atexit.register(lambda: print("theirs", gc.get_freeze_count()))
 """
     assert run(code) == "theirs 0\n"
@@ -99,7 +99,7 @@ def test_only_a_process_of_ours_spares_what_there_is(monkeypatch):
     before = gc.get_freeze_count()
     garbage.spare()
     assert gc.get_freeze_count() == before
-    code = "import gc\nfrom benchbcss import garbage\ngarbage.own()\ngarbage.spare()\n"
+    code = "import gc\nfrom benchbcss import garbage\ngarbage.own_process()\ngarbage.spare()\n"
     assert int(run(code + "print(gc.get_freeze_count())")) > 1000
 
 

@@ -183,7 +183,7 @@ def main() -> None:
     What is written to a terminal comes partly from files of strangers: control characters in it
     are shown, not obeyed.
     """
-    garbage.own()
+    garbage.own_process()
     gc.set_threshold(50_000)  # what a start makes stays, and is not worth looking through often
     _fill_descriptors()
     sys.stdout, sys.stderr = _stream(sys.stdout), _stream(_Unheard(sys.stderr))

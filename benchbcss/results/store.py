@@ -20,6 +20,7 @@ from benchbcss import io
 from benchbcss.errors import DataError, RunError
 from benchbcss.io import write_json
 from benchbcss.memo import Memo
+from benchbcss.mistakes import entries
 from benchbcss.results import RESULT, VALIDATION
 from benchbcss.results.migrate import lift
 from benchbcss.results.schema import (
@@ -228,10 +229,10 @@ def save_spec(run_dir: Path, spec: RunSpec) -> None:
 
 def _first(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        item = error.errors()[0]
-        where = ".".join(str(step) for step in item["loc"])
+        steps, what = next(entries(error))
+        where = ".".join(map(str, steps))
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        return f"{where}{': ' * bool(where)}{item['msg']}{more}"
+        return f"{where}{': ' * bool(where)}{what}{more}"
     if isinstance(error, OSError):
         return error.strerror or str(error)
     if isinstance(error, KeyError):

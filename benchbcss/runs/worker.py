@@ -283,7 +283,7 @@ def _cost(job: Job, training: Training, seconds: dict[str, float], begun: float)
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         raise RunError("usage: python -m benchbcss.runs.worker RUN_DIR")
-    garbage.own()
+    garbage.own_process()
     interrupt.listen()
     ended = main(Path(sys.argv[1]).absolute())  # a plugin may go to another folder
     leaving.soon(ended)

@@ -28,7 +28,8 @@ from benchbcss.contract import IGNORE
 from benchbcss.data.stains import stain_vectors
 from benchbcss.errors import BenchError, PluginError, RecipeError, UnknownNameError
 from benchbcss.errors import explain as said
-from benchbcss.recipes import Augment, Blur, Elastic, NamedTransform, Stain, Strict, explain
+from benchbcss.mistakes import explain
+from benchbcss.recipes import Augment, Blur, Elastic, NamedTransform, Stain, Strict
 
 STAINS = torch.nn.functional.normalize(
     torch.tensor(stain_vectors("haematoxylin", "eosin", "residual")), dim=1
