@@ -49,6 +49,8 @@ PROMPT_VERSION = 2  # of how prompts are made; results of different versions do 
 #: label of a pixel that neither trains nor counts (outside the ROI, excluded, undetermined)
 IGNORE = 255
 IGNORE_INDEX = IGNORE  # the name plugins were first given
+#: um per pixel that an image of tissue can have; other numbers are nanometres or millimetres
+FINEST, COARSEST = 0.01, 100.0
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ from pydantic import (
 
 from benchbcss import names, registry, yaml_text
 from benchbcss.contract import (
+    COARSEST,
+    FINEST,
     PROMPT_VERSION,
     SCOPES,
     STRATEGIES,
@@ -268,12 +270,14 @@ class Suite(Strict):
     @field_validator("mpp")
     @classmethod
     def _mpp_is_in_um(cls, value: float) -> float:
-        """Every size in um follows from it. Slides have 0.1 to some 60 at their coarsest level."""
-        if not 0.01 <= value <= 100:
-            unit, factor = ("nanometres", 1e-3) if value > 100 else ("millimetres", 1e3)
-            meant = f": {value:g} {unit} are {value * factor:g}" if value < 1e5 else ""
-            raise ValueError(f"expected um per pixel, from 0.01 to 100{meant}")
-        return value
+        """Every size in um follows from it."""
+        if FINEST <= value <= COARSEST:
+            return value
+        unit, factor = ("nanometres", 1e-3) if value > COARSEST else ("millimetres", 1e3)
+        raise ValueError(
+            f"expected um per pixel, from {FINEST:g} to {COARSEST:g}: {value:g} {unit} are "
+            f"{value * factor:g}"
+        )
 
     @field_validator("patient_pattern", "site_pattern")
     @classmethod

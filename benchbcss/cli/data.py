@@ -13,6 +13,7 @@ import click
 
 from benchbcss.cli import complete
 from benchbcss.cli.main import Positive, format_option, say, workspace_option
+from benchbcss.contract import COARSEST, FINEST
 
 if TYPE_CHECKING:
     from benchbcss.data.dataset import Dataset, Roi
@@ -140,7 +141,7 @@ def verify(
 @LABEL_MAP
 @click.option(
     "--mpp",
-    type=Positive(1000),
+    type=Positive(COARSEST, FINEST),
     help="Scale in um per pixel.  [default: the suite's, or 0.30]",
 )
 @format_option

@@ -71,10 +71,11 @@ class FromRegistry(click.ParamType):
 
 
 class Positive(click.FloatRange):
-    """A number above 0 and up to ``most``; NaN is none, which no bound refuses."""
+    """A number above 0, or from ``least`` on, up to ``most``; NaN is none, which no bound
+    refuses."""
 
-    def __init__(self, most: float) -> None:
-        super().__init__(min=0, max=most, min_open=True)
+    def __init__(self, most: float, least: float = 0) -> None:
+        super().__init__(min=least, max=most, min_open=not least)
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
