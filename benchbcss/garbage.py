@@ -7,17 +7,14 @@ a process that trained ends a second later (measured).
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import gc
-import io
-import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 
-_ours = False  # this process
+_may_spare = False  # in this process, which has not done so
 
 
-@contextlib.contextmanager
+@contextmanager
 def put_off() -> Iterator[None]:
     """No search meanwhile, for what makes many objects that stay."""
     was_enabled = gc.isenabled()
@@ -30,28 +27,16 @@ def put_off() -> Iterator[None]:
 
 
 def own_process() -> None:
-    """Call first in a process that this program started. Python ends with a search; once all other
-    exit functions have run, it finds nothing to look at. Python never promises to call ``__del__``
-    of what a cycle holds at the end; files in one are written out.
-    """
-    global _ours
-    _ours = True
-    atexit.register(_end)
+    """Call first in a process that this program started, and that is all its own."""
+    global _may_spare
+    _may_spare = True
 
 
 def spare() -> None:
-    """What there is now is left out of further searches, in an ``own_process``. For when
-    libraries have been imported, and nothing large been made."""
-    if _ours:
+    """What there is now is left out of further searches, also of that by which Python ends: for
+    when libraries have been imported, and nothing been made with them that may become garbage.
+    Does so once, in an ``own_process``; what others hold there is not ours to keep."""
+    global _may_spare
+    if _may_spare:
+        _may_spare = False
         gc.freeze()
-
-
-def _end() -> None:
-    gc.unfreeze()
-    objects = gc.get_objects()
-    gc.freeze()
-    # All files are of the class below, which answers at once; io.IOBase itself is asked slowly.
-    files = {kind for kind in set(map(type, objects)) if issubclass(kind, io.IOBase.__bases__)}
-    for file in itertools.compress(objects, map(files.__contains__, map(type, objects))):
-        with contextlib.suppress(Exception):  # it is closed, or of a stranger's making
-            file.flush()

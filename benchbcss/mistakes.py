@@ -30,7 +30,10 @@ def entries(
         where = place(item["loc"])
         said = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            said = "there is no such key" + _guess(str(where[-1]), keys_at(model, where[:-1]))
+            # The key itself is no tag, whatever it looks like.
+            above, key = place(item["loc"][:-1]), item["loc"][-1]
+            where = (*above, key)
+            said = "there is no such key" + _guess(str(key), keys_at(model, above))
         yield where, said
 
 

@@ -267,18 +267,6 @@ class Suite(Strict):
     )
     site_pattern: str | None = Field(None, description="likewise for the institute")
 
-    @field_validator("mpp")
-    @classmethod
-    def _mpp_is_in_um(cls, value: float) -> float:
-        """Every size in um follows from it."""
-        if FINEST <= value <= COARSEST:
-            return value
-        unit, factor = ("nanometres", 1e-3) if value > COARSEST else ("millimetres", 1e3)
-        raise ValueError(
-            f"expected um per pixel, from {FINEST:g} to {COARSEST:g}: {value:g} {unit} are "
-            f"{value * factor:g}"
-        )
-
     @field_validator("patient_pattern", "site_pattern")
     @classmethod
     def _pattern_compiles(cls, value: str | None) -> str | None:
@@ -426,6 +414,14 @@ def _misfits(suite: Suite, labels: LabelMap) -> Iterator[tuple[str, str]]:
         suite.reading()
     except SuiteError as error:
         yield "colours", str(error)
+    if not FINEST <= suite.mpp <= COARSEST:
+        # Every size in um follows from it. ``Suite`` itself takes it: records may hold it.
+        unit, factor = ("nanometres", 1e-3) if suite.mpp > COARSEST else ("millimetres", 1e3)
+        yield (
+            "mpp",
+            f"expected um per pixel, from {FINEST:g} to {COARSEST:g}: {suite.mpp:g} {unit} are "
+            f"{suite.mpp * factor:g}",
+        )
     for name in labels.mean:
         if labels.mean.count(name) > 1:
             yield "label_map", f"'{name}' is in 'mean' twice, and would count twice. Keep one."

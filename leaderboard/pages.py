@@ -200,7 +200,10 @@ and how its training went, `--curves curves.svg`:
 def _provenance(rows: Sequence[Row]) -> str:
     runs = {row.run: row.result for row in rows}.values()
     seconds = sum(result.cost.total_seconds or 0.0 for result in runs)
-    devices = sorted({f"{r.cost.device} ({r.cost.threads} thread)" for r in runs if r.cost.device})
+    devices = sorted(
+        f"{device} ({threads} thread{'s' * (threads != 1)})"
+        for device, threads in {(r.cost.device, r.cost.threads) for r in runs if r.cost.device}
+    )
     packages = sorted({f"torch {r.packages['torch']}" for r in runs if "torch" in r.packages})
     made = sorted(result.created[:10] for result in runs)
     dates = made[0] if made[0] == made[-1] else f"{made[0]} to {made[-1]}"

@@ -1,4 +1,4 @@
-"""When garbage is looked for, and what is lost where it is not."""
+"""When garbage is looked for, and that nothing is lost or kept where it is not."""
 
 import gc
 import subprocess
@@ -8,22 +8,19 @@ import pytest
 
 from benchbcss import garbage
 
-HOLDER = """
-import gc, sys
+OURS = """
+import gc
 from benchbcss import garbage
-{own}
-
-class Holder:
-    def __init__(self):
-        self.me = self
-        self.file = open(sys.argv[1], "w")
-        self.file.write("what was not closed")
-
-    def __del__(self):
-        print("found")
-
-Holder()
+garbage.own_process()
 """
+
+
+@pytest.fixture(params=[True, False])
+def enabled(request):
+    was = gc.isenabled()
+    (gc.enable if request.param else gc.disable)()
+    yield request.param
+    (gc.enable if was else gc.disable)()
 
 
 def raising():
@@ -39,80 +36,66 @@ def run(code, *arguments):
     return done.stdout
 
 
-@pytest.mark.parametrize("enabled", [True, False])
 def test_a_search_that_was_put_off_is_on_again_only_where_it_was(enabled):
-    was = gc.isenabled()
-    try:
-        (gc.enable if enabled else gc.disable)()
-        with garbage.put_off(), garbage.put_off():
-            assert not gc.isenabled()
-        assert gc.isenabled() == enabled
-    finally:
-        (gc.enable if was else gc.disable)()
-
-
-def test_a_search_is_on_again_after_an_error():
-    assert gc.isenabled()
+    with garbage.put_off(), garbage.put_off():
+        assert not gc.isenabled()
+    assert gc.isenabled() == enabled
     with pytest.raises(KeyError):
         raising()
-    assert gc.isenabled()
-
-
-def test_the_end_of_a_process_of_ours_looks_for_nothing_and_loses_no_file(tmp_path):
-    path = tmp_path / "left.txt"
-    assert run(HOLDER.format(own=""), str(path)) == "found\n"
-    assert run(HOLDER.format(own="garbage.own_process()"), str(path)) == ""
-    assert path.read_text() == "what was not closed"
-
-
-def test_a_file_that_refuses_does_not_hide_the_next(tmp_path):
-    refusing = """
-class Refusing(io.RawIOBase):
-    def flush(self):
-        raise RuntimeError("no")
-
-kept = [Refusing(), open(sys.argv[2], "w")]
-kept[1].close()
-"""
-    code = HOLDER.format(own="garbage.own_process()\nimport io") + refusing
-    # Python itself tells of a flush that raises; that is the stranger's.
-    subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "a", tmp_path / "b"],
-        capture_output=True,
-        check=True,
-    )
-    assert (tmp_path / "a").read_text() == "what was not closed"
-
-
-def test_other_exit_functions_come_first():
-    code = """
-import atexit, gc
-from benchbcss import garbage
-garbage.own_process()
-atexit.register(lambda: print("theirs", gc.get_freeze_count()))
-"""
-    assert run(code) == "theirs 0\n"
+    assert gc.isenabled() == enabled
 
 
 def test_only_a_process_of_ours_spares_what_there_is(monkeypatch):
-    monkeypatch.setattr(garbage, "_ours", False)
+    monkeypatch.setattr(garbage, "_may_spare", False)
     before = gc.get_freeze_count()
     garbage.spare()
     assert gc.get_freeze_count() == before
-    code = "import gc\nfrom benchbcss import garbage\ngarbage.own_process()\ngarbage.spare()\n"
-    assert int(run(code + "print(gc.get_freeze_count())")) > 1000
+    code = "garbage.spare()\nprint(gc.get_freeze_count())\n"
+    assert int(run(OURS + code)) > 1000
 
 
-@pytest.mark.parametrize("module", ["benchbcss", "benchbcss.runs.worker"])
-def test_commands_and_workers_are_processes_of_ours(module):
-    """Whatever they end with."""
-    code = f"""
+def test_it_does_so_once():
+    """What a second run in one process would leave behind it is found all the same."""
+    code = """
+garbage.spare()
+before = gc.get_freeze_count()
+class Model:
+    def __init__(self):
+        self.me = self
+    def __del__(self):
+        print("freed")
+Model()
+garbage.spare()
+print(gc.get_freeze_count() == before)
+gc.collect()
+"""
+    assert run(OURS + code) == "True\nfreed\n"
+
+
+def test_what_is_made_later_is_found_at_the_end():
+    """A tracker, say, which closes its file when it is found."""
+    code = """
+garbage.spare()
+class Tracker:
+    def __init__(self):
+        self.me = self
+    def __del__(self):
+        print("closed")
+Tracker()
+"""
+    assert run(OURS + code) == "closed\n"
+
+
+def test_a_worker_is_a_process_of_ours(tmp_path):
+    code = """
 import atexit, runpy, sys
 from benchbcss import garbage
-atexit.register(lambda: print(garbage._ours))
-sys.argv = ["{module}", "/nowhere/at-all"]
-runpy.run_module("{module}", run_name="__main__")
+atexit.register(lambda: print(garbage._may_spare))
+sys.argv = ["benchbcss.runs.worker", sys.argv[1]]
+runpy.run_module("benchbcss.runs.worker", run_name="__main__")
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "none")], capture_output=True, text=True
+    )
     assert done.returncode != 0
     assert done.stdout == "True\n"

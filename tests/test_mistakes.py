@@ -39,6 +39,8 @@ SUITE = {"name": "own", "label_map": "bcss5"}
             "criteria.0.at_leest: there is no such key (did you mean at_least?)",
         ),
         ({"label_map": {"clases": {}}}, "label_map.clases: there is no such key (did you mean"),
+        ({"(note)": 1}, "(note): there is no such key"),  # which is no tag of a union's branch
+        ({"tile": {"(x)": 1}}, "tile.(x): there is no such key (known: accumulate, "),
         ({"zzz": 1}, "zzz: there is no such key"),  # and more keys than anybody reads
     ],
 )

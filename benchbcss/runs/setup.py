@@ -152,7 +152,8 @@ def setup(spec: RunSpec, run_dir: Path, progress: Progress = SILENT) -> Job:
     context.folder = run_dir / FIT
     task = Task(labels.class_names, labels.mean_classes, spec.suite.mpp, spec.suite.tile.size)
     seed_all(spec.seed)
-    plugin = registered.load()
+    with garbage.put_off():
+        plugin = registered.load()
     garbage.spare()
     with _learning(spec, registered, "running build"):
         backend = plugin(task, spec.recipe.model_dump(), context)

@@ -173,8 +173,7 @@ def _follow(run_dir: Path) -> int:
     threading.Thread(target=watch, daemon=True).start()
     if store.is_finished(run_dir) or store.is_held(run_dir):
         return 0
-    with garbage.put_off():
-        job = setup(store.load_spec(run_dir), run_dir)
+    job = setup(store.load_spec(run_dir), run_dir)
     train.follow(job)
     if job.spec.until == "result":
         predict.assist(job, lambda: load_checkpoint(run_dir, train.FINAL, job.model, None))
@@ -189,7 +188,7 @@ def execute(spec: RunSpec, run_dir: Path, stage: Progress) -> None:
     with garbage.put_off():
         from benchbcss.runs.setup import setup
 
-        job = setup(spec, run_dir, stage)
+    job = setup(spec, run_dir, stage)
     job.announcer.run_started(spec)
     try:
         result = _execute(job, stage, begun)

@@ -123,7 +123,7 @@ def overhead(folder: Path, backend: str, *options: str, peers: Mapping[str, str]
     numbers = itertools.count()
 
     def run() -> str:
-        workspace = str(folder / f"runs{next(numbers)}")
+        workspace = str(folder / f"{backend}{next(numbers)}")
         place = ["--suite", str(suite), "--preset", "smoke", "--workspace", workspace]
         return _benchbcss("run", backend, "--no-floors", *place, *options)
 

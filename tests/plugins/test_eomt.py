@@ -106,6 +106,16 @@ def test_annealing_is_that_of_the_authors_schedule():
         assert float(annealed(4, (block + 1.25) / 6, 0.9)[block]) == pytest.approx(0.75**0.9)
 
 
+def test_a_recipe_that_counts_steps_trains_no_more_but_predicts():
+    made = backend()
+    made.recipe["model"]["annealing"] = {"begin": 50, "end": 250, "power": 0.9}
+    net = made.build()
+    assert torch.isfinite(net.eval()(image())).all()
+    pixels, target = batch()
+    with pytest.raises(RecipeError, match="expected a power alone"):
+        made.loss(net.train(), Batch(pixels, target, ["a", "b"], 0))
+
+
 @pytest.mark.parametrize("name", ["full", "smoke"])
 def test_masks_are_gone_at_the_end_of_every_budget(name):
     """Prediction attends everywhere, so training must end so."""

@@ -35,3 +35,11 @@ def test_a_limit_on_validation_makes_another_run():
     prints += [limited(spec, best=2).fingerprint(), limited(spec, share=1).fingerprint()]
     assert len(set(prints)) == 4
     assert limited(spec, share=1, best=2).fingerprint() == prints[-1]  # it chooses nothing then
+
+
+def test_a_scale_that_no_suite_may_have_now_is_still_read(tmp_path):
+    """Else what was computed by it could be neither shown nor gone on with."""
+    content = json.loads((STORED[0] / "spec.json").read_text())
+    content["suite"]["mpp"] = 250
+    (tmp_path / "spec.json").write_text(json.dumps(content))
+    assert store.load_spec(tmp_path).suite.mpp == 250

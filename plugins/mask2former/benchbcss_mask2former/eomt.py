@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from benchbcss.errors import RecipeError
 from benchbcss.weights import Folder, Hub
 from benchbcss_mask2former import eomt_weights as stored
 from benchbcss_mask2former.backend import Mask2Former
@@ -27,10 +29,21 @@ class Eomt(Mask2Former):
         head = [p for n, p in model.named_parameters() if not n.startswith(stored.BACKBONE)]
         return {"backbone": backbone, "head": head}
 
+    @cached_property
+    def _power(self) -> float:
+        """Asked for in training alone: runs of earlier editions can still be predicted with. Raises
+        RecipeError for what their recipes say."""
+        settings = self.recipe["model"]["annealing"]
+        if set(settings) != {"power"}:
+            raise RecipeError(
+                f"model.annealing is {settings}, expected a power alone, such as {{power: 0.9}}, "
+                f"which follows the share of training that is done. Train anew with that."
+            )
+        return float(settings["power"])
+
     def _layers(self, model: QueryNetwork, image: Tensor, progress: float) -> list[Queries]:
         assert isinstance(model, SemanticEomt)
-        power = self.recipe["model"]["annealing"]["power"]
-        return model.queries(image, annealed(model.blocks, progress, power))
+        return model.queries(image, annealed(model.blocks, progress, self._power))
 
     def _random(self) -> QueryNetwork:
         return self._wrap(stored.random_network(self.recipe["model"], self.task.num_classes))
