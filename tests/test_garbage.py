@@ -86,13 +86,14 @@ Tracker()
     assert run(OURS + code) == "closed\n"
 
 
-def test_a_worker_is_a_process_of_ours(tmp_path):
-    code = """
+@pytest.mark.parametrize("module", ["benchbcss", "benchbcss.runs.worker"])
+def test_commands_and_workers_are_processes_of_ours(tmp_path, module):
+    code = f"""
 import atexit, runpy, sys
 from benchbcss import garbage
 atexit.register(lambda: print(garbage._may_spare))
-sys.argv = ["benchbcss.runs.worker", sys.argv[1]]
-runpy.run_module("benchbcss.runs.worker", run_name="__main__")
+sys.argv = ["{module}", sys.argv[1]]
+runpy.run_module("{module}", run_name="__main__")
 """
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "none")], capture_output=True, text=True

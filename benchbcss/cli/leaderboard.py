@@ -76,10 +76,12 @@ def leaderboard(
     judge BACKENDs (default: each best)."""
     import gc
 
+    from benchbcss import garbage
     from benchbcss.board import asked as asking
     from benchbcss.board import exporters, model
     from benchbcss.board.check import unmet
 
+    garbage.spare()
     gc.disable()  # a thousand records are many small objects, and none of them is garbage
     exporter = exporters.choose(form, output)
     asked = {name for name, wanted in sections.items() if wanted or everything}

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import click
 from click.shell_completion import CompletionItem
 
-from benchbcss import defaults, leaving, registry
+from benchbcss import defaults, garbage, leaving, registry
 from benchbcss.cli import complete
 from benchbcss.contract import TRACKS
 from benchbcss.errors import BenchError
@@ -184,6 +184,7 @@ def main() -> None:
     What is written to a terminal comes partly from files of strangers: control characters in it
     are shown, not obeyed.
     """
+    garbage.own_process()
     gc.set_threshold(50_000)  # what a start makes stays, and is not worth looking through often
     _fill_descriptors()
     sys.stdout, sys.stderr = _stream(sys.stdout), _stream(_Unheard(sys.stderr))
