@@ -27,17 +27,17 @@ def entries(
 ) -> Iterator[tuple[Place, str]]:
     """The way to each mistake, and what it is."""
     for item in error.errors():
-        where = place(item["loc"])
+        where = _place(item["loc"])
         said = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             # The key itself is no tag, whatever it looks like.
-            above, key = place(item["loc"][:-1]), item["loc"][-1]
+            above, key = _place(item["loc"][:-1]), item["loc"][-1]
             where = (*above, key)
             said = "there is no such key" + _guess(str(key), keys_at(model, above))
         yield where, said
 
 
-def place(steps: Sequence[str | int]) -> Place:
+def _place(steps: Sequence[str | int]) -> Place:
     """The way to a setting, without the tags of a union's branches, which say nothing to who wrote
     the file."""
     return tuple(step for step in steps if not re.fullmatch(r"[(\[]\w+[)\]]", str(step)))

@@ -221,7 +221,7 @@ class Trainer:
 
     def set_rates(self) -> dict[str, float]:
         """Set every group's learning rate for this step, and freeze or thaw the groups that the
-        recipe's ``unfreeze`` names; returns the rates."""
+        recipe's ``unfreeze`` names; returns the rates. ``progress`` is that of this step, too."""
         spent = self._spent()
         self.progress = min(1.0, max(self.step / self.plan.steps, spent))
         rates = group_rates(self.settings, list(self.groups), self.step, self.plan, spent)

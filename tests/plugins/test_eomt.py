@@ -1,5 +1,7 @@
 """eomt: upstream's forward pass, annealed masks, DINOv2 and DINOv3 backbones, ignored pixels."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -104,6 +106,25 @@ def test_annealing_is_that_of_the_authors_schedule():
         falling = [s for s in range(6000) if 0 < annealed(4, s / 6000, 0.9)[block] < 1]
         assert (falling[0], falling[-1]) == (1000 * (block + 1) + 1, 1000 * (block + 2) - 1)
         assert float(annealed(4, (block + 1.25) / 6, 0.9)[block]) == pytest.approx(0.75**0.9)
+
+
+@pytest.mark.parametrize(
+    ("steps", "bounds"),
+    [
+        (31 * (20_210 // 16), (6520, 13_040, 19_560, 26_080, 32_600)),
+        (12 * (118_287 // 16), (14_782, 29_564, 44_346, 59_128, 73_910)),
+    ],
+    ids=["ADE20K, 31 epochs", "COCO, 12 epochs"],
+)
+def test_annealing_is_that_of_the_published_configurations(steps, bounds):
+    """EoMT-L of the authors' repository: where each block begins, and the next one, at batch 16;
+    the share (1 - t) ** 0.9 between the two. Their bounds are rounded by a thousandth at most."""
+    for step in range(0, steps, 97):
+        published = [
+            (1 - min(max((step - begin) / (end - begin), 0), 1)) ** 0.9
+            for begin, end in pairwise(bounds)
+        ]
+        assert annealed(4, step / steps, 0.9).tolist() == pytest.approx(published, abs=0.02)
 
 
 def test_a_recipe_that_counts_steps_trains_no_more_but_predicts():
